@@ -1,0 +1,29 @@
+"""The teacher: an exponential moving average (EMA) of the student."""
+
+import torch
+
+
+@torch.no_grad()
+def update_ema_variables(model, ema_model, alpha, global_step, *, buffers="keep"):
+    """theta'_t = alpha theta'_(t-1) + (1 - alpha) theta_t, in place on ``ema_model``.
+
+    alpha is lowered to min(1 - 1/(global_step + 1), alpha): a true average of all students
+    so far until the exponential one has seen enough.  At global_step 0 the teacher
+    becomes the student.  Source: Tarvainen & Valpola 2017, eq. 2 and their code.
+
+    ``buffers``: BatchNorm's running mean and variance are buffers, not parameters.
+    'keep' leaves the teacher's own alone (the walkthrough), 'average' averages them with the same
+    alpha, 'copy' takes the student's.  Integer buffers (counters) are copied unless kept.
+    """
+    if buffers not in ("keep", "average", "copy"):
+        raise ValueError(f"buffers must be 'keep', 'average' or 'copy', not {buffers!r}")
+    alpha = min(1 - 1 / (global_step + 1), alpha)
+    # One fused call for all tensors instead of two small ones for each.
+    torch._foreach_lerp_(list(ema_model.parameters()), list(model.parameters()), 1 - alpha)
+    if buffers == "keep":
+        return
+    for ema_buffer, buffer in zip(ema_model.buffers(), model.buffers(), strict=True):
+        if buffers == "average" and buffer.is_floating_point():
+            ema_buffer.lerp_(buffer, 1 - alpha)
+        else:
+            ema_buffer.copy_(buffer)

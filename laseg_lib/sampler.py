@@ -1,0 +1,88 @@
+"""Two streams in one batch: some labelled volumes, some unlabelled ones."""
+
+import itertools
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class TwoStreamBatchSampler(Sampler):
+    """Yields tuples of indices: labelled first, then unlabelled.
+
+    An epoch is one pass over ``primary_indices`` (labelled), each at most once: a remainder smaller
+    than its share of the batch is left out.  ``secondary_indices`` (unlabelled) are drawn for ever,
+    each once before any comes again.
+    A batch holds ``batch_size - secondary_batch_size`` primary and ``secondary_batch_size``
+    secondary indices; with ``secondary_batch_size=0`` it is an ordinary shuffled batch.
+
+    ``generator``: a ``numpy.random.Generator`` or an int seed, from which each stream gets a
+    generator of its own, so that the labelled order is the same whatever the unlabelled share.
+    None draws from NumPy's global state, as the walkthrough does.  Raises ValueError when a stream is too short for its share of the batch.
+    Source: Tarvainen & Valpola's code; also UA-MT (Yu et al. 2019).
+    """
+
+    def __init__(self, primary_indices, secondary_indices, batch_size, secondary_batch_size, *, generator=None):
+        self.primary_indices = list(primary_indices)
+        self.secondary_indices = list(secondary_indices)
+        self.secondary_batch_size = secondary_batch_size
+        self.primary_batch_size = batch_size - secondary_batch_size
+        self.rngs = None if generator is None else np.random.default_rng(generator).spawn(2)
+        self._check(batch_size)
+        self._start = self._state()  # of the generators, when the current epoch began
+        self._batches = 0  # drawn since then
+        self._resume = 0  # to be skipped when the next epoch begins
+
+    def _check(self, batch_size):
+        if not 0 < self.primary_batch_size <= len(self.primary_indices):
+            raise ValueError(
+                f"a batch of {batch_size} with {self.secondary_batch_size} unlabelled needs "
+                f"{self.primary_batch_size} labelled volumes, at least 1; there are {len(self.primary_indices)}"
+            )
+        if not 0 <= self.secondary_batch_size <= len(self.secondary_indices):
+            raise ValueError(
+                f"a batch of {batch_size} needs {self.secondary_batch_size} unlabelled volumes; "
+                f"there are {len(self.secondary_indices)}"
+            )
+
+    def __iter__(self):
+        self._start, self._batches = self._state(), 0
+        skip, self._resume = self._resume, 0
+        primary_rng, secondary_rng = self.rngs or (np.random, np.random)
+        primary = iterate_once(self.primary_indices, primary_rng)
+        batches = zip(*[iter(primary)] * self.primary_batch_size)
+        if self.secondary_batch_size:
+            secondary = iterate_eternally(self.secondary_indices, secondary_rng)
+            pairs = zip(batches, zip(*[secondary] * self.secondary_batch_size))
+            batches = (labelled + unlabelled for labelled, unlabelled in pairs)
+        for batch in batches:
+            self._batches += 1
+            if self._batches > skip:
+                yield tuple(int(index) for index in batch)
+
+    def __len__(self):
+        return len(self.primary_indices) // self.primary_batch_size
+
+    def _state(self):
+        return self.rngs and [rng.bit_generator.state for rng in self.rngs]
+
+    def state_dict(self):
+        """Where the sampler stands, also in the middle of an epoch (needs its own generator)."""
+        if self.rngs is None:
+            raise ValueError("a sampler on NumPy's global state can't be saved: give it a generator")
+        return {"start": self._start, "batches": self._batches}
+
+    def load_state_dict(self, state):
+        """Go back there: the next epoch to begin is that epoch, less the batches already drawn."""
+        for rng, start in zip(self.rngs, state["start"], strict=True):
+            rng.bit_generator.state = start
+        self._resume = state["batches"]
+
+
+def iterate_once(indices, rng=np.random):
+    """One random order of ``indices``."""
+    return rng.permutation(indices)
+
+
+def iterate_eternally(indices, rng=np.random):
+    """Random orders of ``indices``, one after the other, without end."""
+    return itertools.chain.from_iterable(rng.permutation(indices) for _ in itertools.count())

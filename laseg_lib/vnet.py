@@ -1,0 +1,145 @@
+"""V-Net (Milletari et al. 2016, arXiv:1606.04797) as the UA-MT family builds it.
+
+3x3x3 convolutions, four halvings by strided convolution, four doublings by transposed
+convolution, and skips that are added, not concatenated.  Module names are those of the public
+checkpoints (UA-MT, LASeg, SSL4MIS), so those load with ``strict=True``.
+"""
+
+import torch
+from torch import nn
+
+STAGES = {"one": 1, "two": 2, "three": 3, "four": 3, "five": 3, "six": 3, "seven": 3, "eight": 2, "nine": 1}
+
+
+def normalisation(name, channels):
+    """The layers (none or one) that ``normalization=name`` puts behind a convolution."""
+    layers = {
+        "none": [],
+        "batchnorm": [nn.BatchNorm3d(channels)],
+        "groupnorm": [nn.GroupNorm(min(16, channels), channels)],
+        "instancenorm": [nn.InstanceNorm3d(channels)],
+    }
+    if name not in layers:
+        raise ValueError(f"normalization must be one of {', '.join(layers)}; got {name!r}")
+    return layers[name]
+
+
+class ConvBlock(nn.Module):
+    """``n_stages`` times convolution, normalisation, ReLU.  Keeps the volume's size."""
+
+    def __init__(self, n_stages, n_in, n_out, normalization):
+        super().__init__()
+        layers = []
+        for stage in range(n_stages):
+            layers.append(nn.Conv3d(n_in if stage == 0 else n_out, n_out, 3, padding=1))
+            layers += [*normalisation(normalization, n_out), nn.ReLU(inplace=True)]
+        self.conv = nn.Sequential(*layers)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+class Resample(nn.Module):
+    """A convolution (down) or transposed convolution (up) whose kernel is its stride."""
+
+    def __init__(self, convolution, n_in, n_out, stride, normalization):
+        super().__init__()
+        layers = [convolution(n_in, n_out, stride, stride=stride)]
+        self.conv = nn.Sequential(*layers, *normalisation(normalization, n_out), nn.ReLU(inplace=True))
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+class VNet(nn.Module):
+    """(B, n_channels, W, H, D) float -> (B, n_classes, W, H, D) logits.
+
+    ``n_filters``: channels at full size, doubled at each halving.  ``has_dropout``: Dropout3d(0.5)
+    after the bottom and before the output, while in train mode.
+    ``bottom_stride``: of the fourth halving.  (2, 2, 1) is the walkthrough's network (9,186,722
+    parameters with one input channel, batch norm and 16 filters), 2 is UA-MT's (9,448,866).
+    Raises ValueError for a volume that the halvings don't divide; the message names sizes that do.
+    """
+
+    def __init__(self, n_channels=3, n_classes=2, n_filters=16, normalization="none", has_dropout=False,
+                 *, bottom_stride=(2, 2, 1)):
+        super().__init__()
+        self.bottom_stride = (bottom_stride,) * 3 if isinstance(bottom_stride, int) else tuple(bottom_stride)
+        self.has_dropout = has_dropout
+        widths = {"one": 1, "two": 2, "three": 4, "four": 8, "five": 16, "six": 8, "seven": 4, "eight": 2, "nine": 1}
+        widths = {name: n_filters * factor for name, factor in widths.items()}
+        names = list(STAGES)
+        for i, name in enumerate(names):
+            n_in = n_channels if name == "one" else widths[name]
+            self.add_module(f"block_{name}", ConvBlock(STAGES[name], n_in, widths[name], normalization))
+            if name == "nine":
+                break
+            kind, convolution = ("dw", nn.Conv3d) if i < 4 else ("up", nn.ConvTranspose3d)
+            stride = self.bottom_stride if name in ("four", "five") else (2, 2, 2)
+            resample = Resample(convolution, widths[name], widths[names[i + 1]], stride, normalization)
+            self.add_module(f"block_{name}_{kind}", resample)
+        self.out_conv = nn.Conv3d(n_filters, n_classes, 1)
+        self.dropout = nn.Dropout3d(p=0.5)
+
+    @property
+    def divisor(self):
+        """What each side of the input must be a multiple of, e.g. (16, 16, 8)."""
+        return tuple(8 * stride for stride in self.bottom_stride)
+
+    def encoder(self, x):
+        """The five resolutions of ``x``, finest first."""
+        x1 = self.block_one(x)
+        x2 = self.block_two(self.block_one_dw(x1))
+        x3 = self.block_three(self.block_two_dw(x2))
+        x4 = self.block_four(self.block_three_dw(x3))
+        x5 = self.block_five(self.block_four_dw(x4))
+        return x1, x2, x3, x4, self.dropout(x5) if self.has_dropout else x5
+
+    def decoder(self, features):
+        """Back up, adding at each size what the encoder saw there."""
+        x1, x2, x3, x4, x5 = features
+        x = self.block_six(self.block_five_up(x5) + x4)
+        x = self.block_seven(self.block_six_up(x) + x3)
+        x = self.block_eight(self.block_seven_up(x) + x2)
+        x = self.block_nine(self.block_eight_up(x) + x1)
+        return self.out_conv(self.dropout(x) if self.has_dropout else x)
+
+    def forward(self, x):
+        self._check(x)
+        return self.decoder(self.encoder(x))
+
+    def _check(self, x):
+        size, divisor = tuple(x.shape[2:]), self.divisor
+        if len(size) != 3:
+            raise ValueError(f"V-Net takes (batch, channel, W, H, D), got {tuple(x.shape)}")
+        if any(side % d for side, d in zip(size, divisor)):
+            below = tuple(max(d, side // d * d) for side, d in zip(size, divisor))
+            above = tuple(-(-side // d) * d for side, d in zip(size, divisor))
+            raise ValueError(f"V-Net halves its input: sides must be multiples of {divisor}, got {size}; "
+                             f"{below} or {above} would do")
+
+
+def network_from_state(state, *, has_dropout=False):
+    """The VNet whose weights ``state`` (a state dict) holds, with them loaded strictly.
+
+    Width, channels, classes, bottom stride and normalisation are read off the tensors.
+    Raises ValueError when the keys are not those of a V-Net of this family.
+    """
+    try:
+        first, bottom = state["block_one.conv.0.weight"], state["block_four_dw.conv.0.weight"]
+        classes = state["out_conv.weight"].shape[0]
+        norm = "batchnorm" if "block_one.conv.1.running_mean" in state else (
+            "groupnorm" if "block_one.conv.1.weight" in state else _norm_without_parameters(state))
+    except (KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"these are not the weights of a V-Net of this family (no {error})") from error
+    network = VNet(first.shape[1], classes, first.shape[0], norm, has_dropout, bottom_stride=tuple(bottom.shape[2:]))
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"these are the weights of another architecture: {str(error).splitlines()[-1].strip()}") from error
+    return network
+
+
+def _norm_without_parameters(state):
+    """InstanceNorm has no weights; it shows in the numbering of the convolutions."""
+    return "instancenorm" if "block_two.conv.3.weight" in state else "none"
