@@ -1,0 +1,120 @@
+"""Augmentation: what a network may see instead of the volume itself.
+
+Each takes and returns a sample ``{'image': (W, H, D), 'label': (W, H, D)}``, as NumPy arrays or as tensors
+on any device.  Turning, mirroring and cropping only make views; the patch is copied once, in ``ToTensor``.
+
+``rng``: a ``numpy.random.Generator``; None draws from NumPy's global state.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def _integer(rng, low, high):
+    """A random integer in [low, high), from a Generator or from NumPy's global state."""
+    return int(rng.integers(low, high)) if isinstance(rng, np.random.Generator) else int(np.random.randint(low, high))
+
+
+def _uniform(rng):
+    return rng.random() if isinstance(rng, np.random.Generator) else np.random.random()
+
+
+def _both(sample, function):
+    return {**sample, "image": function(sample["image"]), "label": function(sample["label"])}
+
+
+class RandomRotFlip:
+    """Turn by k x 90 degrees in the W-H plane, then mirror along W or H with ``flip_probability``.
+
+    The walkthrough mirrors always (``flip_probability=1``): of the square's 8 symmetries
+    that leaves the 4 mirror images, and the heart as it is never comes up.  0.5 gives all 8 alike.
+    """
+
+    def __init__(self, *, flip_probability=0.5, rng=None):
+        self.flip_probability, self.rng = flip_probability, rng
+
+    def __call__(self, sample):
+        k, axis = _integer(self.rng, 0, 4), _integer(self.rng, 0, 2)
+        flip = self.flip_probability >= 1 or _uniform(self.rng) < self.flip_probability
+
+        def turn(volume):
+            numpy = isinstance(volume, np.ndarray)
+            volume = np.rot90(volume, k) if numpy else torch.rot90(volume, k)
+            return volume if not flip else np.flip(volume, axis) if numpy else torch.flip(volume, (axis,))
+
+        return _both(sample, turn)
+
+
+def pad_to(volume, size):
+    """Zeros around ``volume``, alike on both sides, so that no side is shorter than in ``size``."""
+    missing = [max(want - have, 0) for want, have in zip(size, volume.shape)]
+    if not any(missing):
+        return volume
+    widths = [(m // 2, m - m // 2) for m in missing]
+    if isinstance(volume, np.ndarray):
+        return np.pad(volume, widths)
+    return F.pad(volume, [n for pair in reversed(widths) for n in pair])
+
+
+class _Crop:
+    def __init__(self, output_size):
+        self.output_size = (output_size,) * 3 if isinstance(output_size, int) else tuple(output_size)
+
+    def __call__(self, sample):
+        sample = _both(sample, lambda volume: pad_to(volume, self.output_size))
+        room = [have - want for have, want in zip(sample["image"].shape, self.output_size)]
+        corner = [self.offset(r) for r in room]
+        window = tuple(slice(c, c + size) for c, size in zip(corner, self.output_size))
+        return _both(sample, lambda volume: volume[window])
+
+
+class CenterCrop(_Crop):
+    """The patch in the middle, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros."""
+
+    def offset(self, room):
+        return room // 2
+
+
+class RandomCrop(_Crop):
+    """A patch from anywhere, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros.
+
+    ``seed_offsets=True`` draws from [0, room) as the walkthrough does, and so never reaches the last offset.
+    """
+
+    def __init__(self, output_size, *, seed_offsets=False, rng=None):
+        super().__init__(output_size)
+        self.seed_offsets, self.rng = seed_offsets, rng
+
+    def offset(self, room):
+        return _integer(self.rng, 0, max(room, 1) if self.seed_offsets else room + 1)
+
+
+class ToTensor:
+    """``image``: float32 (1, W, H, D); ``label``: int64 (W, H, D); contiguous, on the device they are on."""
+
+    def __call__(self, sample):
+        image, label = (torch.from_numpy(np.ascontiguousarray(v)) if isinstance(v, np.ndarray) else v.contiguous()
+                        for v in (sample["image"], sample["label"]))
+        return {**sample, "image": image.float()[None], "label": label.long()}
+
+
+class Compose:
+    """One transform after the other (torchvision's ``Compose`` does as well)."""
+
+    def __init__(self, transforms):
+        self.transforms = transforms
+
+    def __call__(self, sample):
+        for transform in self.transforms:
+            sample = transform(sample)
+        return sample
+
+
+def teacher_noise(image, generator=None, sigma=0.1, bound=0.2):
+    """clamp(N(0, sigma), -bound, bound), of ``image``'s shape: what is added to the teacher's input.
+
+    ``generator``: a ``torch.Generator`` on ``image``'s device; None draws from torch's global state.
+    """
+    noise = torch.empty_like(image).normal_(generator=generator)
+    return torch.clamp(noise * sigma, -bound, bound)
