@@ -1,0 +1,79 @@
+"""What the machine can do, and how a long run ends politely on it."""
+
+import contextlib
+import signal
+import threading
+
+import torch
+
+from .errors import LasegError
+
+
+def pick_device(name="auto"):
+    """The ``torch.device`` for 'auto', 'cpu', 'cuda' or 'cuda:1'.  LasegError when it isn't there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise LasegError("--device cuda: PyTorch sees no GPU here; use --device cpu, or install a CUDA build of PyTorch")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise LasegError(f"--device {name}: must be auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise LasegError(f"--device {name}: there are {torch.cuda.device_count()} GPUs, counted from 0")
+    return device
+
+
+def has_fast_bf16(device):
+    """Whether bfloat16 is done in hardware here: without that it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    checks = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
+    return device.type == "cpu" and any(check() for check in checks if check)
+
+
+def autocast(device, precision="auto"):
+    """The context in which networks run: 'fp32', 'bf16', or 'auto', bf16 where hardware has it."""
+    if precision not in ("auto", "fp32", "bf16"):
+        raise LasegError(f"--precision must be auto, fp32 or bf16, not {precision!r}")
+    bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+
+
+@contextlib.contextmanager
+def explain_memory():
+    """Turn 'out of memory' into a sentence that names the settings to change."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error).lower()
+        out = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text
+        if not (out or "not enough memory" in text or "alloc_cpu" in text):
+            raise
+        raise LasegError("not enough memory for this step: lower --patch_size, --batch_size or --n_filters, "
+                         "or use --downsample 2 (and --cache none if the volumes themselves don't fit)") from error
+
+
+class StopRequest:
+    """Within ``with StopRequest() as stop``, Ctrl-C (and a scheduler's SIGTERM) sets ``stop.signal``.
+
+    Nothing is torn apart: the loop looks at it between two steps.  A second Ctrl-C is the ordinary one.
+    Outside the main thread Python allows no handlers; then it never fires.
+    """
+
+    def __init__(self):
+        self.signal, self._before = None, {}
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def _handle(self, number, frame):
+        self.signal = signal.Signals(number)
+        signal.signal(number, self._before[number])
+
+    def __exit__(self, *exception):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
