@@ -1,0 +1,170 @@
+"""The command line: ``laseg phantom | fetch | prepare | train | evaluate``."""
+
+import argparse
+import csv
+import os
+import sys
+import types
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import get_args
+
+from .config import ARMS, SEED_RECIPE, TrainConfig
+from .errors import LasegError
+
+HELP = {
+    "root_path": "the folder that holds the cases; train.list and test.list lie beside it",
+    "model": "arm: " + "; ".join(f"{name} = {text}" for name, text in ARMS.items()),
+    "labelnum": "how many of the first cases of train.list are labelled (default: a fifth)",
+    "max_samples": "how many of the first cases of train.list are trained on (default: all but the validation cases)",
+    "val_num": "how many of the last cases of train.list validate (default: up to 4 of those not trained on)",
+    "patch_size": "sides in voxels: multiples of 16, 16 and 8",
+    "downsample": "average this many voxels to one in each direction (label by majority)",
+    "precision": "auto: bf16 where the hardware has it",
+    "snapshot_path": "where log.txt, history.csv, TensorBoard's log and checkpoints go "
+                     "(default: model/LA_EXP_LABELNUM_labeled/MODEL)",
+    "consistency_rampup": "length of the ramp, in units of --ramp_every iterations",
+}
+
+
+def main(argv=None):
+    """Run one command; returns the exit status.  A user's mistake is one clear line, not a stack trace."""
+    args = parser().parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except LasegError as error:
+        print(f"laseg {args.command}: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"laseg {args.command}: {error.filename or ''} {error.strerror or error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"laseg {args.command}: interrupted", file=sys.stderr)
+    return 1
+
+
+def parser():
+    top = argparse.ArgumentParser(prog="laseg", description="Mean Teacher segmentation of the left atrium.")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    def command(name, run, text, example):
+        sub = commands.add_parser(name, help=text, description=text, epilog=f"example: laseg {name} {example}",
+                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        sub.set_defaults(run=run)
+        return sub
+
+    phantom = command("phantom", run_phantom, "write synthetic atria", "data --train 40 --test 10")
+    phantom.add_argument("dest", type=Path, metavar="DEST")
+    phantom.add_argument("--train", type=int, default=40, help="training cases")
+    phantom.add_argument("--test", type=int, default=10, help="test cases")
+    phantom.add_argument("--size", type=int, nargs=3, default=(64, 48, 32), metavar=("W", "H", "D"), help="voxels")
+    phantom.add_argument("--seed", type=int, default=0)
+    phantom.add_argument("--raw", action="store_true", help="write raw NRRD pairs, for `laseg prepare`")
+
+    fetch = command("fetch", run_fetch, "download the 100 public volumes, verified (about 220 MB)", "data/la2018")
+    fetch.add_argument("dest", type=Path, metavar="DEST")
+    fetch.add_argument("--base-url", help="a mirror of the public folder")
+
+    prepare = command("prepare", run_prepare, "turn raw NRRD pairs into mri_norm2.h5", "raw data/mine")
+    prepare.add_argument("raw_dir", type=Path, metavar="RAW_DIR")
+    prepare.add_argument("dest", type=Path, metavar="DEST")
+
+    train = command("train", run_train, "train one arm", "--root_path data/phantoms --model MT --labelnum 4 "
+                    "--patch_size 48 48 32 --n_filters 8 --max_iterations 400")
+    add_config_arguments(train)
+    train.add_argument("--recipe", choices=["right", "seed"], default="right",
+                       help="seed: the walkthrough with its bugs (" + ", ".join(SEED_RECIPE) + ")")
+    train.add_argument("--gpu", help="which GPUs the process may see (CUDA_VISIBLE_DEVICES), e.g. 0")
+    train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --snapshot_path")
+
+    evaluate = command("evaluate", run_evaluate, "measure a checkpoint on whole volumes",
+                       "model/LA_vnet_8_labeled/MT/last.pth --root_path data/phantoms --csv out.csv")
+    evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    evaluate.add_argument("--root_path", required=True, help=HELP["root_path"])
+    evaluate.add_argument("--split", choices=["train", "test"], default="test")
+    evaluate.add_argument("--weights", choices=["student", "teacher"], default="student")
+    evaluate.add_argument("--window", choices=["seed", "fast"], default="seed",
+                          help="seed: stride 18/18/4; fast: the whole volume at once")
+    evaluate.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: as trained")
+    evaluate.add_argument("--downsample", type=int, help="default: as trained")
+    evaluate.add_argument("--largest_component", action="store_true", help="keep only the largest connected part")
+    evaluate.add_argument("--device", default="auto")
+    evaluate.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="fp32")
+    evaluate.add_argument("--csv", type=Path, metavar="FILE", help="write a row a case here")
+    return top
+
+
+def add_config_arguments(sub):
+    """One argument for each field of TrainConfig, under the same name."""
+    for field in fields(TrainConfig):
+        kind = next((t for t in get_args(field.type) if t is not type(None)), field.type)
+        options = {"help": HELP.get(field.name, " "), "default": argparse.SUPPRESS}
+        if field.name == "patch_size":
+            options |= {"type": int, "nargs": 3, "metavar": ("W", "H", "D")}
+        elif field.type is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options["type"] = kind if not isinstance(kind, types.GenericAlias) else str
+        if field.default is not MISSING and field.default not in (None, ""):
+            options["help"] += f" (default: {field.default})"
+        sub.add_argument(f"--{field.name}", required=field.name == "root_path", **options)
+
+
+def run_phantom(args):
+    from .phantom import write_phantoms
+
+    root = write_phantoms(args.dest, train=args.train, test=args.test, size=tuple(args.size), seed=args.seed, raw=args.raw)
+    print(f"{args.train} training and {args.test} test phantoms in {root}")
+
+
+def run_fetch(args):
+    from .download import fetch
+
+    options = {"base_url": args.base_url} if args.base_url else {}
+    print(f"all volumes verified in {fetch(args.dest, **options)}")
+
+
+def run_prepare(args):
+    from .prepare import prepare
+
+    print(f"prepared volumes in {prepare(args.raw_dir, args.dest)}")
+
+
+def run_train(args):
+    values = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if hasattr(args, f.name)}
+    if args.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
+    from .training import Trainer
+    from .volumes import case_names
+
+    config = TrainConfig(**{**(SEED_RECIPE if args.recipe == "seed" else {}), **values})
+    config = config.with_split(len(case_names(config.root_path, "train")))
+    if not config.snapshot_path:
+        config.snapshot_path = f"model/LA_{config.exp}_{config.labelnum}_labeled/{config.model}"
+    trainer = Trainer(config, resume=args.resume)
+    print(f"{config.model}: {config.labelnum} labelled of {config.max_samples} cases, {config.val_num} for validation, "
+          f"on {trainer.device}; writing to {config.snapshot_path}", flush=True)
+    if config.val_num == 0:
+        print("no case is left for validation: only the last checkpoint is kept, no best one", file=sys.stderr)
+    trainer.run()
+    if trainer.iteration < config.max_iterations:
+        return 1
+    print(f"done: {config.snapshot_path}/last.pth" +
+          ("" if trainer.best is None else f"; best validation Dice of the student {trainer.best:.4f}"))
+
+
+def run_evaluate(args):
+    from .evaluate import evaluate_checkpoint
+    from .metrics import COLUMNS, average
+
+    rows = evaluate_checkpoint(**{k: v for k, v in vars(args).items() if k not in ("csv", "run", "command")})
+    if args.csv:
+        args.csv.parent.mkdir(parents=True, exist_ok=True)
+        with open(args.csv, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["case", *COLUMNS])
+            writer.writeheader()
+            writer.writerows(rows)
+    mean = average(rows)
+    print(f"{len(rows)} cases, {args.weights}, {args.window} window: Dice {mean['dice']:.4f}, Jaccard {mean['jaccard']:.4f}, "
+          f"HD95 {mean['hd95']:.2f} voxels ({mean['hd95_mm']:.2f} mm), ASD {mean['asd']:.2f} voxels ({mean['asd_mm']:.2f} mm)")
+    if mean["empty"]:
+        print(f"WARNING: {mean['empty']} predictions are EMPTY; they count as Dice 0 and the volume's diagonal",
+              file=sys.stderr)

@@ -1,0 +1,45 @@
+"""A checkpoint against the cases of a split: one row of metrics a case."""
+
+import sys
+
+import torch
+from tqdm.auto import tqdm
+
+from .checkpoints import load_network
+from .inference import largest_component, predict_volume
+from .machine import pick_device
+from .metrics import case_metrics
+from .volumes import SPACING_MM, LAHeart
+
+
+def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student", window="seed", patch_size=None,
+                        downsample=None, largest_component=False, device="auto", precision="fp32"):
+    """``evaluate_network`` for a checkpoint file; patch and downsampling are those of its training unless given."""
+    network, config = load_network(checkpoint, weights)
+    downsample = downsample or config.get("downsample", 1)
+    dataset = LAHeart(root_path, split, downsample=downsample)
+    return evaluate_network(network.to(pick_device(device), memory_format=torch.channels_last_3d), dataset,
+                            tuple(patch_size or config.get("patch_size", (112, 112, 80))), window=window,
+                            keep_largest=largest_component, precision=precision)
+
+
+def evaluate_network(network, dataset, patch_size, *, window="seed", keep_largest=False, precision="fp32", progress=True,
+                     on_prediction=None):
+    """Predict and measure every volume of ``dataset``: a list of dicts, ``case`` and the metrics' COLUMNS.
+
+    Voxels are those of the (perhaps downsampled) volume; mm take the downsampling into account.
+    ``on_prediction(case, mask)`` is called with each.  An empty prediction is announced on stderr and scored as a failure.
+    """
+    rows = []
+    for i, name in enumerate(tqdm(dataset.image_list, disable=not progress, desc="evaluate")):
+        sample = dataset[i]
+        prediction, _ = predict_volume(network, sample["image"], patch_size, window=window, precision=precision)
+        if keep_largest:
+            prediction = largest_component(prediction)
+        if on_prediction:
+            on_prediction(name, prediction)
+        row = case_metrics(prediction, sample["label"], SPACING_MM * dataset.downsample)
+        if row["empty"]:
+            print(f"WARNING: {name}: the prediction is EMPTY", file=sys.stderr)
+        rows.append({"case": name, **row})
+    return rows

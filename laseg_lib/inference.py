@@ -1,0 +1,82 @@
+"""From a trained network and a whole volume to a segmentation: the sliding window."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .machine import autocast, explain_memory
+
+SEED_STRIDE = (18, 18, 4)  # of the walkthrough's window, in voxels
+
+
+def predict_volume(model, image, patch_size, *, window="seed", precision="fp32", batch_size=4):
+    """(label uint8, probability of atrium float32), both W x H x D, for one normalised ``image`` of that shape.
+
+    ``window='seed'``: every ``patch_size`` window at stride 18, 18, 4 (of a 112 x 112 x 80 patch; in proportion for
+    other patches), softmax averaged where they overlap, padded with zeros where the volume is smaller.
+    ``'fast'``: V-Net is fully convolutional, so the volume goes through once, padded to a size that the
+    halvings divide.  A voxel is atrium when its probability exceeds one half.
+    The model is used in the mode it is in: call ``model.eval()`` first.
+    """
+    if window not in ("seed", "fast"):
+        raise ValueError(f"window must be 'seed' or 'fast', not {window!r}")
+    device = next(model.parameters()).device
+    volume = torch.as_tensor(np.asarray(image, np.float32))[None, None].to(device)
+
+    def probability(x):
+        x = x.to(memory_format=torch.channels_last_3d)
+        return F.softmax(model(x).float(), dim=1)[:, 1:2]
+
+    with torch.inference_mode(), autocast(device, precision), explain_memory():
+        if window == "seed":
+            score = _sliding(probability, volume, patch_size, batch_size)
+        else:
+            score = _whole(probability, volume, model.divisor)
+    score = score[0, 0].float().cpu().numpy()
+    return (score > 0.5).astype(np.uint8), score
+
+
+def seed_stride(patch_size):
+    """18, 18, 4 for the 112 x 112 x 80 patch, in the same proportion for any other; at least 1."""
+    return tuple(max(1, round(size * stride / full))
+                 for size, stride, full in zip(patch_size, SEED_STRIDE, (112, 112, 80)))
+
+
+def _sliding(probability, volume, patch_size, batch_size):
+    from monai.inferers import sliding_window_inference
+
+    # MONAI takes the overlap as a share and truncates the stride; the small excess keeps 18 from becoming 17.
+    overlap = [1 - (stride + 1e-3) / size for stride, size in zip(seed_stride(patch_size), patch_size)]
+    return sliding_window_inference(volume, patch_size, batch_size, probability, overlap=overlap, mode="constant")
+
+
+def _whole(probability, volume, divisor):
+    size = volume.shape[2:]
+    missing = [-side % d for side, d in zip(size, divisor)]
+    before = [m // 2 for m in missing]
+    pads = [n for b, m in reversed(list(zip(before, missing))) for n in (b, m - b)]
+    # The border repeats: a step to zero there would look like an edge of something.
+    score = probability(F.pad(volume, pads, mode="replicate"))
+    return score[(..., *(slice(b, b + side) for b, side in zip(before, size)))]
+
+
+def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):
+    """Mean Dice (0 to 1) of ``model`` over a dataset of whole volumes."""
+    scores = []
+    for i in range(len(dataset)):
+        sample = dataset[i]
+        label = np.asarray(torch.as_tensor(sample["label"]).cpu(), bool)
+        image = torch.as_tensor(sample["image"]).cpu().numpy()
+        prediction = predict_volume(model, image, patch_size, window=window, precision=precision)[0] > 0
+        scores.append(2 * (prediction & label).sum() / (prediction.sum() + label.sum()))
+    return float(np.mean(scores))
+
+
+def largest_component(mask):
+    """The largest connected part of ``mask`` (26-neighbourhood), uint8; an empty mask stays empty."""
+    from scipy import ndimage
+
+    parts, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    if count < 2:
+        return np.asarray(mask, np.uint8)
+    return (parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])).astype(np.uint8)

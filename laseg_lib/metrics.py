@@ -1,0 +1,53 @@
+"""How good a segmentation is: Dice, Jaccard, HD95 and ASD, by medpy's definitions, as the tables have them."""
+
+import numpy as np
+
+from .volumes import SPACING_MM
+
+COLUMNS = ["dice", "jaccard", "hd95", "asd", "hd95_mm", "asd_mm", "empty"]
+
+
+def crop_to_both(prediction, label):
+    """Both masks cut to the box that holds them, plus one voxel: no distance changes, and far fewer are computed."""
+    window = []
+    both = prediction | label
+    for axis in range(both.ndim):
+        hit = np.flatnonzero(both.any(tuple(a for a in range(both.ndim) if a != axis)))
+        window.append(slice(max(hit[0] - 1, 0), hit[-1] + 2))
+    return prediction[tuple(window)], label[tuple(window)]
+
+
+def case_metrics(prediction, label, spacing=SPACING_MM):
+    """A dict of COLUMNS for one case; ``prediction`` and ``label`` are W x H x D masks, ``spacing`` is in mm, isotropic.
+
+    ``dice`` and ``jaccard`` are shares of 1.  ``hd95`` is the 95th percentile of the surface distances of both
+    directions pooled; ``asd`` the mean distance from the prediction's surface to the label's (one way), in voxels,
+    and again in mm.
+
+    An empty prediction is a failure, not a perfect score: ``empty`` is True, Dice and Jaccard are 0,
+    and both distances are the volume's diagonal, the worst there is.
+    Raises ValueError when the shapes differ or the label is empty.
+    """
+    from medpy.metric import binary
+
+    prediction, label = np.asarray(prediction, bool), np.asarray(label, bool)
+    if prediction.shape != label.shape:
+        raise ValueError(f"prediction {prediction.shape} and label {label.shape} differ in shape")
+    if not label.any():
+        raise ValueError("the label is empty: no metric means anything")
+    empty = not prediction.any()
+    if empty:
+        dice, jaccard, hd95 = 0.0, 0.0, float(np.linalg.norm(label.shape))
+        asd = hd95
+    else:
+        prediction, label = crop_to_both(prediction, label)
+        dice, jaccard = binary.dc(prediction, label), binary.jc(prediction, label)
+        hd95, asd = binary.hd95(prediction, label), binary.asd(prediction, label)
+    values = (dice, jaccard, hd95, asd, hd95 * spacing, asd * spacing)
+    return {**dict(zip(COLUMNS, map(float, values))), "empty": empty}
+
+
+def average(rows):
+    """The mean of each column over the cases, and ``empty`` as the number of empty predictions."""
+    mean = {name: float(np.mean([row[name] for row in rows])) for name in COLUMNS[:-1]}
+    return {**mean, "empty": int(sum(row["empty"] for row in rows))}

@@ -1,0 +1,196 @@
+"""The recorded runs of ``data/recorded``: made by ``make record RECORD=quick|half|full``, read by the notebooks.
+
+    data/recorded/<record>/<arm>_<labels>_seed<seed>/
+        config.json      every setting, the command, commit, versions, hardware, date and wall time
+        history.csv      a row an iteration
+        metrics.csv      a row a test case, for student and teacher
+        predictions.npz  packed bits of the first test cases (phantoms only)
+
+A run that is there is skipped; one that was cut off is resumed.  Nothing is filled in by hand.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .config import TrainConfig
+from .errors import LasegError
+from .evaluate import evaluate_network
+from .metrics import COLUMNS
+from .training import Trainer
+from .volumes import LAHeart, find_root
+
+HOME = Path(__file__).resolve().parent.parent
+RECORDED = HOME / "data" / "recorded"
+ARMS = ("supervised", "supervised_equal", "lambda0", "MT")
+TEACHING_CASES = 2  # test phantoms whose predictions are kept for the notebooks
+
+HALF = dict(patch_size=(48, 48, 40), downsample=2, n_filters=8, max_samples=76, val_num=4, max_iterations=1500,
+            consistency_rampup=10, val_every=250)
+FULL = dict(max_samples=76, val_num=4, cache="device", val_every=1000, deterministic=0)
+
+# data: where the volumes come from; runs: (arm, labels, seed, settings beside the defaults).
+RECORDS = {
+    "half": {"data": "real", "runs": [(arm, labels, seed, HALF) for seed in (1337, 1338, 1339)
+                                      for labels in (8, 16) for arm in ARMS]},
+    "full": {"data": "real", "runs": [(arm, labels, seed, FULL) for seed in (1337, 1338, 1339)
+                                      for labels in (8, 16) for arm in ("supervised", "MT")]},
+}
+
+
+def run_name(arm, labels, seed):
+    return f"{arm}_{labels}_seed{seed}"
+
+
+def find_data(kind):
+    """The root of the volumes that a record is made on; phantoms are written where they are missing."""
+    if kind == "real":
+        return find_root(os.environ.get("LASEG_DATA", HOME / "data" / "la2018"))
+    from .phantom import write_phantoms
+
+    return write_phantoms(HOME / "data" / "record_phantoms", **kind)
+
+
+def make_run(record, arm, labels, seed, settings, *, recorded=RECORDED, work=HOME / "runs", progress=True):
+    """Train, evaluate on the test cases with the last checkpoint, and write one run's folder.  Returns it."""
+    target = Path(recorded) / record / run_name(arm, labels, seed)
+    if (target / "config.json").exists():
+        return target
+    kind = RECORDS[record]["data"]
+    root = find_data(kind)
+    snapshot = Path(work) / record / target.name
+    config = TrainConfig(root_path=str(root), model=arm, labelnum=labels, seed=seed, snapshot_path=str(snapshot), **settings)
+    trainer = Trainer(config, resume=(snapshot / "last.pth").exists() or (snapshot / "previous.pth").exists())
+    clock = snapshot / "seconds.txt"  # survives a cut, so that the wall time is that of all the pieces
+    begun, before = time.perf_counter(), float(clock.read_text()) if clock.exists() else 0.0
+    trainer.run(progress=progress, callback=lambda t: t.iteration % 50 or clock.write_text(
+        str(before + time.perf_counter() - begun)))
+    if trainer.iteration < config.max_iterations:
+        raise KeyboardInterrupt
+    seconds = before + time.perf_counter() - begun
+    test_set = LAHeart(root, "test", cache="memory", downsample=config.downsample)
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    rows, masks = [], {}
+    for weights in ("student", "teacher"):
+        network = getattr(trainer, weights).eval()
+        scored = evaluate_network(network, test_set, config.patch_size, progress=progress,
+                                  on_prediction=None if kind == "real" else keeper(masks, weights))
+        rows += [{"weights": weights, **row} for row in scored]
+    write_csv(partial / "metrics.csv", rows)
+    shutil.copy(snapshot / "history.csv", partial)
+    if masks:
+        np.savez_compressed(partial / "predictions.npz", **masks)
+    told = {**trainer.config.to_dict(), "root_path": root.name, "snapshot_path": None}
+    (partial / "config.json").write_text(json.dumps({
+        "record": record, "arm": arm, "labels": labels, "seed": seed, "data": kind, "window": "seed", "checkpoint": "last",
+        "command": f"make record RECORD={record}", "train_seconds": round(seconds, 1), **provenance(trainer.device),
+        "config": told}, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, target)
+    return target
+
+
+def keeper(masks, weights):
+    """A callback that packs the predictions of the first test cases into ``masks``."""
+    def keep(case, prediction):
+        if len([key for key in masks if key.startswith(weights)]) < TEACHING_CASES:
+            masks[f"{weights}/{case}"] = np.packbits(prediction)
+    return keep
+
+
+def provenance(device):
+    """Commit, versions, hardware and date of a run made now."""
+    def git(*words):
+        done = subprocess.run(["git", *words], cwd=HOME, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "--", "laseg_lib")),
+            "versions": {name: version(name) for name in ("torch", "numpy", "monai", "medpy")} | {
+                "python": platform.python_version()},
+            "hardware": hardware, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
+            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")}
+
+
+def cpu_name():
+    """The processor's name, as far as the system tells, and its vector instructions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def write_csv(path, rows):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["case", "weights", *COLUMNS], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def load_metrics(record, *, recorded=RECORDED):
+    """Every test case of every recorded run as a pandas table: arm, labels, seed, weights, case and the metrics."""
+    import pandas as pd
+
+    tables = []
+    for path in sorted((Path(recorded) / record).glob("*/config.json")):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        table = pd.read_csv(path.with_name("metrics.csv"))
+        tables.append(table.assign(arm=config["arm"], labels=config["labels"], seed=config["seed"]))
+    columns = ["arm", "labels", "seed", "weights", "case", *COLUMNS]
+    return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def missing_runs(record, *, recorded=RECORDED):
+    """The names of the record's runs that nobody has made yet."""
+    names = [run_name(*run[:3]) for run in RECORDS[record]["runs"]]
+    return [name for name in names if not (Path(recorded) / record / name / "config.json").exists()]
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="python -m laseg_lib.records", description=__doc__.splitlines()[0],
+                                     epilog="example: python -m laseg_lib.records quick")
+    parser.add_argument("record", choices=RECORDS)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, where the hardware has room")
+    parser.add_argument("--only", default="", help="only runs whose name contains this, e.g. MT_8 or seed1337")
+    args = parser.parse_args(argv)
+    todo = [run for run in RECORDS[args.record]["runs"]
+            if run_name(*run[:3]) in missing_runs(args.record) and args.only in run_name(*run[:3])]
+    print(f"{args.record}: {len(todo)} runs to make", flush=True)
+    try:
+        if args.jobs == 1:
+            for run in todo:
+                print(make_run(args.record, *run), flush=True)
+            return 0
+        find_data(RECORDS[args.record]["data"])  # written once, before the workers race for it
+        threads = max(1, (os.cpu_count() or 1) // args.jobs)
+        with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+            for future in [pool.submit(make_run, args.record, *run, progress=False) for run in todo]:
+                print(future.result(), flush=True)
+    except LasegError as error:
+        print(f"record {args.record}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"record {args.record}: stopped; the same command goes on", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
