@@ -1,0 +1,74 @@
+"""What only the notebooks need: volumes to run on, the code that runs, the check of the machine."""
+
+import inspect
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .config import TrainConfig
+from .records import HOME, RECORDS, find_data
+from .volumes import case_names, find_root
+
+
+@dataclass(frozen=True)
+class CourseData:
+    """The volumes of a notebook, and the settings with which they train in a minute or two on two cores."""
+
+    root: Path  # the folder that holds the cases
+    real: bool  # whether LASEG_DATA named real volumes
+    settings: dict  # for TrainConfig: patch_size, downsample, n_filters, labelnum, ...
+
+    def config(self, **changes):
+        """A TrainConfig on these volumes; ``changes`` win."""
+        return TrainConfig(root_path=str(self.root), **{**self.settings, **changes})
+
+
+def course_data():
+    """The real volumes that the environment variable LASEG_DATA names, otherwise phantoms, made where they are missing."""
+    if os.environ.get("LASEG_DATA"):
+        root = find_root(os.environ["LASEG_DATA"])
+        n = len(case_names(root, "train"))
+        settings = dict(patch_size=(48, 48, 40), downsample=2, n_filters=8, labelnum=min(8, n // 3),
+                        max_samples=max(n - 4, n * 2 // 3), max_iterations=150, consistency_rampup=1, val_every=50)
+        return CourseData(root, True, settings)
+    quick = RECORDS["quick"]
+    return CourseData(find_data(quick["data"]), False, quick["course"])
+
+
+def source(*things):
+    """Show the code of functions or classes of the library: what you read is what runs."""
+    from IPython.display import Code, display
+
+    for thing in things:
+        display(Code(inspect.getsource(thing), language="python"))
+
+
+def check_machine():
+    """Print a line [OK], [--] or [FAIL] for each thing the course needs or can use."""
+    import h5py
+    import ipywidgets
+    import matplotlib
+    import plotly
+
+    from .machine import has_fast_bf16, pick_device
+
+    def line(good, text, mark="FAIL"):
+        print(f"[{'OK' if good else mark}]".ljust(7) + text)
+
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    line((3, 11) <= tuple(map(int, platform.python_version_tuple()[:2])), f"Python {platform.python_version()}")
+    line(version >= (2, 6) and not torch.__version__.startswith("2.9.0"), f"PyTorch {torch.__version__}")
+    for module in (h5py, ipywidgets, matplotlib, plotly):
+        line(True, f"{module.__name__} {module.__version__}")
+    device = pick_device("auto")
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU: the course is made for this"
+    line(device.type == "cuda", gpu, mark="--")
+    line(has_fast_bf16(device), "bfloat16 in hardware (only makes training faster)", mark="--")
+    line(os.cpu_count() >= 2, f"{os.cpu_count()} processor cores", mark="--")
+    free = shutil.disk_usage(HOME).free / 1e9
+    line(free > 1, f"{free:.0f} GB free on the disk")
+    line(os.access(HOME / "data", os.W_OK), "the data folder can be written")
