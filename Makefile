@@ -1,0 +1,55 @@
+# The two commands are `make lab` and `make test`. Both set up .venv when it is missing.
+#   PYTHON=python3.12   another interpreter (3.11 to 3.13)      PIP_ARGS=...   more for pip install
+#   LAB_ARGS=...        more for JupyterLab                     PYTEST_ARGS=...   more for pytest
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
+	&& echo $$p && break; done)
+PY := .venv/bin/python
+READY := .venv/.ready
+NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb))
+RECORD ?= quick
+
+.PHONY: help lab test notebooks bench record handout clean
+help:
+	@sed -n 's/^## //p' Makefile
+
+$(READY): pyproject.toml constraints.txt
+	@$(PY) -m pip --version >/dev/null 2>&1 || { test -n "$(PYTHON)" || { \
+		echo "No Python 3.11, 3.12 or 3.13 with venv found. Install one, or name it: make PYTHON=/path/to/python" >&2; \
+		exit 1; }; $(PYTHON) -m venv --clear .venv; }
+	$(PY) -m pip install --quiet -c constraints.txt -e '.[course,test]' $(PIP_ARGS)
+	@touch $@
+
+## lab        set up, then JupyterLab at the first notebook: this machine only, with its token
+lab: $(READY)
+	$(PY) -m jupyterlab --ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" \
+		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --LabApp.news_url=None \
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.extension_manager=readonly \
+		$(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
+
+## test       ruff, the tests, and every notebook executed and compared with its stored outputs
+test: $(READY)
+	$(PY) -m ruff check .
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests $(NOTEBOOKS) -n 2 --dist loadscope --nbval --nbval-current-env \
+		--nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg $(PYTEST_ARGS)
+
+## notebooks  execute the notebooks from nothing and store their outputs (NOTEBOOKS=... for some of them)
+notebooks: $(READY)
+	$(PY) tools/run_notebooks.py $(NOTEBOOKS)
+
+## bench      the seed's way and ours, side by side
+bench: $(READY)
+	$(PY) tools/bench.py $(BENCH_ARGS)
+
+## record     the recorded runs: RECORD=quick, half or full; skips what is there
+record: $(READY)
+	$(PY) -m laseg_lib.records $(RECORD) $(RECORD_ARGS)
+
+## handout    the course as a folder of HTML that needs no network: build/handout
+handout: $(READY)
+	$(PY) -m jupyter nbconvert --to html --output-dir build/handout $(NOTEBOOKS)
+
+## clean      remove what make and Python left behind (.venv too; never data/)
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

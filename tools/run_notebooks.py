@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Execute notebooks from nothing, store their outputs, and check what is stored.
+
+    python tools/run_notebooks.py notebooks/*.ipynb            execute, store, check
+    python tools/run_notebooks.py notebooks/05_ema_teacher.ipynb
+    python tools/run_notebooks.py --check notebooks/*.ipynb    only check what is stored
+
+Each notebook gets a fresh kernel of this very Python, with notebooks/ as its working directory.
+A cell that raises stops its notebook, which is then left as it was.
+"""
+
+import argparse
+import re
+import statistics
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
+
+MAX_BYTES = 1_000_000
+MAX_LINES = 25
+MAX_CELL_SECONDS = 90
+EXEMPT_TAGS = {"nbval-ignore-output", "nbval-skip"}    # the cells that nbval doesn't compare
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+# Not after a base64 character, or pictures would be found to hold paths.
+MACHINE_PATH = re.compile(r"(?<![\w+/=.])(/(home|root|tmp|work|Users|var|opt|mnt)/\w|[A-Z]:\\\w)")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", nargs="*", type=Path)
+    parser.add_argument("--check", action="store_true", help="execute nothing")
+    parser.add_argument("--timeout", type=int, default=300, help="seconds a cell may take before it is stopped")
+    args = parser.parse_args(argv)
+    failed, start = False, time.perf_counter()
+    for path in args.notebooks:
+        found = [] if args.check else execute(path, args.timeout)
+        for problem in found or problems(path):
+            failed = True
+            print(f"{path.name}: {problem}", file=sys.stderr)
+    if args.notebooks and not args.check:
+        print(f"{len(args.notebooks)} notebooks in {time.perf_counter() - start:.0f} s")
+    return int(failed)
+
+
+def execute(path, timeout=300):
+    """Execute the notebook at `path` and write it back with its outputs; returns what went wrong."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("widgets", None)
+    neighbours = set(path.parent.iterdir())
+    # coalesce_streams: one output a stream, however the kernel happened to chop it
+    client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", coalesce_streams=True,
+                            resources={"metadata": {"path": str(path.resolve().parent)}})
+    start = time.perf_counter()
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError) as error:
+        return [f"stopped, nothing stored: {error}"]
+    took = time.perf_counter() - start
+    seconds = {number: cell_seconds(cell) for number, cell in enumerate(notebook.cells)}
+    slowest = max(seconds, key=seconds.get, default=0)
+    print(f"{path.name:32} {took:6.1f} s   slowest: cell {slowest}, {seconds.get(slowest, 0):.1f} s", flush=True)
+    nbformat.write(tidy(notebook), path)
+    left = sorted(p.name for p in set(path.parent.iterdir()) - neighbours - {path.parent / ".ipynb_checkpoints"})
+    return ([f"cell {slowest} took {seconds[slowest]:.0f} s, more than {MAX_CELL_SECONDS}"]
+            if seconds.get(slowest, 0) > MAX_CELL_SECONDS else []) + \
+           ([f"left behind in notebooks/: {', '.join(left)}"] if left else [])
+
+
+def cell_seconds(cell):
+    times = cell.metadata.get("execution", {})
+    if "iopub.execute_input" not in times or "shell.execute_reply" not in times:
+        return 0.0
+    began, ended = (datetime.fromisoformat(times[key].replace("Z", "+00:00"))
+                    for key in ("iopub.execute_input", "shell.execute_reply"))
+    return (ended - began).total_seconds()
+
+
+def tidy(notebook):
+    """Drop what changes from run to run, or from machine to machine, without meaning anything.
+
+    Widget views go too: their model dies with the kernel, and a page that finds the view shows an error
+    in its place instead of the picture beside it.
+    """
+    notebook.metadata = nbformat.from_dict({
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python",
+                          "pygments_lexer": "ipython3"},
+    })
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for number, cell in enumerate(notebook.cells):
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in ("tags", "jupyter")})
+        cell.setdefault("id", f"cell-{number}")
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET_VIEW, None)
+            output.pop("transient", None)
+    return notebook
+
+
+def problems(path):
+    """What is wrong with the stored notebook, as sentences; an empty list if nothing is."""
+    notebook = nbformat.read(path, as_version=4)
+    found = []
+    try:
+        nbformat.validate(notebook)
+    except nbformat.ValidationError as error:
+        found.append(f"not a valid notebook: {error.message}")
+    if "widgets" in notebook.metadata:
+        found.append("holds widget state: store it with make notebooks")
+    if path.stat().st_size >= MAX_BYTES:
+        found.append(f"{path.stat().st_size / 1e6:.2f} MB, more than {MAX_BYTES / 1e6:.0f}")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if code and not any(cell.outputs for cell in code):
+        found.append("has no stored outputs: run make notebooks")
+    for number, cell in enumerate(notebook.cells):
+        found += [f"cell {number} {problem}" for problem in cell_problems(cell)]
+    return found
+
+
+def cell_problems(cell):
+    if MACHINE_PATH.search(cell.source):
+        yield f"names a path of a machine: {MACHINE_PATH.search(cell.source).group()}"
+    if cell.cell_type != "code":
+        return
+    if len(cell.source.splitlines()) > MAX_LINES:
+        yield f"has {len(cell.source.splitlines())} lines, more than {MAX_LINES}"
+    if cell.source.strip() and cell.execution_count is None:
+        yield "was not executed"
+    for output in cell.outputs:
+        if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", []):
+            yield f"stores an error: {output.ename}: {output.evalue}"
+        if output.get("name") == "stderr":
+            yield f"stores a warning or other words on stderr: {output.text.strip()[:200]}"
+        if WIDGET_VIEW in output.get("data", {}):
+            yield "stores a widget view, which shows nothing without its kernel"
+        for text in texts(output):
+            if path := MACHINE_PATH.search(text):
+                yield f"stores a path of this machine: {text[path.start():path.start() + 60]!r}"
+
+
+def texts(output):
+    """Every text in an output; pictures are left out."""
+    if "text" in output:
+        yield output.text
+    for mime, data in output.get("data", {}).items():
+        if not mime.startswith("image/") or mime == "image/svg+xml":
+            yield data if isinstance(data, str) else str(data)
+
+
+def census(path):
+    """Numbers of the notebook's shape: code cells, those exempt from comparison, median lines of a code cell."""
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code" and c.source.strip()]
+    exempt = sum(bool(EXEMPT_TAGS & set(c.metadata.get("tags", []))) for c in cells)
+    return {"code": len(cells), "exempt": exempt,
+            "median_lines": statistics.median([len(c.source.splitlines()) for c in cells] or [0])}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
