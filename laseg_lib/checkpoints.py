@@ -1,11 +1,14 @@
 """Checkpoints: written whole or not at all, read without pickle's powers."""
 
+import contextlib
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import torch
 
+from .config import TrainConfig
 from .errors import LasegError
 from .vnet import network_from_state
 
@@ -20,7 +23,7 @@ def save_checkpoint(path, state, *, keep_previous=False):
     Raises LasegError when the disk refuses.
     """
     path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.partial")  # one name: what a killed process left is overwritten
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
@@ -40,12 +43,16 @@ def save_checkpoint(path, state, *, keep_previous=False):
 def load_checkpoint(path):
     """What ``save_checkpoint`` wrote (or any file of tensors), on the CPU.
 
-    Raises LasegError for a file that is missing, truncated, or holds anything but tensors and plain values.
+    Raises LasegError for a file that is missing, truncated, changed, or holds anything but tensors and plain values.
     """
     path = Path(path)
     if not path.is_file():
         raise LasegError(f"{path}: no such checkpoint")
     try:
+        if zipfile.is_zipfile(path):  # torch itself doesn't look at the checksums that it writes
+            with zipfile.ZipFile(path) as file:
+                if (changed := file.testzip()) is not None:
+                    raise OSError(f"{changed} has another checksum")
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise LasegError(f"{path}: not a checkpoint, or it holds more than tensors and plain values; "
@@ -55,10 +62,28 @@ def load_checkpoint(path):
                          "use the one before, or train again") from error
 
 
+def begun(folder):
+    """Whether ``folder`` holds a training's checkpoints, be it only the one before the last."""
+    return any((Path(folder) / name).exists() for name in (LAST, PREVIOUS))
+
+
+@contextlib.contextmanager
+def explain_foreign(path):
+    """Turn what goes wrong with the contents of a readable checkpoint into a sentence."""
+    try:
+        yield
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise LasegError(f"{path}: not a checkpoint that this training can go on from ({type(error).__name__}: "
+                         f"{str(error).splitlines()[0] if str(error) else ''})") from error
+
+
 def load_last(folder, warn):
-    """The newest whole checkpoint of a run.  A damaged last one gives way to the one before, with a word to ``warn``."""
+    """The newest whole checkpoint of a run; None when it was stopped before its first.
+    A damaged last one gives way to the one before, with a word to ``warn``."""
     folder = Path(folder)
     present = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    if not present and (folder / "log.txt").exists():
+        return warn(f"{folder}: stopped before its first checkpoint; training begins anew")
     if not present:
         raise LasegError(f"{folder}: no checkpoint to resume from; start without --resume")
     for path in present:
@@ -79,7 +104,10 @@ def load_network(path, weights="student"):
     state = load_checkpoint(path)
     if not isinstance(state, dict):
         raise LasegError(f"{path}: holds no dictionary of weights")
-    config = state.get("config", {})
+    config = state.get("config", {}) if "student" in state or "teacher" in state else {}
+    if config:
+        with explain_foreign(path):
+            TrainConfig.from_dict(config)
     if "student" in state or "teacher" in state:
         if weights not in state:
             raise LasegError(f"{path}: holds no {weights}; it holds {', '.join(map(str, state))}")

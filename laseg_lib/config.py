@@ -1,6 +1,7 @@
 """Every setting of a training, under the names of the walkthrough's command line."""
 
 from dataclasses import asdict, dataclass, fields, replace
+from typing import get_args
 
 from .errors import LasegError
 
@@ -24,7 +25,7 @@ class TrainConfig:
     root_path: str = ""  # the folder that holds the cases; train.list lies beside it
     model: str = "MT"  # one of ARMS
     exp: str = "vnet"
-    labelnum: int | None = None  # the first labelnum cases are labelled; None: a fifth, like the walkthrough's 25 of 123
+    labelnum: int | None = None  # the first labelnum cases are labelled; None: a fifth of them
     max_samples: int | None = None  # the first max_samples cases are trained on; None: all but the validation cases
     val_num: int | None = None  # the last val_num cases of train.list validate; None: up to 4 of those not trained on
     max_iterations: int = 6000
@@ -55,9 +56,11 @@ class TrainConfig:
     ema_buffers: str = "average"  # 'keep': BatchNorm's statistics aren't averaged
     noise_on: str = "teacher"  # or 'both', independent noise on either side, or 'none'
     ramp_every: int = 150  # lambda changes every ramp_every iterations
+    sync_norm: bool = False  # several processes: BatchNorm and Dice over the batches of all of them, not of each
 
     def __post_init__(self):
-        self.patch_size = tuple(self.patch_size)
+        for field in fields(self):
+            setattr(self, field.name, plain(field, getattr(self, field.name)))
         self._check()
 
     @property
@@ -82,15 +85,26 @@ class TrainConfig:
                      "save_every", "ramp_every"):
             if getattr(self, name) < 1:
                 raise LasegError(f"--{name} must be at least 1; got {getattr(self, name)}")
+        for name, most in {"base_lr": 1e9, "consistency": 1e9, "consistency_rampup": 1e9, "ema_decay": 1,
+                           "flip_probability": 1, "seed": 2**63 - 1}.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise LasegError(f"--{name} must be between 0 and {most}; got {getattr(self, name)}")
         if self.labeled_bs > self.batch_size:
             raise LasegError(f"--labeled_bs {self.labeled_bs} is more than --batch_size {self.batch_size}")
-        if len(self.patch_size) != 3 or any(s % d for s, d in zip(self.patch_size, (16, 16, 8))):
+        if any(s < d or s % d for s, d in zip(self.patch_size, (16, 16, 8))):
             near = tuple(max(d, round(s / d) * d) for s, d in zip(self.patch_size, (16, 16, 8)))
             raise LasegError(f"--patch_size {self.patch_size}: V-Net halves W and H four times and D three times, "
                              f"so the sides must be multiples of 16, 16 and 8; {near} would do")
+        volumes = {"batchnorm": self.labelled_in_batch + self.unlabeled_bs, "instancenorm": 1}.get(self.normalization)
+        if self.normalization == "batchnorm" and self.teacher_mode == "train" and self.unlabeled_bs:
+            volumes = self.unlabeled_bs
+        if volumes == 1 and self.patch_size == (16, 16, 8):
+            raise LasegError(f"--patch_size {self.patch_size} leaves one voxel at V-Net's bottom, too few for "
+                             f"{self.normalization}: use a larger patch, or a larger batch with batchnorm")
 
-    def with_split(self, n_cases, list_path="train.list"):
-        """This config with labelnum, max_samples and val_num decided for ``n_cases`` names in the list.
+    def with_split(self, n_cases, list_path="train.list", processes=1):
+        """This config with labelnum, max_samples and val_num decided for ``n_cases`` names in the list,
+        of which each of ``processes`` draws its own share.
 
         Raises LasegError, with the numbers, when they don't fit together.
         """
@@ -101,16 +115,17 @@ class TrainConfig:
         max_samples = n_cases - val_num if self.max_samples is None else self.max_samples
         labelnum = max(1, max_samples // 5) if self.labelnum is None else self.labelnum
         if not 0 < max_samples <= n_cases or val_num < 0:
-            raise LasegError(f"{list_path} names {n_cases} cases: --max_samples {max_samples} must be between 1 and that")
+            raise LasegError(f"{list_path} names {n_cases} cases: --max_samples {max_samples} must be 1 to that")
         if max_samples + val_num > n_cases:
             raise LasegError(f"{list_path} names {n_cases} cases, too few for --max_samples {max_samples} and "
                              f"--val_num {val_num}: try --max_samples {n_cases - val_num}, or --val_num 0")
-        if labelnum > max_samples or (self.unlabeled_bs and labelnum + self.unlabeled_bs > max_samples):
+        each = f"a batch on each of {processes} processes" if processes > 1 else "a batch"
+        if labelnum > max_samples or max_samples - labelnum < self.unlabeled_bs * processes:
             raise LasegError(f"--labelnum {labelnum} of --max_samples {max_samples} leaves fewer unlabelled cases than "
-                             f"the {self.unlabeled_bs} of a batch: lower --labelnum, or use --model supervised")
-        if labelnum < self.labelled_in_batch:
-            raise LasegError(f"--labelnum {labelnum} is fewer than the {self.labelled_in_batch} labelled volumes of a "
-                             "batch: raise --labelnum, or lower --batch_size and --labeled_bs")
+                             f"the {self.unlabeled_bs} of {each}: lower --labelnum, or use --model supervised")
+        if labelnum < self.labelled_in_batch * processes:
+            raise LasegError(f"--labelnum {labelnum} is fewer than the {self.labelled_in_batch} labelled volumes of "
+                             f"{each}: raise --labelnum, or lower --batch_size and --labeled_bs")
         return replace(self, labelnum=labelnum, max_samples=max_samples, val_num=val_num)
 
     def to_dict(self):
@@ -120,7 +135,30 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values):
         """The config that ``to_dict`` wrote; unknown names raise LasegError."""
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if not isinstance(values, dict):
+            raise LasegError(f"the settings must be a dictionary, not {type(values).__name__}")
+        unknown = sorted(map(str, set(values) - {field.name for field in fields(cls)}))
         if unknown:
             raise LasegError(f"unknown settings {', '.join(unknown)}: written by another version of LASeg?")
         return cls(**values)
+
+
+def plain(field, value):
+    """``value`` as the plain int, float, bool, str or tuple that ``field`` of TrainConfig holds, or LasegError."""
+    kinds = get_args(field.type) or (field.type,)
+    try:
+        if value is None and type(None) in kinds:
+            return None
+        if field.name == "patch_size":
+            width, height, depth = (int(side) for side in value if int(side) == side)
+            return width, height, depth
+        kind = kinds[0]
+        if isinstance(value, str) != (kind is str) and not (kind is str and hasattr(value, "__fspath__")):
+            raise TypeError
+        converted = kind(value)
+        if kind is not str and converted != value:  # 2.5 is no int, and NaN is nothing
+            raise ValueError
+        return converted
+    except (TypeError, ValueError, OverflowError) as error:
+        want = "three whole numbers" if field.name == "patch_size" else f"of type {kinds[0].__name__}"
+        raise LasegError(f"--{field.name} must be {want}; got {value!r}") from error

@@ -7,27 +7,27 @@ import torch
 import torch.nn.functional as F
 
 
-def dice_loss(score, target):
+def dice_loss(score, target, *, total=torch.sum):
     """1 - Dice with squared denominators (V-Net, Milletari et al. 2016, eq. 3).
 
     ``score``: probabilities of one class, any shape.  ``target``: 0/1 or bool, same shape.
-    The sums run over the whole batch, so that a patch without atrium is no special case.
+    The sums run over the whole batch, so that a patch without atrium is no special case; ``total`` makes them.
     """
     target = target.float()
     smooth = 1e-5
-    intersect = torch.sum(score * target)
-    denominator = torch.sum(score * score) + torch.sum(target * target)
+    intersect = total(score * target)
+    denominator = total(score * score) + total(target * target)
     return 1 - (2 * intersect + smooth) / (denominator + smooth)
 
 
-def segmentation_loss(logits, label):
+def segmentation_loss(logits, label, *, total=torch.sum):
     """(cross-entropy + Dice of class 1) / 2, the supervised loss of the walkthrough.
 
     ``logits``: (B, 2, W, H, D); ``label``: (B, W, H, D) int64.
     Returns (loss, cross_entropy, dice), three scalars.
     """
     cross_entropy = F.cross_entropy(logits, label)
-    dice = dice_loss(F.softmax(logits, dim=1)[:, 1], label == 1)
+    dice = dice_loss(F.softmax(logits, dim=1)[:, 1], label == 1, total=total)
     return 0.5 * (cross_entropy + dice), cross_entropy, dice
 
 
@@ -50,7 +50,8 @@ def softmax_kl_loss(input_logits, target_logits):
     """
     _same_shape(input_logits, target_logits)
     target = F.log_softmax(target_logits.detach(), dim=1)
-    return F.kl_div(F.log_softmax(input_logits, dim=1), target, reduction="mean", log_target=True)
+    # Not reduction="mean": torch warns that it will come to mean something else.
+    return F.kl_div(F.log_softmax(input_logits, dim=1), target, reduction="none", log_target=True).mean()
 
 
 def _same_shape(input_logits, target_logits):

@@ -1,7 +1,9 @@
 """What the machine can do, and how a long run ends politely on it."""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 
 import torch
@@ -14,11 +16,13 @@ def pick_device(name="auto"):
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise LasegError("--device cuda: PyTorch sees no GPU here; use --device cpu, or install a CUDA build of PyTorch")
+        raise LasegError("--device cuda: PyTorch sees no GPU here; use --device cpu, or install PyTorch's CUDA build")
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise LasegError(f"--device {name}: must be auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise LasegError(f"--device {name}: must be auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise LasegError(f"--device {name}: there are {torch.cuda.device_count()} GPUs, counted from 0")
     return device
@@ -48,16 +52,48 @@ def explain_memory():
     except (MemoryError, RuntimeError) as error:
         text = str(error).lower()
         out = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text
-        if not (out or "not enough memory" in text or "alloc_cpu" in text):
+        if not (out or "not enough memory" in text or "alloc_cpu" in text or "out of memory" in text):
             raise
         raise LasegError("not enough memory for this step: lower --patch_size, --batch_size or --n_filters, "
                          "or use --downsample 2 (and --cache none if the volumes themselves don't fit)") from error
 
 
+def available_memory(device):
+    """Bytes that a program may still take on ``device``; None where the system doesn't tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        import psutil  # comes with Jupyter
+
+        return psutil.virtual_memory().available
+    except ImportError:
+        try:
+            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # all there is, free or not
+        except (AttributeError, ValueError, OSError):
+            return None
+
+
+def require_memory(needed, device, what, remedy):
+    """LasegError when ``what`` needs more bytes than there are; a system would kill the process without a word."""
+    there = available_memory(device)
+    if there is not None and needed > there:
+        raise LasegError(f"not enough memory: {what} needs {needed / 1e9:.1f} GB, {there / 1e9:.1f} GB are free "
+                         f"on this machine ({device}); {remedy}")
+
+
+def training_bytes(config):
+    """The least that a training takes, whatever the precision: four copies of the weights (student, teacher, gradient,
+    momentum) and about ten activations of the patch's size a filter, in bytes."""
+    weights, voxels = 36_000 * config.n_filters**2, config.patch_size[0] * config.patch_size[1] * config.patch_size[2]
+    batch = config.labelled_in_batch + config.unlabeled_bs
+    return 16 * weights + 20 * config.n_filters * voxels * batch
+
+
 class StopRequest:
     """Within ``with StopRequest() as stop``, Ctrl-C (and a scheduler's SIGTERM) sets ``stop.signal``.
 
-    Nothing is torn apart: the loop looks at it between two steps.  A second Ctrl-C is the ordinary one.
+    Nothing is torn apart: the loop looks at it between two steps.  A second Ctrl-C is the ordinary one
+    (but not under torchrun, which passes each on to processes that had it from the terminal already).
     Outside the main thread Python allows no handlers; then it never fires.
     """
 
@@ -72,8 +108,13 @@ class StopRequest:
 
     def _handle(self, number, frame):
         self.signal = signal.Signals(number)
-        signal.signal(number, self._before[number])
+        if "TORCHELASTIC_RUN_ID" not in os.environ:
+            signal.signal(number, self._before[number])
 
     def __exit__(self, *exception):
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+def tell(message):
+    print(message, file=sys.stderr, flush=True)

@@ -4,6 +4,11 @@ import csv
 import os
 from pathlib import Path
 
+import torch
+
+from . import distributed
+from .errors import LasegError
+
 SCALARS = {  # the walkthrough's TensorBoard names, and the column of history.csv each is drawn from
     "lr": "lr", "loss/loss": "loss", "loss/loss_seg": "loss_seg", "loss/loss_seg_dice": "loss_seg_dice",
     "train/consistency_weight": "consistency_weight", "train/consistency_dist": "consistency_dist",
@@ -20,7 +25,10 @@ class RunLog:
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise LasegError(f"{folder}: is a file; --snapshot_path must name a folder") from error
         self.paths = {name: self.folder / name for name in ("log.txt", "history.csv")}
         for name, path in self.paths.items():
             keep = (sizes or {}).get(name, 0)
@@ -48,6 +56,7 @@ class RunLog:
 
     def sizes(self):
         """How long the files are now, for the checkpoint; what it counts is on the disk."""
+        self.scalars.flush()
         for file in (self.text, self.table):
             file.flush()
             os.fsync(file.fileno())
@@ -59,7 +68,17 @@ class RunLog:
 
 
 def read_history(path):
-    """history.csv as a list of dicts of numbers; empty fields are left out."""
-    with open(path, encoding="utf-8", newline="") as file:
-        return [{key: int(value) if key == "iteration" else float(value) for key, value in row.items() if value}
-                for row in csv.DictReader(file)]
+    """history.csv as a list of dicts of numbers; empty fields are left out.  LasegError when it holds anything else."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return [{key: int(value) if key == "iteration" else float(value) for key, value in row.items() if value}
+                    for row in csv.DictReader(file)]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise LasegError(f"{path}: not a history of numbers ({error}); move it away") from error
+
+
+def numbers(row):
+    """The row with its tensors as floats, fetched from the device at once (and averaged over the processes)."""
+    names = [name for name, value in row.items() if torch.is_tensor(value)]
+    values = distributed.average(torch.stack([row[name].detach().float() for name in names]))
+    return {**row, **dict(zip(names, values.tolist()))}

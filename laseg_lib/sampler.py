@@ -75,6 +75,7 @@ class TwoStreamBatchSampler(Sampler):
         """Go back there: the next epoch to begin is that epoch, less the batches already drawn."""
         for rng, start in zip(self.rngs, state["start"], strict=True):
             rng.bit_generator.state = start
+        self._start, self._batches = state["start"], state["batches"]  # a checkpoint before that epoch begins
         self._resume = state["batches"]
 
 

@@ -6,25 +6,24 @@
 """
 
 import copy
-import random
-import sys
+import math
+import signal
 from pathlib import Path
 
-import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from . import ramps
-from .checkpoints import BEST, LAST, load_last, save_checkpoint
-from .config import TrainConfig
+from . import distributed, ramps, sync
+from .checkpoints import BEST, LAST, begun, explain_foreign, load_last, save_checkpoint
+from .config import TrainConfig  # noqa: F401  (one import for notebooks)
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
 from .losses import segmentation_loss, softmax_kl_loss, softmax_mse_loss
-from .machine import StopRequest, autocast, explain_memory, pick_device
-from .runlog import RunLog, read_history
-from .sampler import TwoStreamBatchSampler
-from .transforms import Compose, RandomCrop, RandomRotFlip, ToTensor, teacher_noise
+from .machine import StopRequest, autocast, explain_memory, require_memory, tell, training_bytes
+from .runlog import RunLog, numbers, read_history
+from .streams import Streams, seed_everything
+from .transforms import teacher_noise
 from .vnet import VNet
 from .volumes import LAHeart, case_names
 
@@ -32,24 +31,25 @@ CONSISTENCY = {"mse": softmax_mse_loss, "kl": softmax_kl_loss}
 
 
 def consistency_weight(config, iteration):
-    """lambda at this iteration: it climbs in steps of ``ramp_every`` iterations; 0 where unlabelled volumes don't count."""
+    """lambda at this iteration: it climbs every ``ramp_every`` iterations; 0 where unlabelled volumes don't count."""
     if config.model != "MT":
         return 0.0
     return config.consistency * ramps.sigmoid_rampup(iteration // config.ramp_every, config.consistency_rampup)
 
 
-def mean_teacher_loss(student, teacher, image, label, config, iteration, generator=None):
+def mean_teacher_loss(student, teacher, image, label, config, iteration, generator=None, total=torch.sum):
     """The loss of one batch, and its parts for the log.
 
     ``image``: (B, 1, W, H, D), labelled volumes first; ``label``: (B, W, H, D), of which only the
-    labelled ones are looked at.  Returns (scalar to differentiate, dict of scalars).
+    labelled ones are looked at.  ``total``: Dice's sum over the batch.
+    Returns (scalar to differentiate, dict of scalars).
     """
     n = config.labelled_in_batch
     student_input = image
     if config.noise_on == "both" and image.shape[0] > n:
         student_input = torch.cat([image[:n], image[n:] + teacher_noise(image[n:], generator)])
     logits = student(student_input).float()
-    supervised, cross_entropy, dice = segmentation_loss(logits[:n], label[:n])
+    supervised, cross_entropy, dice = segmentation_loss(logits[:n], label[:n], total=total)
     weight, distance = consistency_weight(config, iteration), torch.zeros_like(supervised)
     if image.shape[0] > n:
         noise = teacher_noise(image[n:], generator) if config.noise_on != "none" else 0
@@ -71,74 +71,79 @@ class Trainer:
     """
 
     def __init__(self, config, *, resume=False):
+        self.device = distributed.join(config.device)
+        self.first = distributed.rank() == 0  # of many processes, the one that validates, writes and prints
         names = case_names(config.root_path, "train")
-        self.config = config = config.with_split(len(names))
-        self.device = pick_device(config.device)
+        self.config = config = config.with_split(len(names), processes=distributed.world())
+        require_memory(training_bytes(config), self.device, "this network and batch",
+                       "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
         seed_everything(config.seed, config.deterministic)
         self.student = VNet(1, 2, config.n_filters, config.normalization, config.has_dropout)
+        if config.sync_norm:
+            self.student = sync.synchronise_norm(self.student, self.device)
         self.student.to(self.device, memory_format=torch.channels_last_3d).train()
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher.train(config.teacher_mode == "train")
+        self.replica = distributed.replicate(self.student, self.device)  # the student itself, in a single process
+        self.total = sync.total if config.sync_norm else torch.sum
         self.optimizer = torch.optim.SGD(self.student.parameters(), config.base_lr, momentum=0.9, weight_decay=1e-4)
+        self.streams = Streams(config, self.device, distributed.rank(), distributed.world())
+        self.batches = iter(self.streams.sampler)
+        self._open_volumes(names)
 
+        self.iteration, self.saved, self.history, self.best, self.log = 0, 0, [], None, None
+        state = load_last(config.snapshot_path, warn=self.tell) if resume else None
+        if config.snapshot_path and not resume and begun(config.snapshot_path):
+            raise LasegError(f"{config.snapshot_path}: holds a training already; "
+                             "go on with it (--resume), or choose another --snapshot_path")
+        with explain_foreign(config.snapshot_path):
+            if state:
+                self.load_state_dict(state)
+            if config.snapshot_path and self.first:
+                self.log = RunLog(config.snapshot_path, state and state["files"], self.iteration)
+                self.history = read_history(self.log.paths["history.csv"])
+        if self.log and not state:
+            self.log.say(f"{config}; the cache takes up to {self.cache_bytes / 1e6:.0f} MB")
+
+    def _open_volumes(self, names):
+        config = self.config
         cache = {"none": None, "memory": "memory", "device": self.device}[config.cache]
         self.train_set = LAHeart(config.root_path, names=names[:config.max_samples], cache=cache,
                                  downsample=config.downsample)
-        self.val_set = LAHeart(config.root_path, names=names[len(names) - config.val_num:], cache="memory",
-                               downsample=config.downsample)
-        # Every stream of chance has its own generator, so that an arm without one leaves the others as they were.
-        draws = np.random.default_rng(config.seed).spawn(4)
-        self.sampler = TwoStreamBatchSampler(
-            range(config.labelnum), range(config.labelnum, config.max_samples),
-            config.labelled_in_batch + config.unlabeled_bs, config.unlabeled_bs, generator=draws[0])
-        self.augment_rngs = {"labelled": draws[1], "unlabelled": draws[2]}
-        self.augment = {stream: Compose([
-            RandomRotFlip(flip_probability=config.flip_probability, rng=rng),
-            RandomCrop(config.patch_size, seed_offsets=config.seed_offsets, rng=rng),
-            ToTensor()]) for stream, rng in self.augment_rngs.items()}
-        self.noise = torch.Generator(self.device).manual_seed(int(draws[3].integers(2**62)))
-        self.batches = iter(())
+        self.val_set = LAHeart(config.root_path, names=names[len(names) - config.val_num:] if self.first else [],
+                               cache=cache and "memory", downsample=config.downsample)
+        self.cache_bytes = self.train_set.cache_bytes() if cache else 0  # filled as the volumes are first drawn
+        where = self.device if config.cache == "device" else torch.device("cpu")
+        require_memory(self.cache_bytes, where, f"a cache of {len(self.train_set)} volumes", "use --cache none")
 
-        self.iteration, self.history, self.best, self.log = 0, [], None, None
-        state = load_last(config.snapshot_path, warn=tell) if resume else None
-        if config.snapshot_path:
-            Path(config.snapshot_path).mkdir(parents=True, exist_ok=True)
-            if not resume and (Path(config.snapshot_path) / LAST).exists():
-                raise LasegError(f"{config.snapshot_path}: holds a training already; "
-                                 "go on with it (--resume), or choose another --snapshot_path")
-            self.log = RunLog(config.snapshot_path, state and state["files"], state["iteration"] if state else 0)
-        if state:
-            self.load_state_dict(state)
-        else:
-            self.say(str(config))
-
-    def say(self, message):
-        if self.log:
-            self.log.say(message)
+    def tell(self, message):
+        if self.first:
+            tell(message)
 
     def next_batch(self):
         """image (B, 1, W, H, D) and label (B, W, H, D), labelled volumes first."""
         indices = next(self.batches, None)
         if indices is None:  # a new epoch
-            self.batches = iter(self.sampler)
+            self.batches = iter(self.streams.sampler)
             return self.next_batch()
-        samples = [self.augment["labelled" if slot < self.config.labelled_in_batch else "unlabelled"](self.train_set[i])
-                   for slot, i in enumerate(indices)]
+        n, augment = self.config.labelled_in_batch, self.streams.augment
+        samples = [augment["labelled" if i < n else "unlabelled"](self.train_set[k]) for i, k in enumerate(indices)]
         image, label = (torch.stack([sample[key] for sample in samples]) for key in ("image", "label"))
         return image.to(self.device, memory_format=torch.channels_last_3d), label.to(self.device)
 
     def step(self):
         """One iteration: batch, loss, gradient, student, teacher.  Returns its row of the history."""
-        image, label = self.next_batch()
         with explain_memory():
+            image, label = self.next_batch()
             with autocast(self.device, self.config.precision):
-                loss, row = mean_teacher_loss(self.student, self.teacher, image, label, self.config,
-                                              self.iteration, self.noise)
+                loss, row = mean_teacher_loss(self.replica, self.teacher, image, label, self.config,
+                                              self.iteration, self.streams.noise, self.total)
             row = {"iteration": self.iteration + 1, "lr": self.optimizer.param_groups[0]["lr"], **numbers(row)}
-            self._stop_on_nan(row)
+            self._stop_on_nan("loss", row["loss"], row["iteration"])
             self.optimizer.zero_grad()
             loss.backward()
         self.optimizer.step()
+        distributed.share_buffers(self.student, self.teacher)
         update_ema_variables(self.student, self.teacher, self.config.ema_decay, self.iteration,
                              buffers=self.config.ema_buffers)
         self.iteration += 1
@@ -156,22 +161,24 @@ class Trainer:
         nothing lost; calling ``run`` again goes on.  Returns the history.
         """
         end = self.config.max_iterations if iterations is None else self.iteration + iterations
-        end = min(end, self.config.max_iterations)
-        bar = tqdm(total=self.config.max_iterations, initial=self.iteration, disable=not progress, desc=self.config.model)
-        with StopRequest() as stop, bar:
-            while self.iteration < end and not stop.signal:
+        end, stopped = min(end, self.config.max_iterations), 0
+        bar = tqdm(total=self.config.max_iterations, initial=self.iteration, desc=self.config.model,
+                   disable=not (progress and self.first))
+        with StopRequest() as stop, bar, distributed.explain_lost_rank():
+            while self.iteration < end and not (stopped := distributed.highest(stop.signal or 0)):
                 row = self.step()
                 bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
                 bar.update()
-                if self.iteration % self.config.save_every == 0 or self.iteration == end:
+                if self.iteration % self.config.save_every == 0:
                     self.save()
                 if callback:
                     callback(self)
-            if stop.signal:
+            if self.iteration != self.saved:
                 self.save()
-        if stop.signal:
-            tell(f"{stop.signal.name}: stopped after iteration {self.iteration} of {self.config.max_iterations}; "
-                 + ("nothing is lost, --resume goes on" if self.log else "run() goes on from here"))
+        if stopped:
+            self.tell(f"{signal.Signals(stopped).name}: stopped after iteration {self.iteration} of "
+                      f"{self.config.max_iterations}; "
+                      + ("nothing is lost, --resume goes on" if self.log else "run() goes on from here"))
         return self.history
 
     def validate(self):
@@ -188,10 +195,10 @@ class Trainer:
                 save_checkpoint(Path(self.config.snapshot_path) / BEST, self.weights())
         return {**scores, "best_dice": self.best}
 
-    def _stop_on_nan(self, row):
-        if not np.isfinite(row["loss"]):
-            where = f"; the last good checkpoint is in {self.config.snapshot_path}" if self.log else ""
-            raise LasegError(f"the loss is {row['loss']} at iteration {row['iteration']}: training has diverged{where}. "
+    def _stop_on_nan(self, name, value, iteration):
+        if not math.isfinite(value):
+            where = f"; the last good checkpoint is in {self.config.snapshot_path}" if self.config.snapshot_path else ""
+            raise LasegError(f"the {name} is {value} at iteration {iteration}: training has diverged{where}. "
                              "Lower --base_lr (or use --precision fp32)")
 
     def weights(self):
@@ -202,10 +209,7 @@ class Trainer:
     def state_dict(self):
         """Everything that the next iteration depends on, so that a resumed training is the same one."""
         return {**self.weights(), "optimizer": self.optimizer.state_dict(), "best": self.best,
-                "sampler": self.sampler.state_dict(),
-                "augment": {stream: rng.bit_generator.state for stream, rng in self.augment_rngs.items()},
-                "noise": self.noise.get_state(), "dropout": torch.get_rng_state(),
-                "dropout_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+                "streams": distributed.gather(self.streams.state_dict()),  # one a process
                 "files": self.log.sizes() if self.log else {}}
 
     def load_state_dict(self, state):
@@ -219,38 +223,25 @@ class Trainer:
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.iteration, self.best = state["iteration"], state["best"]
-        self.sampler.load_state_dict(state["sampler"])
-        for stream, rng in self.augment_rngs.items():
-            rng.bit_generator.state = state["augment"][stream]
-        self.noise.set_state(state["noise"])
-        torch.set_rng_state(state["dropout"])
-        if state["dropout_cuda"]:
-            torch.cuda.set_rng_state_all(state["dropout_cuda"])
-        self.batches = iter(self.sampler)
-        if self.log:
-            self.history = read_history(self.log.paths["history.csv"])
+        self.iteration = self.saved = int(state["iteration"])
+        self.best = None if state["best"] is None else float(state["best"])
+        rank, world, before = distributed.rank(), distributed.world(), len(state["streams"])
+        if before == world:
+            self.streams.load_state_dict(state["streams"][rank])
+        else:
+            self.streams = Streams(self.config, self.device, rank, world, restart=self.iteration)
+            self.tell(f"written by {before} processes, continued by {world}: the weights are the same, "
+                      f"random draws begin anew from seed {self.config.seed} and iteration {self.iteration}")
+        self.batches = iter(self.streams.sampler)
+        del self.history[self.iteration:]
 
     def save(self):
-        """Write the last checkpoint (nothing without a snapshot_path)."""
-        if self.log:
-            save_checkpoint(Path(self.config.snapshot_path) / LAST, self.state_dict(), keep_previous=True)
-
-
-def seed_everything(seed, deterministic=True):
-    """Python's, NumPy's and torch's global generators; ``deterministic`` also forbids cuDNN to choose by timing."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-    torch.backends.cudnn.deterministic = bool(deterministic)
-    torch.backends.cudnn.benchmark = not deterministic
-
-
-def numbers(row):
-    """The row with its tensors as floats, fetched from the device at once."""
-    names = [name for name, value in row.items() if torch.is_tensor(value)]
-    return {**row, **dict(zip(names, torch.stack([row[name].detach().float() for name in names]).tolist()))}
-
-
-def tell(message):
-    print(message, file=sys.stderr, flush=True)
+        """Write the last checkpoint (nothing without a snapshot_path).  Weights not finite replace no good ones."""
+        if not self.config.snapshot_path:
+            return
+        weights = sum(parameter.detach().sum() for parameter in self.student.parameters())
+        self._stop_on_nan("sum of the weights", float(weights), self.iteration)
+        state = self.state_dict()
+        if self.first:
+            save_checkpoint(Path(self.config.snapshot_path) / LAST, state, keep_previous=True)
+        self.saved = self.iteration
