@@ -23,6 +23,7 @@ HELP = {
     "precision": "auto: bf16 where the hardware has it",
     "snapshot_path": "where log.txt, history.csv, TensorBoard's log and checkpoints go "
                      "(default: model/LA_EXP_LABELNUM_labeled/MODEL)",
+    "sync_norm": "several processes: BatchNorm and Dice over all their batches, not over each one's",
     "consistency_rampup": "length of the ramp, in units of --ramp_every iterations",
 }
 
@@ -33,16 +34,24 @@ def main(argv=None):
     try:
         return args.run(args) or 0
     except LasegError as error:
-        print(f"laseg {args.command}: {error}", file=sys.stderr)
+        message = str(error)
     except OSError as error:
-        print(f"laseg {args.command}: {error.filename or ''} {error.strerror or error}", file=sys.stderr)
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except KeyboardInterrupt:
-        print(f"laseg {args.command}: interrupted", file=sys.stderr)
+        message = "interrupted"
+    print(f"laseg {args.command}:", message.replace("\n", " "), file=sys.stderr)
     return 1
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong without repeating forty options."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def parser():
-    top = argparse.ArgumentParser(prog="laseg", description="Mean Teacher segmentation of the left atrium.")
+    top = OneLineParser(prog="laseg", description="Mean Teacher segmentation of the left atrium.")
     commands = top.add_subparsers(dest="command", required=True)
 
     def command(name, run, text, example):
@@ -140,24 +149,29 @@ def run_train(args):
     if not config.snapshot_path:
         config.snapshot_path = f"model/LA_{config.exp}_{config.labelnum}_labeled/{config.model}"
     trainer = Trainer(config, resume=args.resume)
-    print(f"{config.model}: {config.labelnum} labelled of {config.max_samples} cases, {config.val_num} for validation, "
-          f"on {trainer.device}; writing to {config.snapshot_path}", flush=True)
+    say = print if trainer.first else lambda *words, **options: None  # of torchrun's processes one speaks
+    say(f"{config.model}: {config.labelnum} labelled of {config.max_samples} cases, {config.val_num} for validation, "
+        f"on {trainer.device}; the cache takes up to {trainer.cache_bytes / 1e6:.0f} MB; "
+        f"writing to {config.snapshot_path}", flush=True)
     if config.val_num == 0:
-        print("no case is left for validation: only the last checkpoint is kept, no best one", file=sys.stderr)
+        say("no case is left for validation: only the last checkpoint is kept, no best one", file=sys.stderr)
     trainer.run()
     if trainer.iteration < config.max_iterations:
         return 1
-    print(f"done: {config.snapshot_path}/last.pth" +
-          ("" if trainer.best is None else f"; best validation Dice of the student {trainer.best:.4f}"))
+    say(f"done: {config.snapshot_path}/last.pth" +
+        ("" if trainer.best is None else f"; best validation Dice of the student {trainer.best:.4f}"))
 
 
 def run_evaluate(args):
     from .evaluate import evaluate_checkpoint
     from .metrics import COLUMNS, average
 
+    if args.csv:  # a folder that can't be written to is better known before an hour of work than after
+        args.csv.parent.mkdir(parents=True, exist_ok=True)
+        if args.csv.is_dir() or not os.access(args.csv.parent, os.W_OK):
+            raise LasegError(f"--csv {args.csv}: can't be written; name a file in a folder of yours")
     rows = evaluate_checkpoint(**{k: v for k, v in vars(args).items() if k not in ("csv", "run", "command")})
     if args.csv:
-        args.csv.parent.mkdir(parents=True, exist_ok=True)
         with open(args.csv, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["case", *COLUMNS])
             writer.writeheader()

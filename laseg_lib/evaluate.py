@@ -6,6 +6,7 @@ import torch
 from tqdm.auto import tqdm
 
 from .checkpoints import load_network
+from .errors import LasegError
 from .inference import largest_component, predict_volume
 from .machine import pick_device
 from .metrics import case_metrics
@@ -16,11 +17,17 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
                         downsample=None, largest_component=False, device="auto", precision="fp32"):
     """``evaluate_network`` for a checkpoint file; patch and downsampling are those of its training unless given."""
     network, config = load_network(checkpoint, weights)
+    channels = network.block_one.conv[0].in_channels
+    if channels != 1:
+        raise LasegError(f"{checkpoint}: a network for images of {channels} channels; these volumes have one")
+    patch_size = tuple(patch_size or config.get("patch_size", (112, 112, 80)))
+    if any(side < d or side % d for side, d in zip(patch_size, network.divisor)):
+        raise LasegError(f"--patch_size {patch_size}: the sides must be multiples of {network.divisor} "
+                         f"for the network of {checkpoint}")
     downsample = downsample or config.get("downsample", 1)
     dataset = LAHeart(root_path, split, downsample=downsample)
-    return evaluate_network(network.to(pick_device(device), memory_format=torch.channels_last_3d), dataset,
-                            tuple(patch_size or config.get("patch_size", (112, 112, 80))), window=window,
-                            keep_largest=largest_component, precision=precision)
+    return evaluate_network(network.to(pick_device(device), memory_format=torch.channels_last_3d), dataset, patch_size,
+                            window=window, keep_largest=largest_component, precision=precision)
 
 
 def evaluate_network(network, dataset, patch_size, *, window="seed", keep_largest=False, precision="fp32", progress=True,

@@ -10,7 +10,8 @@ SEED_STRIDE = (18, 18, 4)  # of the walkthrough's window, in voxels
 
 
 def predict_volume(model, image, patch_size, *, window="seed", precision="fp32", batch_size=4):
-    """(label uint8, probability of atrium float32), both W x H x D, for one normalised ``image`` of that shape.
+    """(label uint8, probability of atrium float32), both W x H x D, for one normalised ``image`` of that shape,
+    an array or a tensor.
 
     ``window='seed'``: every ``patch_size`` window at stride 18, 18, 4 (of a 112 x 112 x 80 patch; in proportion for
     other patches), softmax averaged where they overlap, padded with zeros where the volume is smaller.
@@ -21,7 +22,8 @@ def predict_volume(model, image, patch_size, *, window="seed", precision="fp32",
     if window not in ("seed", "fast"):
         raise ValueError(f"window must be 'seed' or 'fast', not {window!r}")
     device = next(model.parameters()).device
-    volume = torch.as_tensor(np.asarray(image, np.float32))[None, None].to(device)
+    image = image if torch.is_tensor(image) else torch.from_numpy(np.array(image, np.float32, order="C"))
+    volume = image.to(device, torch.float32)[None, None]
 
     def probability(x):
         x = x.to(memory_format=torch.channels_last_3d)
@@ -66,8 +68,7 @@ def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):
     for i in range(len(dataset)):
         sample = dataset[i]
         label = np.asarray(torch.as_tensor(sample["label"]).cpu(), bool)
-        image = torch.as_tensor(sample["image"]).cpu().numpy()
-        prediction = predict_volume(model, image, patch_size, window=window, precision=precision)[0] > 0
+        prediction = predict_volume(model, sample["image"], patch_size, window=window, precision=precision)[0] > 0
         scores.append(2 * (prediction & label).sum() / (prediction.sum() + label.sum()))
     return float(np.mean(scores))
 

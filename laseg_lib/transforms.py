@@ -73,7 +73,7 @@ class CenterCrop(_Crop):
     """The patch in the middle, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros."""
 
     def offset(self, room):
-        return room // 2
+        return round(room / 2)  # an odd room as the walkthrough rounds it
 
 
 class RandomCrop(_Crop):
@@ -91,11 +91,14 @@ class RandomCrop(_Crop):
 
 
 class ToTensor:
-    """``image``: float32 (1, W, H, D); ``label``: int64 (W, H, D); contiguous, on the device they are on."""
+    """``image``: float32 (1, W, H, D); ``label``: int64 (W, H, D); contiguous, on the device they are on.
+
+    Always a copy: what is done to a sample in place never reaches the volume it came from.
+    """
 
     def __call__(self, sample):
-        image, label = (torch.from_numpy(np.ascontiguousarray(v)) if isinstance(v, np.ndarray) else v.contiguous()
-                        for v in (sample["image"], sample["label"]))
+        image, label = (torch.from_numpy(np.array(v, order="C")) if isinstance(v, np.ndarray)
+                        else v.clone(memory_format=torch.contiguous_format) for v in (sample["image"], sample["label"]))
         return {**sample, "image": image.float()[None], "label": label.long()}
 
 

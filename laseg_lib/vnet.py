@@ -5,6 +5,8 @@ convolution, and skips that are added, not concatenated.  Module names are those
 checkpoints (UA-MT, LASeg, SSL4MIS), so those load with ``strict=True``.
 """
 
+import math
+
 import torch
 from torch import nn
 
@@ -16,7 +18,7 @@ def normalisation(name, channels):
     layers = {
         "none": [],
         "batchnorm": [nn.BatchNorm3d(channels)],
-        "groupnorm": [nn.GroupNorm(min(16, channels), channels)],
+        "groupnorm": [nn.GroupNorm(math.gcd(16, channels), channels)],
         "instancenorm": [nn.InstanceNorm3d(channels)],
     }
     if name not in layers:
@@ -130,9 +132,9 @@ def network_from_state(state, *, has_dropout=False):
         classes = state["out_conv.weight"].shape[0]
         norm = "batchnorm" if "block_one.conv.1.running_mean" in state else (
             "groupnorm" if "block_one.conv.1.weight" in state else _norm_without_parameters(state))
-    except (KeyError, AttributeError, TypeError) as error:
+        network = VNet(first.shape[1], classes, first.shape[0], norm, has_dropout, bottom_stride=tuple(bottom.shape[2:]))
+    except (KeyError, AttributeError, TypeError, IndexError) as error:
         raise ValueError(f"these are not the weights of a V-Net of this family (no {error})") from error
-    network = VNet(first.shape[1], classes, first.shape[0], norm, has_dropout, bottom_stride=tuple(bottom.shape[2:]))
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:

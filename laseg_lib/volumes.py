@@ -49,6 +49,8 @@ def check_volume(image, label, path):
         raise LasegError(f"{path}: image {image.shape} and label {label.shape} must be the same W x H x D")
     if image.dtype.kind not in "fiu" or label.dtype.kind not in "fiub":
         raise LasegError(f"{path}: image ({image.dtype}) and label ({label.dtype}) must be numbers")
+    with np.errstate(over="ignore"):  # float64 beyond float32's range becomes infinite, and is caught as such
+        image = image.astype(np.float32, copy=False)
     if not np.isfinite(image).all():
         raise LasegError(f"{path}: the image has voxels that are NaN or infinite; prepare this case again")
     if not ((label == 0) | (label == 1)).all():
@@ -56,7 +58,7 @@ def check_volume(image, label, path):
                          "`laseg prepare` turns the challenge's 255 into 1")
     if not label.any():
         raise LasegError(f"{path}: the label is empty, no voxel is left atrium; leave this case out of the list")
-    return image.astype(np.float32, copy=False), label.astype(np.uint8, copy=False)
+    return image, label.astype(np.uint8, copy=False)
 
 
 def write_volume(path, image, label):
@@ -84,7 +86,7 @@ def read_list(path):
         raise LasegError(f"{path}: no such list; --root_path is the folder that holds the cases, "
                          "and train.list and test.list lie beside that folder")
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise LasegError(f"{path}: not a text file; it must name one case a line") from error
     if not names:
@@ -125,8 +127,8 @@ def downsample(image, label, factor):
     """
     if factor == 1:
         return image, label
-    if min(image.shape) < factor:
-        raise LasegError(f"a volume of {image.shape} can't be made {factor} times smaller; lower --downsample")
+    if factor < 1 or min(image.shape) < factor:
+        raise LasegError(f"a volume of {image.shape} can't be made {factor} times smaller; give --downsample 1 or 2")
     image = F.avg_pool3d(torch.from_numpy(np.ascontiguousarray(image))[None], factor)[0]
     share = F.avg_pool3d(torch.from_numpy(np.ascontiguousarray(label)).float()[None], factor)[0]
     return image.numpy(), (share >= 0.5).to(torch.uint8).numpy()
@@ -174,6 +176,9 @@ class LAHeart(Dataset):
 
     def _read(self, name):
         image, label = downsample(*read_volume(self.path(name)), self.downsample)
+        if not label.any():
+            raise LasegError(f"{self.path(name)}: its label is too small, nothing is left of it at --downsample "
+                             f"{self.downsample}; use a smaller factor, or leave this case out of the list")
         if self.cache in (None, "memory"):
             return {"image": image, "label": label}
         return {"image": torch.from_numpy(image).to(self.cache), "label": torch.from_numpy(label).to(self.cache)}

@@ -1,0 +1,99 @@
+"""Losses against numbers by hand, torch and MONAI."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from laseg_lib import losses
+from laseg_lib.losses import segmentation_loss
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(3, 2, 8, 6, 4, generator=generator) * 2 for _ in range(2))
+    return student, teacher, (torch.rand(3, 8, 6, 4, generator=generator) < 0.1).long()
+
+
+def test_dice_by_hand():
+    score, target = torch.tensor([1.0, 0.5, 0.0, 0.5]), torch.tensor([1, 1, 0, 0])
+    want = 1 - (2 * 1.5 + 1e-5) / (1.5 + 2 + 1e-5)
+    assert losses.dice_loss(score, target).item() == pytest.approx(want, rel=1e-6)
+    assert losses.dice_loss(score, target == 1).item() == pytest.approx(want, rel=1e-6)
+
+
+def test_dice_at_its_ends():
+    one, none = torch.ones(4), torch.zeros(4)
+    assert losses.dice_loss(one, one).item() == pytest.approx(0, abs=1e-6)
+    assert losses.dice_loss(one, none).item() == pytest.approx(1, abs=1e-5)
+    assert losses.dice_loss(none, none).item() == 0  # nothing there and nothing found
+
+
+def test_dice_has_the_gradient_of_its_formula():
+    score, target = torch.rand(10, dtype=torch.float64, requires_grad=True), torch.arange(10) % 2
+    losses.dice_loss(score, target).backward()
+    intersect, s, t = (score * target).sum(), (score ** 2).sum(), float(target.sum())
+    want = -(2 * target * (s + t + 1e-5) - (2 * intersect + 1e-5) * 2 * score) / (s + t + 1e-5) ** 2
+    assert torch.allclose(score.grad, want.detach())
+
+
+def test_the_supervised_loss_is_half_of_monais_dice_plus_cross_entropy(batch):
+    from monai.losses import DiceCELoss
+
+    student, _, label = batch
+    oracle = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, squared_pred=True, batch=True,
+                        smooth_nr=1e-5, smooth_dr=1e-5)
+    loss, cross_entropy, dice = segmentation_loss(student, label)
+    assert 2 * loss.item() == pytest.approx(oracle(student, label[:, None]).item(), rel=1e-5)
+    assert cross_entropy.item() == pytest.approx(F.cross_entropy(student, label).item())
+    assert loss.item() == pytest.approx((cross_entropy.item() + dice.item()) / 2)
+
+
+def test_mse_by_hand():
+    # softmax (1/2, 1/2) against (3/4, 1/4): every difference is 1/4
+    student, teacher = torch.zeros(1, 2, 1, 1, 1), torch.tensor([math.log(3.0), 0]).view(1, 2, 1, 1, 1)
+    assert losses.softmax_mse_loss(student, teacher).item() == pytest.approx(1 / 16)
+
+
+def test_kl_by_hand():
+    student, teacher = torch.zeros(1, 2, 1, 1, 1), torch.tensor([math.log(3.0), 0]).view(1, 2, 1, 1, 1)
+    kl = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    assert losses.softmax_kl_loss(student, teacher).item() == pytest.approx(kl / 2)
+
+
+def test_consistency_against_torch(batch):
+    student, teacher, _ = batch
+    p, q = student.softmax(1), teacher.softmax(1)
+    assert losses.softmax_mse_loss(student, teacher).item() == pytest.approx(((p - q) ** 2).mean().item(), rel=1e-5)
+    assert losses.softmax_kl_loss(student, teacher).item() == pytest.approx(
+        (q * (q.log() - p.log())).mean().item(), rel=1e-4)
+    oracle = torch.distributions.kl_divergence(*(torch.distributions.Categorical(logits=x.movedim(1, -1))
+                                                 for x in (teacher, student))).mean() / 2
+    assert losses.softmax_kl_loss(student, teacher).item() == pytest.approx(oracle.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", [losses.softmax_mse_loss, losses.softmax_kl_loss])
+def test_consistency_is_a_scalar_zero_at_agreement_and_moves_the_student_only(loss, batch):
+    student, teacher = batch[0].clone().requires_grad_(), batch[1].clone().requires_grad_()
+    value = loss(student, teacher)
+    value.backward()
+    assert value.shape == () and value > 0
+    assert student.grad.abs().sum() > 0 and teacher.grad is None
+    assert loss(student, student.detach()).item() == pytest.approx(0, abs=1e-7)
+    assert loss(student + 5, student.detach()).item() == pytest.approx(0, abs=1e-7)  # softmax ignores a shift
+
+
+@pytest.mark.parametrize("loss", [losses.softmax_mse_loss, losses.softmax_kl_loss])
+def test_shapes_that_differ_are_refused(loss):
+    with pytest.raises(ValueError, match=r"\(2, 2, 4, 4, 4\).*\(1, 2, 4, 4, 4\)"):
+        loss(torch.zeros(2, 2, 4, 4, 4), torch.zeros(1, 2, 4, 4, 4))
+
+
+def test_extreme_logits_stay_finite():
+    student = torch.tensor([1e4, -1e4]).view(1, 2, 1, 1, 1).requires_grad_()
+    for loss in (losses.softmax_mse_loss, losses.softmax_kl_loss):
+        value = loss(student, -student.detach())
+        value.backward()
+        assert torch.isfinite(value) and torch.isfinite(student.grad).all()

@@ -1,0 +1,88 @@
+"""Metrics against medpy on the whole volume, and what an empty prediction is worth."""
+
+import numpy as np
+import pytest
+from medpy.metric import binary
+from scipy import ndimage
+
+from laseg_lib.metrics import COLUMNS, average, case_metrics, crop_to_both
+
+ORACLES = {"dice": binary.dc, "jaccard": binary.jc, "hd95": binary.hd95, "asd": binary.asd}
+
+
+def random_pair(seed):
+    """Two blobs that overlap more or less, somewhere in a volume, some touching its border."""
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(14, 30, 3))
+    noise = ndimage.gaussian_filter(rng.standard_normal(shape), 2)
+    other = noise + rng.uniform(0.1, 2) * ndimage.gaussian_filter(rng.standard_normal(shape), 2)
+    return other > np.quantile(other, rng.uniform(0.6, 0.97)), noise > np.quantile(noise, 0.9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_medpy_agrees_on_random_pairs(seed):
+    prediction, label = random_pair(seed)
+    row = case_metrics(prediction.astype(np.uint8), label.astype(np.uint8))
+    assert list(row) == COLUMNS and row["empty"] is False
+    for name, oracle in ORACLES.items():
+        assert row[name] == pytest.approx(oracle(prediction, label), abs=1e-6)
+    for name in ("hd95", "asd"):
+        assert row[f"{name}_mm"] == pytest.approx(ORACLES[name](prediction, label, voxelspacing=0.625), abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_room_around_the_masks_changes_nothing(seed):
+    prediction, label = random_pair(seed)
+    room = [(3, 7), (11, 0), (0, 5)]
+    assert case_metrics(np.pad(prediction, room), np.pad(label, room)) == pytest.approx(case_metrics(prediction, label))
+
+
+def test_the_crop_is_the_common_box_plus_one():
+    prediction, label = np.zeros((12, 12, 12), bool), np.zeros((12, 12, 12), bool)
+    prediction[4, 5, 6], label[7, 5, 0] = True, True
+    cropped = crop_to_both(prediction, label)
+    assert cropped[0].shape == cropped[1].shape == (6, 3, 8)
+    assert cropped[0].sum() == cropped[1].sum() == 1
+
+
+def test_by_hand():
+    label = np.zeros((10, 10, 10), bool)
+    label[2:6, 2:6, 2:6] = True
+    moved = np.roll(label, 1, axis=0)
+    row = case_metrics(moved, label)
+    assert row["dice"] == 0.75 and row["jaccard"] == pytest.approx(0.6)
+    assert row["hd95"] == 1.0 and row["hd95_mm"] == 0.625
+    assert case_metrics(label, label) == {"dice": 1, "jaccard": 1, "hd95": 0, "asd": 0, "hd95_mm": 0, "asd_mm": 0,
+                                          "empty": False}
+
+
+def test_asd_goes_one_way_from_prediction_to_label():
+    label, prediction = np.zeros((20, 5, 5), bool), np.zeros((20, 5, 5), bool)
+    label[1:3, 1:4, 1:4] = prediction[1:3, 1:4, 1:4] = True
+    label[15:18, 1:4, 1:4] = True  # a second part that was missed
+    assert case_metrics(prediction, label)["asd"] < 0.7 < 4 < case_metrics(label, prediction)["asd"]
+
+
+def test_an_empty_prediction_is_never_perfect():
+    _, label = random_pair(0)
+    row = case_metrics(np.zeros_like(label), label, spacing=1.25)
+    diagonal = float(np.linalg.norm(label.shape))
+    assert row["empty"] is True and row["dice"] == row["jaccard"] == 0
+    assert row["hd95"] == row["asd"] == diagonal and row["hd95_mm"] == row["asd_mm"] == diagonal * 1.25
+    worst = np.zeros_like(label)
+    worst[-1, -1, -1] = True
+    assert case_metrics(worst, label)["hd95"] <= diagonal
+
+
+def test_what_cannot_be_measured_is_refused():
+    with pytest.raises(ValueError, match="label is empty"):
+        case_metrics(np.ones((4, 4, 4)), np.zeros((4, 4, 4)))
+    with pytest.raises(ValueError, match=r"\(4, 4, 4\).*\(4, 4, 5\)"):
+        case_metrics(np.ones((4, 4, 4)), np.ones((4, 4, 5)))
+
+
+def test_the_average_counts_the_empty_ones():
+    _, label = random_pair(0)
+    rows = [case_metrics(label, label), case_metrics(np.zeros_like(label), label)]
+    mean = average(rows)
+    assert mean["dice"] == 0.5 and mean["empty"] == 1 and mean["hd95"] == pytest.approx(rows[1]["hd95"] / 2)
