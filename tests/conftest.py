@@ -39,7 +39,8 @@ def real_root(tmp_path_factory):
     """root_path of real volumes: LASEG_DATA, or at least four training and three test cases unpacked. Read only."""
     from laseg_lib.volumes import find_root
     if os.environ.get("LASEG_DATA"):
-        return Path(find_root(os.environ["LASEG_DATA"]))
+        yield Path(find_root(os.environ["LASEG_DATA"]))
+        return
     if not (PACKED / "unpack.py").exists():
         pytest.skip("no real volumes: set LASEG_DATA to a folder that `laseg fetch` filled")
     dest = tmp_path_factory.mktemp("la2018")
