@@ -55,6 +55,7 @@ class TrainConfig:
     teacher_mode: str = "eval"  # 'train': the teacher normalises by its own batch, and drops out
     ema_buffers: str = "average"  # 'keep': BatchNorm's statistics aren't averaged
     noise_on: str = "teacher"  # or 'both', independent noise on either side, or 'none'
+    teacher_view: str = "same"  # 'turned': the teacher sees the volume turned and mirrored (views.py)
     ramp_every: int = 150  # lambda changes every ramp_every iterations
     sync_norm: bool = False  # several processes: BatchNorm and Dice over the batches of all of them, not of each
 
@@ -77,6 +78,7 @@ class TrainConfig:
         choices = {"model": ARMS, "consistency_type": ("mse", "kl"), "precision": ("auto", "fp32", "bf16"),
                    "cache": ("none", "memory", "device"), "teacher_mode": ("train", "eval"),
                    "ema_buffers": ("keep", "average", "copy"), "noise_on": ("teacher", "both", "none"),
+                   "teacher_view": ("same", "turned"),
                    "normalization": ("none", "batchnorm", "groupnorm", "instancenorm")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

@@ -24,6 +24,7 @@ from .machine import StopRequest, autocast, explain_memory, require_memory, tell
 from .runlog import RunLog, numbers, read_history
 from .streams import Streams, seed_everything
 from .transforms import teacher_noise
+from .views import predict_view
 from .vnet import VNet
 from .volumes import LAHeart, case_names
 
@@ -54,7 +55,7 @@ def mean_teacher_loss(student, teacher, image, label, config, iteration, generat
     if image.shape[0] > n:
         noise = teacher_noise(image[n:], generator) if config.noise_on != "none" else 0
         with torch.no_grad():
-            targets = teacher(image[n:] + noise).float()
+            targets = predict_view(teacher, image[n:] + noise, config.teacher_view, generator).float()
         distance = CONSISTENCY[config.consistency_type](logits[n:], targets)
     loss = supervised + weight * distance
     return loss, {"loss": loss, "loss_seg": cross_entropy, "loss_seg_dice": dice,
