@@ -102,11 +102,12 @@ def make_run(record, arm, labels, seed, settings, variant="", *, recorded=RECORD
     trainer = Trainer(config, resume=(snapshot / "last.pth").exists() or (snapshot / "previous.pth").exists())
     clock = snapshot / "seconds.txt"  # survives a cut, so that the wall time is that of all the pieces
     begun, before = time.perf_counter(), float(clock.read_text()) if clock.exists() else 0.0
+    cpu = time.process_time()
     trainer.run(progress=progress, callback=lambda t: t.iteration % 50 or clock.write_text(
         str(before + time.perf_counter() - begun)))
     if trainer.iteration < config.max_iterations:
         raise KeyboardInterrupt
-    seconds = before + time.perf_counter() - begun
+    seconds, cpu = before + time.perf_counter() - begun, time.process_time() - cpu
     test_set = LAHeart(root, "test", cache="memory", downsample=config.downsample)
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -125,7 +126,9 @@ def make_run(record, arm, labels, seed, settings, variant="", *, recorded=RECORD
     (partial / "config.json").write_text(json.dumps({
         "record": record, "arm": arm, "labels": labels, "variant": variant, "seed": seed,
         "data": kind if kind == "real" else {**kind, "seed": seed}, "window": "seed", "checkpoint": "last",
-        "command": f"make record RECORD={record}", "train_seconds": round(seconds, 1), **provenance(trainer.device),
+        "command": f"make record RECORD={record}", "train_seconds": round(seconds, 1),
+        "train_cpu_seconds": None if before else round(cpu, 1),  # of all threads: what a shared machine can't blur
+        **provenance(trainer.device),
         "config": told}, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, target)
     return target
