@@ -154,7 +154,7 @@ def run_train(args):
         f"on {trainer.device}; the cache takes up to {trainer.cache_bytes / 1e6:.0f} MB; "
         f"writing to {config.snapshot_path}", flush=True)
     if config.val_num == 0:
-        say("no case is left for validation: only the last checkpoint is kept, no best one", file=sys.stderr)
+        say("no case is left for validation: only the last checkpoint is kept, no best one", flush=True)
     trainer.run()
     if trainer.iteration < config.max_iterations:
         return 1

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch.utils.data import Dataset
 
 from .errors import LasegError
+from .machine import require_memory
 
 SPACING_MM = 0.625  # each side of a voxel of the public volumes; the files don't say so
 FILE = "mri_norm2.h5"
@@ -36,8 +37,10 @@ def read_volume(path):
             missing = [name for name in ("image", "label") if name not in file]
             if missing:
                 raise LasegError(f"{path}: holds no {' and no '.join(missing)}; {remedy}")
+            size = sum(file[name].size * file[name].dtype.itemsize for name in ("image", "label"))
+            require_memory(size, torch.device("cpu"), path, "crop this volume, or take it off the list")
             image, label = file["image"][()], file["label"][()]
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
+    except (OSError, RuntimeError, TypeError, ValueError, KeyError, AttributeError, MemoryError) as error:
         raise LasegError(f"{path}: can't be read, it is truncated or not HDF5 ({error}); {remedy}") from error
     return check_volume(image, label, path)
 
@@ -46,9 +49,11 @@ def check_volume(image, label, path):
     """``image`` as float32 and ``label`` as uint8 if they are sound, otherwise LasegError (see above)."""
     image, label = np.asarray(image), np.asarray(label)
     if image.ndim != 3 or image.shape != label.shape or not image.size:
-        raise LasegError(f"{path}: image {image.shape} and label {label.shape} must be the same W x H x D")
+        raise LasegError(f"{path}: image {image.shape} and label {label.shape} must be the same W x H x D; "
+                         "prepare this case again")
     if image.dtype.kind not in "fiu" or label.dtype.kind not in "fiub":
-        raise LasegError(f"{path}: image ({image.dtype}) and label ({label.dtype}) must be numbers")
+        raise LasegError(f"{path}: image ({image.dtype}) and label ({label.dtype}) must be numbers; "
+                         "prepare this case again")
     with np.errstate(over="ignore"):  # float64 beyond float32's range becomes infinite, and is caught as such
         image = image.astype(np.float32, copy=False)
     if not np.isfinite(image).all():
@@ -190,7 +195,7 @@ class LAHeart(Dataset):
             try:
                 with h5py.File(self.path(name), "r") as file:
                     total += 5 * int(np.prod([side // self.downsample for side in file["image"].shape]))
-            except (OSError, KeyError, AttributeError) as error:
-                raise LasegError(f"{self.path(name)}: can't be read, it is truncated or not HDF5; "
-                                 "fetch, prepare or copy this case again") from error
+            except (OSError, KeyError, AttributeError):
+                read_volume(self.path(name))  # which says what is wrong with it
+                raise
         return total

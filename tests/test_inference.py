@@ -1,0 +1,170 @@
+"""The sliding window against one written plainly, and the whole volume at once."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from laseg_lib import VNet
+from laseg_lib.inference import largest_component, mean_dice, predict_volume, seed_stride
+from laseg_lib.metrics import case_metrics
+from laseg_lib.volumes import LAHeart
+
+
+class Corners(nn.Module):
+    """Remembers which voxel each window begins with; its answer depends on the place in the window."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.corners, self.divisor = nn.Parameter(torch.ones(1)), [], (16, 16, 8)
+
+    def forward(self, x):
+        self.corners += x[:, 0, 0, 0, 0].tolist()
+        place = torch.linspace(-1, 2, x.shape[2])[:, None, None] * torch.linspace(2, -1, x.shape[4])
+        return torch.cat([torch.sin(x) * place, torch.cos(x)], 1)
+
+
+def plain_window(model, image, patch, stride_xy, stride_z):
+    """The walkthrough family's test-time loop: pad, slide, average the softmax.  (score, corners)"""
+    shape = image.shape
+    pads = [max(p - s, 0) for p, s in zip(patch, shape)]
+    image = np.pad(image, [(p // 2, p - p // 2) for p in pads])
+    strides = (stride_xy, stride_xy, stride_z)
+    steps = [math.ceil((side - p) / stride) + 1 for side, p, stride in zip(image.shape, patch, strides)]
+    score, count, corners = np.zeros(image.shape), np.zeros(image.shape), []
+    for i in range(steps[0]):
+        x = min(strides[0] * i, image.shape[0] - patch[0])
+        for j in range(steps[1]):
+            y = min(strides[1] * j, image.shape[1] - patch[1])
+            for k in range(steps[2]):
+                z = min(strides[2] * k, image.shape[2] - patch[2])
+                window = (slice(x, x + patch[0]), slice(y, y + patch[1]), slice(z, z + patch[2]))
+                with torch.no_grad():
+                    logits = model(torch.from_numpy(image[window].copy())[None, None])
+                score[window] += F.softmax(logits, 1)[0, 1].numpy()
+                count[window] += 1
+                corners.append((x, y, z))
+    score /= count
+    return score[tuple(slice(p // 2, p // 2 + s) for p, s in zip(pads, shape))], corners
+
+
+def numbered(shape):
+    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+
+
+@pytest.mark.parametrize("shape", [(190, 140, 88), (130, 130, 84), (131, 113, 81), (112, 112, 80)])
+def test_the_windows_are_exactly_the_walkthroughs(shape):
+    model, plain = Corners(), Corners()
+    image = numbered(shape)
+    label, score = predict_volume(model, image, (112, 112, 80), window="seed")
+    want, corners = plain_window(plain, image, (112, 112, 80), 18, 4)
+    assert sorted(model.corners) == sorted(float(image[c]) for c in corners) and len(set(corners)) == len(corners)
+    assert np.allclose(score, want, atol=1e-5)
+    assert score.shape == label.shape == shape and score.dtype == np.float32 and label.dtype == np.uint8
+    assert np.array_equal(label, score > 0.5)
+
+
+@pytest.mark.parametrize("size", range(114, 250, 9))
+def test_no_rounding_of_the_overlap_moves_a_window(size):
+    from monai.data.utils import dense_patch_slices
+    from monai.inferers.utils import _get_scan_interval
+
+    overlap = [1 - (s + 1e-3) / p for s, p in zip(seed_stride((112, 112, 80)), (112, 112, 80))]
+    shape = (size, size + 1, size - 30)
+    interval = _get_scan_interval(shape, (112, 112, 80), 3, overlap)
+    assert tuple(interval) == (18, 18, 4)
+    starts = {tuple(s.start for s in window) for window in dense_patch_slices(shape, (112, 112, 80), interval)}
+    counts = [math.ceil((side - p) / stride) + 1 for side, p, stride in zip(shape, (112, 112, 80), (18, 18, 4))]
+    assert starts == {(min(18 * i, shape[0] - 112), min(18 * j, shape[1] - 112), min(4 * k, shape[2] - 80))
+                      for i in range(counts[0]) for j in range(counts[1]) for k in range(counts[2])}
+
+
+@pytest.mark.parametrize("shape", [(20, 22, 12), (12, 20, 6), (15, 16, 5), (9, 9, 4)])
+def test_a_real_network_also_on_volumes_smaller_than_the_patch(shape):
+    torch.manual_seed(0)
+    network = VNet(1, 2, 4, "batchnorm").eval()
+    image = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    assert seed_stride((16, 16, 8)) == (3, 3, 1)
+    label, score = predict_volume(network, image, (16, 16, 8))
+    assert np.allclose(score, plain_window(network, image, (16, 16, 8), 3, 1)[0], atol=1e-5)
+    assert label.shape == shape
+
+
+def test_strides_keep_their_proportion_to_the_patch():
+    assert seed_stride((112, 112, 80)) == (18, 18, 4)
+    assert seed_stride((56, 56, 40)) == (9, 9, 2)
+    assert seed_stride((16, 16, 8)) == (3, 3, 1)
+
+
+def test_fast_is_one_pass_over_the_volume():
+    torch.manual_seed(0)
+    network = VNet(1, 2, 4, "batchnorm").eval()
+    image = np.random.default_rng(0).standard_normal((32, 32, 16), dtype=np.float32)
+    with torch.no_grad():
+        want = network(torch.from_numpy(image)[None, None]).softmax(1)[0, 1].numpy()
+    assert np.allclose(predict_volume(network, image, (16, 16, 8), window="fast")[1], want, atol=1e-5)
+    odd = image[:27, :31, :9]
+    padded = np.pad(odd, [(2, 3), (0, 1), (3, 4)], mode="edge")
+    with torch.no_grad():
+        want = network(torch.from_numpy(padded)[None, None]).softmax(1)[0, 1].numpy()[2:29, :31, 3:12]
+    label, score = predict_volume(network, odd, (16, 16, 8), window="fast")
+    assert score.shape == odd.shape and np.allclose(score, want, atol=1e-5) and np.array_equal(label, score > 0.5)
+
+
+def test_fast_pads_to_what_the_network_divides():
+    network = VNet(1, 2, 4, "batchnorm", bottom_stride=2).eval()
+    assert predict_volume(network, np.zeros((17, 16, 24), np.float32), (16, 16, 16), window="fast")[1].shape == (17, 16, 24)
+
+
+@pytest.mark.parametrize("window", ["seed", "fast"])
+def test_any_array_or_tensor_will_do_and_stays_as_it_is(window):
+    network = VNet(1, 2, 4, "batchnorm").eval()
+    image = np.random.default_rng(0).standard_normal((20, 16, 8), dtype=np.float32)
+    want = predict_volume(network, image, (16, 16, 8), window=window)[1]
+    flipped = image[::-1].copy()
+    for other in (torch.from_numpy(image), image.astype(np.float64), flipped[::-1], np.asfortranarray(image)):
+        assert np.array_equal(predict_volume(network, other, (16, 16, 8), window=window)[1], want)
+    assert np.array_equal(flipped[::-1], image)
+
+
+def test_prediction_leaves_no_trace_on_the_network():
+    network = VNet(1, 2, 4, "batchnorm", has_dropout=True).eval()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    predict_volume(network, np.ones((16, 16, 8), np.float32), (16, 16, 8))
+    assert not network.training and all(torch.equal(network.state_dict()[k], v) for k, v in before.items())
+    assert all(p.grad is None for p in network.parameters())
+
+
+def test_an_unknown_window_is_refused():
+    with pytest.raises(ValueError, match="'seed' or 'fast', not 'slow'"):
+        predict_volume(VNet(1, 2, 4), np.zeros((16, 16, 8)), (16, 16, 8), window="slow")
+
+
+def test_mean_dice_is_the_mean_of_the_dice(phantom_root):
+    torch.manual_seed(1)
+    network = VNet(1, 2, 4, "batchnorm").eval()
+    for cache in (None, "cpu"):
+        dataset = LAHeart(phantom_root, "test", num=2, cache=cache)
+        rows = [case_metrics(predict_volume(network, s["image"], (16, 16, 8), window="fast")[0], s["label"])
+                for s in LAHeart(phantom_root, "test", num=2)]
+        assert mean_dice(network, dataset, (16, 16, 8)) == pytest.approx(np.mean([row["dice"] for row in rows]))
+
+
+def test_the_largest_component():
+    mask = np.zeros((8, 8, 8), np.uint8)
+    mask[0, 0, 0], mask[2:4, 2:4, 2:4] = 1, 1
+    mask[4, 4, 4] = 1  # touches by a corner only, and belongs to it
+    want = mask.copy()
+    want[0, 0, 0] = 0
+    got = largest_component(mask)
+    assert np.array_equal(got, want) and got.dtype == np.uint8
+    assert np.array_equal(largest_component(want), want) and not largest_component(mask * 0).any()
+
+
+def test_a_real_volume(real_root):
+    image = LAHeart(real_root, "test", num=1)[0]["image"]
+    label, score = predict_volume(VNet(1, 2, 2, "batchnorm").eval(), image, (112, 112, 80), window="fast")
+    assert label.shape == image.shape and np.isfinite(score).all() and 0 <= score.min() <= score.max() <= 1

@@ -1,0 +1,137 @@
+"""Making a recorded run: what is written, skipped, resumed; and that nothing half-made counts."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_training import closed_logs  # noqa: F401
+
+from laseg_lib import records
+from laseg_lib.errors import LasegError
+from laseg_lib.training import Trainer
+from laseg_lib.volumes import read_volume
+
+SETTINGS = dict(patch_size=(16, 16, 8), n_filters=2, max_samples=4, val_num=1, max_iterations=4, val_every=2, save_every=1,
+                precision="fp32", device="cpu")
+RUNS = [("MT", 2, 1, SETTINGS), ("supervised", 2, 1, SETTINGS)]
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A function that makes the tiny record's run; everything goes under tmp_path."""
+    monkeypatch.setattr(records, "HOME", tmp_path)
+    monkeypatch.setattr(records, "RECORDS", {"tiny": {"data": dict(train=5, test=3, size=(32, 16, 8)), "runs": RUNS}})
+
+    def make(run=RUNS[0]):
+        return records.make_run("tiny", *run, recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
+    return make
+
+
+def test_a_run_leaves_settings_history_metrics_and_predictions(made, tmp_path):
+    folder = made()
+    assert folder.parent == tmp_path / "recorded" / "tiny" and folder.name == records.run_name(*RUNS[0]) == "MT_2_seed1"
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "history.csv", "metrics.csv", "predictions.npz"]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert (config["record"], config["arm"], config["labels"], config["seed"]) == ("tiny", "MT", 2, 1)
+    assert config["config"]["model"] == "MT" and config["config"]["labelnum"] == 2 and config["config"]["max_iterations"] == 4
+    assert {"torch", "numpy", "monai", "medpy", "python"} <= set(config["versions"])
+    assert config["train_seconds"] > 0 and config["hardware"] and config["date"].endswith("UTC") and "commit" in config
+    assert str(tmp_path) not in json.dumps(config)  # no path of the machine that made it
+    with open(folder / "history.csv", newline="") as file:
+        assert [int(row["iteration"]) for row in csv.DictReader(file)] == [1, 2, 3, 4]
+    with open(folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    cases = ["PHANTOM_0005", "PHANTOM_0006", "PHANTOM_0007"]
+    assert [(row["weights"], row["case"]) for row in rows] == [(w, c) for w in ("student", "teacher") for c in cases]
+
+
+def test_the_predictions_are_those_that_were_measured(made, tmp_path):
+    folder = made()
+    masks = np.load(folder / "predictions.npz")
+    root = next(p for p in tmp_path.rglob("PHANTOM_0005")).parent
+    with open(folder / "metrics.csv", newline="") as file:
+        dice = {(row["weights"], row["case"]): float(row["dice"]) for row in csv.DictReader(file)}
+    assert len(masks.files) == 4
+    for key in masks.files:
+        weights, case = key.split("/")
+        label = read_volume(root / case / "mri_norm2.h5")[1]
+        mask = np.unpackbits(masks[key], count=label.size).reshape(label.shape)
+        assert 2 * (mask & label).sum() / (mask.sum() + label.sum()) == pytest.approx(dice[weights, case])
+
+
+def test_what_is_there_is_skipped(made, monkeypatch):
+    folder = made()
+    before = (folder / "config.json").read_bytes()
+    monkeypatch.setattr(records, "Trainer", None)  # would fail if it were used
+    assert made() == folder and (folder / "config.json").read_bytes() == before
+
+
+def test_a_run_that_was_cut_off_goes_on_and_is_the_same(made, tmp_path, monkeypatch):
+    class Cut(Exception):
+        pass
+
+    step = Trainer.step
+
+    def cut(self):
+        if self.iteration == 2:
+            raise Cut
+        return step(self)
+
+    monkeypatch.setattr(Trainer, "step", cut)
+    with pytest.raises(Cut):
+        made()
+    assert not list((tmp_path / "recorded").rglob("config.json"))
+    begun_at = []
+    monkeypatch.setattr(Trainer, "step", lambda self: (begun_at.append(self.iteration), step(self))[1])
+    cut_off = made()
+    assert begun_at == [2, 3]
+    want = {name: (cut_off / name).read_bytes() for name in ("history.csv", "metrics.csv")}
+    for folder in (cut_off, tmp_path / "runs"):
+        folder.rename(tmp_path / f"was_{folder.name}")
+    whole = made()
+    assert begun_at == [2, 3, 0, 1, 2, 3]
+    assert {name: (whole / name).read_bytes() for name in want} == want
+
+
+def test_a_run_that_failed_while_it_was_evaluated_leaves_no_record(made, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise LasegError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "evaluate_network", fail)
+        with pytest.raises(LasegError):
+            made()
+    assert records.missing_runs("tiny", recorded=tmp_path / "recorded") == ["MT_2_seed1", "supervised_2_seed1"]
+    made()
+    assert records.missing_runs("tiny", recorded=tmp_path / "recorded") == ["supervised_2_seed1"]
+
+
+def test_the_table_of_all_cases(made, tmp_path):
+    pytest.importorskip("pandas")
+    assert len(records.load_metrics("tiny", recorded=tmp_path / "recorded")) == 0
+    made()
+    made(RUNS[1])
+    table = records.load_metrics("tiny", recorded=tmp_path / "recorded")
+    assert len(table) == 2 * 2 * 3 and set(table["arm"]) == {"MT", "supervised"} and set(table["labels"]) == {2}
+    assert table["dice"].between(0, 1).all()
+
+
+def test_the_command_makes_what_is_missing(made, tmp_path, monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(records, "make_run", lambda record, *run, **options: calls.append((record, run[0])))
+    monkeypatch.setattr(records, "missing_runs", lambda record: ["supervised_2_seed1"])
+    assert records.main(["tiny"]) == 0 and calls == [("tiny", "supervised")]
+    assert records.main(["tiny", "--only", "MT"]) == 0 and len(calls) == 1
+    with pytest.raises(SystemExit):
+        records.main(["huge"])
+    monkeypatch.setattr(records, "make_run", lambda *a, **k: (_ for _ in ()).throw(LasegError("no volumes here")))
+    capsys.readouterr()
+    assert records.main(["tiny"]) == 1 and capsys.readouterr().err == "record tiny: no volumes here\n"
+
+
+def test_python_m_laseg_lib_records_has_help():
+    done = subprocess.run([sys.executable, "-m", "laseg_lib.records", "--help"], cwd=records.HOME, capture_output=True, text=True)
+    assert done.returncode == 0 and "example" in done.stdout
