@@ -1,0 +1,205 @@
+"""What a record says: means over seeds, paired differences with 95 % intervals, and where the numbers come from.
+
+The seed is the unit of everything here: runs of one seed share their volumes and their first weights, so two arms
+are compared seed by seed, and what is left over varies from seed to seed.
+"""
+
+import csv
+import json
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+
+from .records import RECORDED, missing_runs
+from .style import ARMS, look
+
+Pick = namedtuple("Pick", "arm weights labels variant", defaults=("student", 4, ""))
+Difference = namedtuple("Difference", "name values mean half verdict")  # values: {seed: a - b}; half: of the interval
+
+
+def interval95(values):
+    """Half the width of the 95 % confidence interval of a mean (Student's t); 0 for a single value."""
+    from scipy.stats import t
+
+    n = len(values)
+    return float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+
+
+def per_seed(table, pick, value="dice"):
+    """{seed: mean over the test cases} of one arm's student or teacher in ``load_metrics``'s table."""
+    rows = table[(table.arm == pick.arm) & (table.weights == pick.weights) & (table.labels == pick.labels)
+                 & (table.variant == pick.variant)]
+    return {int(seed): float(mean) for seed, mean in rows.groupby("seed")[value].mean().items()}
+
+
+def difference(table, name, a, b, value="dice"):
+    """a - b over the seeds that both have.  Without any, ``mean`` is NaN; with one, ``half`` is infinite."""
+    one, two = per_seed(table, a, value), per_seed(table, b, value)
+    return of_values(name, {seed: one[seed] - two[seed] for seed in sorted(one.keys() & two.keys())})
+
+
+def of_values(name, values):
+    """A Difference of {seed: value}, with what its interval says."""
+    numbers = list(values.values())
+    if len(numbers) < 2:
+        return Difference(name, values, numbers[0] if numbers else np.nan, np.inf,
+                          "one seed says nothing about spread" if numbers else "not recorded yet")
+    mean, half = float(np.mean(numbers)), interval95(numbers)
+    verdict = ("above zero" if mean > half else "below zero" if mean < -half else "cannot be told from zero")
+    return Difference(name, values, mean, half, verdict)
+
+
+def decomposition(table, labels=4, variant="", value="dice"):
+    """What separates mean teacher from plain supervised training, a Difference for each cause.
+
+    With InstanceNorm there is no lambda = 0 arm, for it is the supervised one: that stands in its place.
+    """
+    def pick(arm, weights="student"):
+        return Pick(arm, weights, labels, variant)
+
+    zero = "supervised" if "instancenorm" in variant else "lambda0"
+    unseen = [] if zero == "supervised" else [
+        ("BatchNorm sees unlabelled volumes: λ = 0 − supervised", pick(zero), pick("supervised"))]
+    steps = [("batch: 4 labelled volumes − 2", pick("supervised_equal"), pick("supervised")), *unseen,
+             ("averaging: teacher − student, without consistency", pick(zero, "teacher"), pick(zero)),
+             ("consistency, students: mean teacher − no consistency", pick("MT"), pick(zero)),
+             ("consistency, teachers: mean teacher − no consistency", pick("MT", "teacher"), pick(zero, "teacher"))]
+    return [difference(table, *step, value) for step in steps]
+
+
+def against_strongest(table, labels=4, variant="", value="dice"):
+    """(best mean-teacher Pick, strongest control Pick, their Difference); None where an arm isn't recorded.
+
+    Best and strongest by the mean over seeds.  Choosing the highest of several controls leans to their side.
+    """
+    found = {pick: per_seed(table, pick, value) for arm in ("supervised", "supervised_equal", "lambda0", "MT")
+             for weights in ("student", "teacher") for pick in [Pick(arm, weights, labels, variant)]}
+    means = {pick: np.mean(list(seeds.values())) for pick, seeds in found.items() if seeds}
+    ours = [pick for pick in means if pick.arm == "MT"]
+    controls = [pick for pick in means if pick.arm != "MT"]
+    if not ours or not controls:
+        return None
+    best, control = max(ours, key=means.get), max(controls, key=means.get)
+    return best, control, difference(table, "best mean teacher − strongest control", best, control, value)
+
+
+def arm_rows(table, labels=4, variant="", value="dice"):
+    """Rows for ``plots.arm_comparison``: arm, seed, student, teacher."""
+    rows = []
+    for arm in table.arm.unique():
+        student, teacher = (per_seed(table, Pick(arm, w, labels, variant), value) for w in ("student", "teacher"))
+        rows += [{"arm": arm, "seed": s, "student": student.get(s), "teacher": teacher.get(s)} for s in student]
+    return rows
+
+
+def aim_sentence(strongest, least=0.02):
+    """Whether the course's aim is met: best mean teacher above strongest control by ``least``, surely above zero."""
+    if strongest is None:
+        return "Not recorded yet: no verdict."
+    best, control, found = strongest
+    met = found.mean >= least and found.verdict == "above zero"
+    return (f"{look(best.arm).label}, {best.weights}, against the strongest control\n"
+            f"({look(control.arm).label}, {control.weights}): {found.mean:+.3f} ± {found.half:.3f}, {found.verdict}.\n"
+            f"Aim: at least {least:+.2f} and an interval above zero. " + ("Reached." if met else "NOT reached."))
+
+
+def arm_table(table, labels=4, variant=""):
+    """A table to read: a row an arm and its student or teacher; mean over seeds ± half of the 95 % interval."""
+    import pandas as pd
+
+    rows = []
+    for arm in [name for name in ARMS if name in set(table.arm)]:
+        for weights in ("student", "teacher"):
+            pick = Pick(arm, weights, labels, variant)
+            seeds = {name: list(per_seed(table, pick, name).values()) for name in ("dice", "jaccard", "hd95", "asd")}
+            if not seeds["dice"]:
+                continue
+            row = {"arm": look(arm).label, "weights": weights, "seeds": len(seeds["dice"])}
+            for name, title, factor, digits in (("dice", "Dice %", 100, 1), ("jaccard", "Jaccard %", 100, 1),
+                                                ("hd95", "HD95", 1, 2), ("asd", "ASD", 1, 2)):
+                values = factor * np.array(seeds[name])
+                spread = f" ± {interval95(values):.{digits}f}" if len(values) > 1 else ""
+                row[title] = f"{values.mean():.{digits}f}{spread}"
+            mine = table[(table.arm == arm) & (table.weights == weights) & (table.labels == labels)
+                         & (table.variant == variant)]
+            rows.append(row | {"empty": int(mine["empty"].sum())})
+    return pd.DataFrame(rows)
+
+
+def published(labels=None):
+    """Results of others on left atria, Dice and Jaccard in %, HD95 and ASD in voxels, as they reported them."""
+    import pandas as pd
+
+    table = pd.read_csv(Path(__file__).with_name("public") / "published.csv", keep_default_na=False)
+    return table if labels is None else table[table.labelled == labels].reset_index(drop=True)
+
+
+def configs(record, recorded=RECORDED):
+    """The config.json of every run that is there, as dicts, by name."""
+    found = sorted((Path(recorded) / record).glob("*/config.json"))
+    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
+
+
+def history(record, run, recorded=RECORDED):
+    """A run's history.csv: a list of dicts of floats; empty fields are left out."""
+    with open(Path(recorded) / record / run / "history.csv", newline="", encoding="utf-8") as file:
+        return [{key: float(text) for key, text in row.items() if text} for row in csv.DictReader(file)]
+
+
+def provenance(record, recorded=RECORDED):
+    """Where the record's numbers come from: commits, hardware, dates, and the command; or that there are none."""
+    runs, missing = configs(record, recorded), len(missing_runs(record, recorded=recorded))
+    command = f"make record RECORD={record}"
+    if not runs:
+        return f"record {record}: NOT RECORDED YET ({missing} runs). Make it: {command}"
+
+    def each(get):
+        return ", ".join(sorted({str(get(run)) for run in runs.values()}))
+
+    def commit(run):
+        return (run["commit"] or "unknown")[:7] + ("+changes" if run["changed"] else "")
+
+    lines = [f"record {record}: {len(runs)} runs" + (f", {missing} MISSING" if missing else ", complete"),
+             f"  commit    {each(commit)}",
+             f"  hardware  {each(lambda run: run['hardware'])}, {each(lambda run: run['cores'])} cores",
+             f"  date      {each(lambda run: run['date'][:10])}",
+             f"  versions  torch {each(lambda run: run['versions']['torch'])}",
+             f"  command   {command}"]
+    return "\n".join(lines)
+
+
+def missing_table(record, contains="", recorded=RECORDED):
+    """The runs that nobody has made yet, each with the command that makes it: a list of sentences."""
+    return [f"{name}: not recorded yet; make record RECORD={record} RECORD_ARGS='--only {name}'"
+            for name in missing_runs(record, recorded=recorded) if contains in name]
+
+
+# --- trap 6: a checkpoint chosen on the test set --------------------------------------------------
+
+
+def checkpoint_noise(table):
+    """How far the mean Dice over the test cases is off for one checkpoint and not for its neighbour (a share of 1).
+
+    Student and teacher of one run are near neighbours: the spread over cases of their difference, over sqrt(2) and
+    the root of the number of cases; the mean over the runs.
+    """
+    both = table.pivot_table(index=["arm", "labels", "variant", "seed", "case"], columns="weights", values="dice")
+    runs = (both.student - both.teacher).groupby(level=["arm", "labels", "variant", "seed"])
+    return float((runs.std() / np.sqrt(2 * runs.count())).mean())
+
+
+def choose(checkpoints, drift, noise, repeats=20_000, seed=0):
+    """Trainings whose checkpoints are all alike but for chance: what choosing one reports, and what it is worth.
+
+    A checkpoint's true Dice is normal with spread ``drift``; a test set measures it with an error of spread
+    ``noise``, a validation set of the same size with an error of its own.  Dict of means; the average checkpoint is 0.
+    """
+    chance = np.random.default_rng(seed)
+    true = drift * chance.normal(size=(repeats, checkpoints))
+    test, validation = (true + noise * chance.normal(size=true.shape) for _ in range(2))
+    rows, on_test, on_validation = np.arange(repeats), test.argmax(1), validation.argmax(1)
+    return {"last checkpoint": float(test[:, -1].mean()),
+            "chosen on validation cases": float(test[rows, on_validation].mean()),
+            "chosen on the test cases": float(test[rows, on_test].mean()),
+            "what that one is truly worth": float(true[rows, on_test].mean())}
