@@ -1,0 +1,186 @@
+"""The course's curves and stills: matplotlib Figures of their own, never pyplot.
+
+Every function returns a Figure; ``show(figure, alt=…)`` puts it on the page.  Sizes are chosen
+for a page 960 pixels wide, where the text comes out at 17 pixels or more.
+"""
+
+import time
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .pictures import bundle, show, to_png
+from .slices import draw_slices
+from .style import GRID, INK, LOOKS, looks
+
+__all__ = ["LiveCurves", "arm_comparison", "batch_figure", "case_comparison", "lines", "loss_curves", "new_axes",
+           "panels", "pipeline_figure", "show", "slices_figure", "to_png"]
+TEXT, SMALL = 13, 12  # points; a figure is 9.6 inches wide
+
+
+def new_axes(columns=1, *, height=4.2, width=9.6, rows=1, xlabel="", ylabel="", title="", margins=None, **subplots):
+    """(figure, axes): axes is one Axes, or a list when there are several, dressed for a projector.
+
+    ``margins`` (of ``subplots_adjust``) instead of the constrained layout, which takes longer than the drawing.
+    """
+    figure = Figure(figsize=(width, height), dpi=100, layout=None if margins else "constrained")
+    if margins:
+        figure.subplots_adjust(**margins)
+    grid = figure.subplots(rows, columns, squeeze=False, **subplots)
+    axes = list(grid.flat)
+    for ax in axes:
+        dress(ax, xlabel, ylabel, title)
+    return figure, axes[0] if len(axes) == 1 else axes
+
+
+def dress(ax, xlabel="", ylabel="", title=""):
+    """Text sizes, a light grid, no box; SI units belong into the labels."""
+    ax.set_xlabel(xlabel, fontsize=TEXT, color=INK)
+    ax.set_ylabel(ylabel, fontsize=TEXT, color=INK)
+    ax.set_title(title, fontsize=TEXT + 1, color=INK, loc="left")
+    ax.tick_params(labelsize=SMALL, colors=INK)
+    ax.grid(True, color=GRID, linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def line_style(given, width=2.4):
+    """Keyword arguments of ``ax.plot`` for a Look."""
+    return {"color": given.colour, "linewidth": width, "label": given.label,
+            "linestyle": (0, tuple(given.dash)) if given.dash else "-"}
+
+
+def lines(x, series, *, xlabel, ylabel, title="", height=4.2, **axes):
+    """Curves over ``x``: ``series`` is {name: values, or (x, values)}; arm names get their colours.
+
+    ``axes`` goes to ``Axes.set`` (``ylim=(0, 1)``, ``yscale='log'``).
+    """
+    figure, ax = new_axes(height=height, xlabel=xlabel, ylabel=ylabel, title=title)
+    for name, given in looks(series).items():
+        at, values = series[name] if isinstance(series[name], tuple) else (x, series[name])
+        ax.plot(at, values, **line_style(given))
+    ax.set(**axes)
+    if len(series) > 1:
+        ax.legend(fontsize=SMALL, frameon=False, handlelength=3.4)
+    return figure
+
+
+def panels(images, labels=None, titles=None, *, columns=4, width=9.6):
+    """2D arrays (W, H) side by side, x to the right and y down, each with the outline of its label."""
+    labels, titles = labels or [None] * len(images), titles or [""] * len(images)
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(width, rows * (width / columns * images[0].shape[1] / images[0].shape[0] + 0.4)),
+                    dpi=100, layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    low, high = np.percentile(np.concatenate([np.ravel(image) for image in images]), (1, 99.7))
+    for ax in grid:
+        ax.set_axis_off()
+    for ax, image, label, title in zip(grid, images, labels, titles):
+        ax.imshow(np.asarray(image).T, cmap="gray", vmin=low, vmax=high)
+        if label is not None and np.any(label):
+            ax.contour(np.asarray(label).T, [0.5], colors=LOOKS["gold"].colour, linewidths=2.2)
+        ax.set_title(title, fontsize=TEXT, color=INK)
+    return figure
+
+
+def slices_figure(image, label=None, predictions=None, x=None, y=None, z=None, **options):
+    """``draw_slices`` as a still; x, y, z default to the label's centre.  Returns a uint8 array."""
+    if label is not None and np.any(label) and x is y is z is None:
+        x, y, z = (int(v) for v in np.argwhere(label).mean(0))
+    return draw_slices(image, label, predictions, x, y, z, **options)
+
+
+def loss_curves(history, title=""):
+    """Losses, consistency and validation Dice over the iterations of one training.
+
+    ``history``: the Trainer's list of dicts ('iteration', 'loss', 'loss_seg', 'loss_seg_dice',
+    'consistency_weight', 'consistency_dist', 'val_dice_student', 'val_dice_teacher'); what is missing
+    is left out.  Thin lines are the values, thick ones a running mean over a 25th of them.
+    """
+    figure, (left, middle, right) = new_axes(3, height=3.7, xlabel="iteration")
+    for ax, heading in ((left, "losses"), (middle, "consistency"), (right, "validation Dice")):
+        ax.set_title(heading, fontsize=TEXT, loc="left")
+    for key, name, arm in (("loss", "total", "strong"), ("loss_seg", "cross-entropy", "supervised"),
+                           ("loss_seg_dice", "Dice loss", "gold")):
+        _running(left, *_column(history, key), LOOKS[arm]._replace(label=name))
+    at, weight = _column(history, "consistency_weight")
+    _, distance = _column(history, "consistency_dist")
+    if len(at):
+        middle.plot(at, weight, **line_style(LOOKS["lambda0"]._replace(label="weight λ")))
+        _running(middle, at, distance, LOOKS["supervised_equal"]._replace(label="distance"))
+        _running(middle, at, weight * distance, LOOKS["MT"]._replace(label="λ × distance"))
+        if np.any(weight * distance > 0):
+            middle.set_yscale("log")
+    for key, arm in (("val_dice_student", "supervised"), ("val_dice_teacher", "MT")):
+        at, values = _column(history, key)
+        if len(at):
+            style = line_style(LOOKS[arm]._replace(label=key.rsplit("_", 1)[1]))
+            right.plot(at, values, marker=LOOKS[arm].marker, markersize=6, **style)
+            right.set_ylim(0, 1)
+    for ax in (left, middle, right):
+        ax.locator_params(axis="x", nbins=4)
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(fontsize=SMALL, frameon=False, handlelength=2.6, loc="best")
+        else:
+            ax.text(0.5, 0.5, "no values yet", ha="center", va="center", transform=ax.transAxes, fontsize=TEXT)
+            ax.set(xticks=[], yticks=[])
+    if title:
+        figure.suptitle(title, fontsize=TEXT + 2, color=INK)
+    return figure
+
+
+def _column(history, key):
+    rows = [(row["iteration"], row[key]) for row in history if row.get(key) is not None]
+    return np.array(rows, float).reshape(-1, 2).T
+
+
+def _running(ax, at, values, given):
+    if not len(at):
+        return
+    span = max(1, len(values) // 25)
+    smooth = np.convolve(values, np.ones(span) / span, mode="valid")
+    ax.plot(at, values, color=given.colour, linewidth=0.8, alpha=0.35)
+    ax.plot(at[span - 1 :], smooth, **line_style(given))
+
+
+class LiveCurves:
+    """Curves that grow while a training runs: ``with LiveCurves() as live: trainer.run(callback=live)``.
+
+    Redraws at most every ``every`` seconds; at the end, also after an interrupt, the last state is
+    drawn and stays in the output as a still.  ``draw``: history → Figure.
+    """
+
+    def __init__(self, every=2.0, draw=loss_curves, alt="Losses, consistency and validation Dice of this training."):
+        from .viewer import LivePicture
+
+        self.every, self.draw, self.alt = every, draw, alt
+        self.history, self._last, self.drawings = [], -np.inf, 1
+        self.view = LivePicture(to_png(draw([])), alt)
+
+    def __enter__(self):
+        self.view.show_live()
+        return self
+
+    def __call__(self, trainer):
+        """As the Trainer's callback, which gets the trainer; a list of dicts will do as well."""
+        self.update(getattr(trainer, "history", trainer))
+
+    def update(self, history, *, now=False):
+        """Take the history so far; draw it if the last drawing is ``every`` seconds ago."""
+        self.history = list(history)
+        if now or time.monotonic() - self._last >= self.every:
+            self.view.picture.value = to_png(self.draw(self.history))
+            self._last, self.drawings = time.monotonic(), self.drawings + 1
+
+    def __exit__(self, *error):
+        from IPython.display import display
+
+        self.update(self.history, now=True)
+        still, metadata = bundle(self.draw(self.history), self.alt, needs_background="light")
+        display(still, metadata=metadata, raw=True)
+
+
+# The figures that stand in files of their own, for whom ``plots`` is the one place to look.
+from .pipeline import pipeline_figure  # noqa: E402
+from .results import arm_comparison, batch_figure, case_comparison  # noqa: E402

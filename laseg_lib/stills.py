@@ -1,0 +1,88 @@
+"""A plotly scene of meshes drawn by matplotlib: for pages where no script runs, and for print.
+
+Surfaces side by side, since one inside the other needs turning to be told apart.  A few lines of geometry
+do it: orthographic view, triangles painted from back to front, shaded by the angle to the light.
+"""
+
+import matplotlib
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import Normalize, to_rgb
+from matplotlib.figure import Figure
+
+from .meshes import CAMERA, SCALE, unpack
+from .style import INK
+
+LIGHT = np.array([-0.35, -0.75, 0.55])
+
+
+def scene_still(figure, width=9.6):
+    """A matplotlib Figure of a plotly ``figure``: its meshes side by side, one scale, seen from its first camera."""
+    view = np.stack(_camera())  # rows: right, up, towards the eye
+    meshes = [_arrays(trace) for trace in figure.data]
+    points = np.concatenate([vertices for vertices, _ in meshes]) @ view.T
+    page = Figure(figsize=(width, 4.2 if len(meshes) < 3 else 3.5), dpi=100)
+    top = 0.84 if figure.layout.title.text else 0.92
+    coloured = next((trace for trace in figure.data if trace.intensity is not None), None)
+    grid = page.subplots(1, len(meshes), squeeze=False, gridspec_kw={
+        "left": 0.01, "right": 0.86 if coloured else 0.99, "bottom": 0.1, "top": top, "wspace": 0.02})[0]
+    for ax, trace, (vertices, triangles) in zip(grid, figure.data, meshes):
+        ax.set_axis_off()
+        ax.set_title(trace.name.replace(" (", "\n("), fontsize=15, color=INK)
+        ax.set_aspect("equal")
+        if len(points):
+            low, high = points[:, :2].min(0) - 3, points[:, :2].max(0) + 3
+            ax.set(xlim=(low[0], high[0]), ylim=(low[1] - 6, high[1]))
+        if len(vertices):
+            _paint(ax, trace, vertices, triangles, view)
+        else:
+            ax.text(0.5, 0.5, "empty", fontsize=18, ha="center", transform=ax.transAxes, color="#666666")
+    if len(points):
+        grid[0].plot([low[0] + 3, low[0] + 23], [low[1] - 3] * 2, color=INK, linewidth=4, solid_capstyle="butt")
+        grid[0].text(low[0] + 25, low[1] - 3, "20 mm", fontsize=13, va="center", color=INK)
+    if coloured:
+        bar = page.colorbar(ScalarMappable(Normalize(coloured.cmin, coloured.cmax), SCALE.lower()),
+                            cax=page.add_axes((0.885, 0.16, 0.022, 0.66)), extend="max")
+        bar.set_label("distance to gold label (mm)", fontsize=14)
+        bar.ax.tick_params(labelsize=13)
+    page.text(0.5, 0.03, "seen from the front: the patient's right is on the left", fontsize=13, ha="center", color=INK)
+    if figure.layout.title.text:
+        page.suptitle(figure.layout.title.text, fontsize=16, y=0.98, color=INK)
+    return page
+
+
+def _arrays(trace):
+    """(vertices (N, 3), triangles (M, 3)) of a mesh."""
+    return (np.stack([unpack(getattr(trace, axis)) for axis in "xyz"], 1).astype(float),
+            np.stack([unpack(getattr(trace, side)) for side in "ijk"], 1).astype(int))
+
+
+def _paint(ax, trace, vertices, triangles, view):
+    corners = vertices[triangles]
+    flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    smooth = np.zeros_like(vertices)  # a vertex's normal is the mean of its triangles', larger ones counting more
+    for corner in range(3):
+        np.add.at(smooth, triangles[:, corner], flat)
+    normal = smooth[triangles].sum(1)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
+    if (normal @ view[2])[np.argmax((corners @ view[2]).mean(1))] < 0:
+        normal = -normal  # the nearest triangle faces the eye
+    light = np.clip(normal @ (LIGHT / np.linalg.norm(LIGHT)), 0, 1)
+    if trace.intensity is not None:
+        shade = Normalize(trace.cmin, trace.cmax)(unpack(trace.intensity)[triangles].mean(1))
+        colours = matplotlib.colormaps[SCALE.lower()](shade)[:, :3] * (0.72 + 0.33 * light[:, None])
+    else:
+        colours = np.multiply(to_rgb(trace.color), 0.42 + 0.75 * light[:, None])
+    order = np.argsort((corners @ view[2]).mean(1))  # the painter's: from back to front
+    paint = np.clip(colours, 0, 1)[order]
+    # Edges in the same colour close the hair lines between triangles.
+    ax.add_collection(PolyCollection((corners @ view[:2].T)[order], facecolors=paint, edgecolors=paint, linewidths=0.5))
+
+
+def _camera():
+    towards = np.array([CAMERA["eye"][axis] for axis in "xyz"])
+    towards = towards / np.linalg.norm(towards)
+    right = np.cross([0, 0, 1], towards)
+    right /= np.linalg.norm(right)
+    return right, np.cross(towards, right), towards

@@ -1,0 +1,222 @@
+"""One slider class for the whole course, and the slice viewer built on it.
+
+The picture is an ipywidgets.Image that receives PNG bytes: no pyplot, because widget callbacks run
+on another thread than the cell.  The browser holds back slider moves while one is being drawn and
+sends only the newest, so that quick sliding leaves out frames instead of queueing them.
+
+Each view also leaves a still in the output, for a page without a kernel.  JupyterLab would show
+still and live view one under the other: a style that lives only with the live view hides it.
+"""
+
+import html
+import threading
+import traceback
+
+import ipywidgets as widgets
+import numpy as np
+
+from .pictures import bundle, to_png
+from .slices import draw_slices, window_of
+
+_HIDE_STILL = ("<style>.jp-OutputArea-child:has(.laseg-view) ~ .jp-OutputArea-child:has(img.jp-needs-light-background)"
+               "{display:none} .laseg-view{overflow:visible}"
+               ".laseg-alt{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}</style>")
+_DEAD = "(Run this cell to bring the picture to life. Until then, a still.)"
+_WIDE = {"description_width": "initial"}
+
+
+class LivePicture(widgets.VBox):
+    """A picture that changes in place, and the two outputs it makes: the live view and a still."""
+
+    def __init__(self, png, alt, below=()):
+        self.alt = alt or "A still of a picture that changes."
+        self.picture = widgets.Image(value=png)  # it takes no alternative text, and breaks on a tooltip
+        self.picture.layout = widgets.Layout(max_width="100%", height="auto", object_fit="contain",
+                                             align_self="flex-start")
+        words = f'<p class="laseg-alt">{html.escape(self.alt)}</p>'  # for screen readers
+        super().__init__([self.picture, *below, widgets.HTML(_HIDE_STILL + words)])
+        self.add_class("laseg-view")
+
+    def show_live(self):
+        from IPython.display import display
+
+        display(widgets.VBox._repr_mimebundle_(self) | {"text/plain": _DEAD}, raw=True)
+
+    def _ipython_display_(self, **kwargs):
+        from IPython.display import display
+
+        self.show_live()
+        still, metadata = bundle(bytes(self.picture.value), self.alt, needs_background="light")
+        display(still, metadata=metadata, raw=True)
+
+
+class SliderView(LivePicture):
+    """``draw(**values)`` under sliders, drop-downs and toggles; display it as a cell's last line.
+
+    ``draw`` is a pure function to a picture: uint8 array (H, W, 3), Figure without pyplot, or PNG
+    bytes.  Each control is given by its values: ``(low, high)`` or ``(low, high, step)`` or a range
+    → slider; list of numbers → slider over just these; list of strings or a dict {name: value} →
+    drop-down; True or False → toggle; an ipywidget → itself.
+    ``start``: {name: first value}; ``labels``: {name: text beside it}; ``play``: names of
+    whole-number sliders that get a play button; ``alt``: what is seen, in a sentence or two.
+    An error in the first drawing is raised; later ones show under the last good picture.
+    """
+
+    def __init__(self, draw, *, alt="", start=None, labels=None, play=(), **controls):
+        self.draw = draw
+        self._choices = {name: given for name, given in controls.items() if isinstance(given, dict)}
+        self._lock, self._drawn, self._held = threading.RLock(), None, False
+        self.controls = {name: control(given, (labels or {}).get(name, name.replace("_", " ")), (start or {}).get(name))
+                         for name, given in controls.items()}
+        self.message = widgets.HTML()
+        played = {play} if isinstance(play, str) else set(play)
+        items = [play_button(w) if name in played else w for name, w in self.controls.items()]
+        slides = [w for w in items if not isinstance(w, (widgets.Dropdown, widgets.Checkbox))]
+        rows = [widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap", grid_gap="0 14px"))
+                for row in (slides, [w for w in items if w not in slides]) if row]
+        super().__init__(to_png(draw(**self.values)), alt, [*rows, self.message])
+        for widget in self.controls.values():
+            widget.observe(self._changed, "value")
+
+    @property
+    def values(self):
+        """{name: value} as ``draw`` gets them now."""
+        return {name: self._choices[name][w.value] if name in self._choices else w.value
+                for name, w in self.controls.items()}
+
+    def set(self, **values):
+        """Move several controls at once, with one drawing."""
+        with self._lock:
+            self._held = True
+            try:
+                for name, value in values.items():
+                    self.controls[name].value = value
+            finally:
+                self._held = False
+        self._changed()
+
+    def _changed(self, change=None):
+        if self._held:
+            return
+        with self._lock:  # whoever waited here draws the newest values, or nothing if they are drawn
+            state = [w.value for w in self.controls.values()]
+            if state == self._drawn:
+                return
+            try:
+                self.picture.value = to_png(self.draw(**self.values))
+                self.message.value = ""
+            except Exception as error:
+                self.message.value = _explain(error)
+            self._drawn = [w.value for w in self.controls.values()]  # drawing may move controls (a new case)
+
+
+def control(given, description, start=None):
+    """The widget for one description of values; see SliderView."""
+    first = {} if start is None else {"value": start}
+    common = {"description": description, "style": _WIDE}
+    if isinstance(given, widgets.Widget):
+        given.description = given.description or description
+        return given
+    if isinstance(given, (bool, np.bool_)):
+        return widgets.Checkbox(**{"value": bool(given)} | first, indent=False, **common,
+                                layout=widgets.Layout(width="auto"))
+    if isinstance(given, dict):
+        return widgets.Dropdown(options=list(given), **first, **common, layout=widgets.Layout(width="auto"))
+    wide = widgets.Layout(width="230px")
+    if isinstance(given, range):
+        given = (given.start, given[-1], given.step)
+    elif not isinstance(given, tuple):
+        options = list(given)
+        if all(isinstance(option, (int, float, np.number)) for option in options):
+            return widgets.SelectionSlider(options=options, **first, **common, layout=wide)
+        return widgets.Dropdown(options=options, **first, **common, layout=widgets.Layout(width="auto"))
+    low, high, *step = given
+    if all(isinstance(value, (int, np.integer)) for value in given):
+        return widgets.IntSlider(min=low, max=high, step=(step or [1])[0], **{"value": (low + high) // 2} | first,
+                                 **common, layout=wide)
+    return widgets.FloatSlider(min=low, max=high, step=(step or [(high - low) / 100])[0], layout=wide,
+                               **{"value": (low + high) / 2} | first, **common)
+
+
+def play_button(slider, interval=120):
+    """``slider`` with a play button; the browser moves it, and waits for the picture."""
+    if not isinstance(slider, widgets.IntSlider):
+        raise ValueError(f"only a slider of whole numbers can play, not {slider.description!r}")
+    play = widgets.Play(min=slider.min, max=slider.max, step=slider.step, value=slider.value, interval=interval,
+                        tooltip=f"play {slider.description}", layout=widgets.Layout(width="110px"))
+    widgets.jslink((play, "value"), (slider, "value"))
+    widgets.dlink((slider, "max"), (play, "max"))
+    return widgets.HBox([slider, play])
+
+
+def _explain(error):
+    """An exception as one red line, with the traceback to unfold."""
+    details = html.escape("".join(traceback.format_exception(error)))
+    return (f'<div role="alert" style="color:#B00020;font-size:16px;line-height:1.4"><b>{type(error).__name__}</b>: '
+            f"{html.escape(str(error))} <i>(the picture above is the last good one)</i>"
+            f"<details><summary>traceback</summary><pre>{details}</pre></details></div>")
+
+
+class SliceViewer(SliderView):
+    """Three orthogonal planes with cross-hair, gold label and any number of predictions.
+
+    ``image`` (W, H, D), ``label`` and ``predictions`` ({name: mask}) as for ``draw_slices``; or
+    ``cases``: {name: (image, label) or (image, label, predictions), or a function without arguments
+    that returns this}, which a drop-down picks from and loads when asked for.
+    Opens where the label's centre is.  ``spacing`` in mm; ``size`` of the picture in pixels.
+    """
+
+    def __init__(self, image=None, label=None, predictions=None, *, spacing=0.625, cases=None, size=(880, 560),
+                 alt=None):
+        if (image is None) == (cases is None):
+            raise ValueError("give either an image or cases={name: (image, label), …}")
+        self.cases = dict(cases) if cases else {"": (image, label, predictions)}
+        self.spacing, self.size = spacing, size
+        self._load(next(iter(self.cases)))
+        image, masks = self.image, list(self.masks)
+        picker = {"case": list(self.cases)} if cases else {}
+        self._toggles = {f"mask{i}": name for i, name in enumerate(masks)}
+        window, level = window_of(image)
+        top = float(np.ceil(max(2 * window, 1)))
+        super().__init__(
+            self._draw, play="z", **picker,
+            alt=alt or "Axial, coronal and sagittal slice through the heart, with " + (", ".join(masks) or "no label")
+            + "; sliders move the three planes.",
+            labels={key: f"show {name}" for key, name in self._toggles.items()} | {"look": "labels as"},
+            start=dict(zip("xyz", self.centre)) | {"window": round(window, 1), "level": round(level, 1)},
+            **{axis: (0, n - 1) for axis, n in zip("xyz", image.shape)},
+            window=(0.1, top, 0.1), level=(float(np.floor(image.min())), float(np.ceil(image.max())) + 0.1, 0.1),
+            look={"outlines": "outline", "fills": "fill", "both": "both"}, smooth=True,
+            **dict.fromkeys(self._toggles, True))
+
+    def _load(self, name):
+        given = self.cases[name]
+        image, label, *rest = given() if callable(given) else given
+        predictions = rest[0] if rest and rest[0] else {}
+        self.case, self.image = name, np.asarray(image)
+        self.masks = ({} if label is None else {"gold": np.asarray(label)}) | predictions
+        inside = np.argwhere(self.masks["gold"]) if "gold" in self.masks else []
+        self.centre = [int(v) for v in (inside.mean(0) if len(inside) else np.array(self.image.shape) // 2)]
+
+    def _draw(self, x, y, z, window, level, look, smooth, case="", **shown):
+        if case != self.case:
+            self._load(case)
+            self._fit()
+            return self._draw(**self.values)
+        hidden = {self._toggles[key] for key, on in shown.items() if not on}
+        masks = {name: mask for name, mask in self.masks.items() if name not in hidden}
+        label = masks.pop("gold", None)
+        return draw_slices(self.image, label, masks, x, y, z, spacing=self.spacing, size=self.size, window=window,
+                           level=level, style=look, smooth=smooth, title=case)
+
+    def _fit(self):
+        """Sliders to the new case's size and its label's centre, without drawing in between."""
+        self._held = True
+        try:
+            for axis, n, at in zip("xyz", self.image.shape, self.centre):
+                self.controls[axis].max = n - 1
+                self.controls[axis].value = at
+            window, level = window_of(self.image)
+            self.controls["window"].value, self.controls["level"].value = round(window, 1), round(level, 1)
+        finally:
+            self._held = False
