@@ -120,7 +120,8 @@ def add_config_arguments(sub):
 def run_phantom(args):
     from .phantom import write_phantoms
 
-    root = write_phantoms(args.dest, train=args.train, test=args.test, size=tuple(args.size), seed=args.seed, raw=args.raw)
+    root = write_phantoms(args.dest, train=args.train, test=args.test, size=tuple(args.size), seed=args.seed,
+                          raw=args.raw)
     print(f"{args.train} training and {args.test} test phantoms in {root}")
 
 
@@ -177,8 +178,10 @@ def run_evaluate(args):
             writer.writeheader()
             writer.writerows(rows)
     mean = average(rows)
-    print(f"{len(rows)} cases, {args.weights}, {args.window} window: Dice {mean['dice']:.4f}, Jaccard {mean['jaccard']:.4f}, "
-          f"HD95 {mean['hd95']:.2f} voxels ({mean['hd95_mm']:.2f} mm), ASD {mean['asd']:.2f} voxels ({mean['asd_mm']:.2f} mm)")
+    print(f"{len(rows)} cases, {args.weights}, {args.window} window: "
+          f"Dice {mean['dice']:.4f}, Jaccard {mean['jaccard']:.4f}, "
+          f"HD95 {mean['hd95']:.2f} voxels ({mean['hd95_mm']:.2f} mm), "
+          f"ASD {mean['asd']:.2f} voxels ({mean['asd_mm']:.2f} mm)")
     if mean["empty"]:
         print(f"WARNING: {mean['empty']} predictions are EMPTY; they count as Dice 0 and the volume's diagonal",
               file=sys.stderr)

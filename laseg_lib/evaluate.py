@@ -30,12 +30,13 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
                             window=window, keep_largest=largest_component, precision=precision)
 
 
-def evaluate_network(network, dataset, patch_size, *, window="seed", keep_largest=False, precision="fp32", progress=True,
-                     on_prediction=None):
+def evaluate_network(network, dataset, patch_size, *, window="seed", keep_largest=False, precision="fp32",
+                     progress=True, on_prediction=None):
     """Predict and measure every volume of ``dataset``: a list of dicts, ``case`` and the metrics' COLUMNS.
 
     Voxels are those of the (perhaps downsampled) volume; mm take the downsampling into account.
-    ``on_prediction(case, mask)`` is called with each.  An empty prediction is announced on stderr and scored as a failure.
+    ``on_prediction(case, mask)`` is called with each.  An empty prediction is announced on stderr
+    and scored as a failure.
     """
     rows = []
     for i, name in enumerate(tqdm(dataset.image_list, disable=not progress, desc="evaluate")):

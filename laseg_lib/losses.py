@@ -56,4 +56,5 @@ def softmax_kl_loss(input_logits, target_logits):
 
 def _same_shape(input_logits, target_logits):
     if input_logits.shape != target_logits.shape:
-        raise ValueError(f"student {tuple(input_logits.shape)} and teacher {tuple(target_logits.shape)} differ in shape")
+        raise ValueError(f"student {tuple(input_logits.shape)} and teacher {tuple(target_logits.shape)} "
+                         "differ in shape")

@@ -18,7 +18,9 @@ def crop_to_both(prediction, label):
 
 
 def case_metrics(prediction, label, spacing=SPACING_MM):
-    """A dict of COLUMNS for one case; ``prediction`` and ``label`` are W x H x D masks, ``spacing`` is in mm, isotropic.
+    """A dict of COLUMNS for one case.
+
+    ``prediction`` and ``label``: W x H x D masks; ``spacing``: a voxel's side in mm.
 
     ``dice`` and ``jaccard`` are shares of 1.  ``hd95`` is the 95th percentile of the surface distances of both
     directions pooled; ``asd`` the mean distance from the prediction's surface to the label's (one way), in voxels,

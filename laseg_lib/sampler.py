@@ -10,14 +10,15 @@ class TwoStreamBatchSampler(Sampler):
     """Yields tuples of indices: labelled first, then unlabelled.
 
     An epoch is one pass over ``primary_indices`` (labelled), each at most once: a remainder smaller
-    than its share of the batch is left out.  ``secondary_indices`` (unlabelled) are drawn for ever,
-    each once before any comes again.
+    than its share of the batch is left out.  ``secondary_indices`` (unlabelled) are drawn for as
+    long as that takes, each once before any comes again; the next epoch shuffles them afresh.
     A batch holds ``batch_size - secondary_batch_size`` primary and ``secondary_batch_size``
     secondary indices; with ``secondary_batch_size=0`` it is an ordinary shuffled batch.
 
     ``generator``: a ``numpy.random.Generator`` or an int seed, from which each stream gets a
     generator of its own, so that the labelled order is the same whatever the unlabelled share.
-    None draws from NumPy's global state, as the walkthrough does.  Raises ValueError when a stream is too short for its share of the batch.
+    None draws from NumPy's global state, as the walkthrough does.
+    Raises ValueError when a stream is too short for its share of the batch.
     Source: Tarvainen & Valpola's code; also UA-MT (Yu et al. 2019).
     """
 

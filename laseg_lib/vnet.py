@@ -7,7 +7,6 @@ checkpoints (UA-MT, LASeg, SSL4MIS), so those load with ``strict=True``.
 
 import math
 
-import torch
 from torch import nn
 
 STAGES = {"one": 1, "two": 2, "three": 3, "four": 3, "five": 3, "six": 3, "seven": 3, "eight": 2, "nine": 1}
@@ -132,13 +131,15 @@ def network_from_state(state, *, has_dropout=False):
         classes = state["out_conv.weight"].shape[0]
         norm = "batchnorm" if "block_one.conv.1.running_mean" in state else (
             "groupnorm" if "block_one.conv.1.weight" in state else _norm_without_parameters(state))
-        network = VNet(first.shape[1], classes, first.shape[0], norm, has_dropout, bottom_stride=tuple(bottom.shape[2:]))
+        network = VNet(first.shape[1], classes, first.shape[0], norm, has_dropout,
+                       bottom_stride=tuple(bottom.shape[2:]))
     except (KeyError, AttributeError, TypeError, IndexError) as error:
         raise ValueError(f"these are not the weights of a V-Net of this family (no {error})") from error
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        raise ValueError(f"these are the weights of another architecture: {str(error).splitlines()[-1].strip()}") from error
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"these are the weights of another architecture: {reason}") from error
     return network
 
 

@@ -121,8 +121,8 @@ def find_root(path):
     folders = [p for p in sorted(path.iterdir()) if next(p.glob(f"*/{FILE}"), None)] if path.is_dir() else []
     if (path / "train.list").is_file() and len(folders) == 1:
         return folders[0]
-    raise LasegError(f"{path}: no volumes here; expected train.list, test.list and one folder of cases with {FILE} each "
-                     "(`laseg phantom DEST` or `laseg fetch DEST` makes that)")
+    raise LasegError(f"{path}: no volumes here; expected train.list, test.list and one folder of cases "
+                     f"with {FILE} each (`laseg phantom DEST` or `laseg fetch DEST` makes that)")
 
 
 def downsample(image, label, factor):

@@ -53,7 +53,8 @@ def data(phantom_root, tmp_path):
 def trained(phantom_root, tmp_path_factory):
     """The folder of a run of two iterations."""
     folder = tmp_path_factory.mktemp("run")
-    assert main(["train", "--root_path", str(phantom_root), "--snapshot_path", str(folder), "--val_num", "1", "--val_every", "2",
+    assert main(["train", "--root_path", str(phantom_root), "--snapshot_path", str(folder), "--val_num", "1",
+                 "--val_every", "2",
                  *TINY]) == 0
     return folder
 
@@ -78,16 +79,20 @@ def test_every_help_has_an_example_that_is_right(command, capsys):
 
 @pytest.mark.parametrize("line, want", [
     ("phantom D", dict(train=40, test=10, size=(64, 48, 32), seed=0, raw=False)),
-    ("phantom D --train 3 --test 2 --size 32 32 16 --seed 5 --raw", dict(train=3, test=2, size=[32, 32, 16], seed=5, raw=True)),
+    ("phantom D --train 3 --test 2 --size 32 32 16 --seed 5 --raw", dict(train=3, test=2, size=[32, 32, 16],
+        seed=5, raw=True)),
     ("fetch D --base-url http://127.0.0.1/", dict(base_url="http://127.0.0.1/")),
     ("prepare RAW D", dict(raw_dir=Path("RAW"), dest=Path("D"))),
     ("evaluate C --root_path R", dict(split="test", weights="student", window="seed", csv=None)),
     ("evaluate C --root_path R --split train --weights teacher --window fast --csv o.csv",
      dict(split="train", weights="teacher", window="fast", csv=Path("o.csv"))),
-    ("train --root_path R --model supervised --labelnum 8 --max_samples 80 --max_iterations 6000 --batch_size 4 --labeled_bs 2 "
+    ("train --root_path R --model supervised --labelnum 8 --max_samples 80 --max_iterations 6000 --batch_size 4 "
+     "--labeled_bs 2 "
      "--base_lr 0.01 --ema_decay 0.99 --consistency_type kl --consistency 0.1 --consistency_rampup 40 --seed 1337 "
-     "--deterministic 1 --gpu 0 --exp vnet --downsample 2 --patch_size 48 48 40 --n_filters 8 --device cpu --precision fp32 "
-     "--snapshot_path S --resume", dict(model="supervised", labelnum=8, consistency_type="kl", consistency_rampup=40.0, gpu="0",
+     "--deterministic 1 --gpu 0 --exp vnet --downsample 2 --patch_size 48 48 40 --n_filters 8 "
+     "--device cpu --precision fp32 "
+     "--snapshot_path S --resume", dict(model="supervised", labelnum=8, consistency_type="kl",
+                                        consistency_rampup=40.0, gpu="0",
                                         deterministic=1, patch_size=[48, 48, 40], resume=True, snapshot_path="S")),
 ])
 def test_the_interface(line, want):
@@ -98,8 +103,10 @@ def test_the_interface(line, want):
 # --- mistakes -------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("line, message", [
-    ("", "required: command"), ("paint", "invalid choice"), ("train", "required: --root_path"), ("evaluate x", "--root_path"),
-    ("phantom D --size 4 4", "--size"), ("train --root_path R --labelnum many", "--labelnum"), ("train --root_path R --lr 3", "--lr"),
+    ("", "required: command"), ("paint", "invalid choice"), ("train", "required: --root_path"), ("evaluate x",
+        "--root_path"),
+    ("phantom D --size 4 4", "--size"), ("train --root_path R --labelnum many", "--labelnum"),
+    ("train --root_path R --lr 3", "--lr"),
     ("evaluate c --root_path r --window slow", "--window.*slow")])
 def test_a_wrong_argument_is_one_line_that_points_to_help(line, message, capsys):
     fails_with(capsys, message + r".*see laseg.* --help", *line.split())
@@ -135,17 +142,20 @@ def spoiled(kind, root):
                       "NaN": {"image": broken}, "infinite": {"image": broken}, "255": {"label": label * 255},
                       "empty label": {"label": label * 0}}[kind])
     remedy = {"truncated": "truncated.*again", "not HDF5": "not HDF5.*again", "no image": "no image.*again",
-              "no label": "no label.*again", "shapes differ": "must be the same.*prepare", "NaN": "NaN.*prepare", "infinite": "infinite.*prepare",
+              "no label": "no label.*again", "shapes differ": "must be the same.*prepare",
+              "NaN": "NaN.*prepare", "infinite": "infinite.*prepare",
               "255": "0 and 1 only.*laseg prepare", "empty label": "empty.*leave this case out"}[kind]
     return rf"{case.name}.mri_norm2\.h5.*{remedy}"
 
 
-@pytest.mark.parametrize("kind", ["missing list", "missing case", "truncated", "not HDF5", "no image", "no label", "shapes differ",
+@pytest.mark.parametrize("kind", ["missing list", "missing case", "truncated", "not HDF5", "no image",
+                                  "no label", "shapes differ",
                                   "NaN", "infinite", "255", "empty label"])
 def test_bad_data_is_one_line_that_names_the_file_and_the_remedy(kind, data, tmp_path, capsys):
     message = spoiled(kind, data)
     # Only the two labelled cases are sure to be in the first batch.
-    fails_with(capsys, message, "train", "--root_path", data, "--snapshot_path", tmp_path / "run", "--val_num", 0, *TINY)
+    fails_with(capsys, message, "train", "--root_path", data, "--snapshot_path", tmp_path / "run", "--val_num",
+               0, *TINY)
 
 
 @pytest.mark.parametrize("extra, message", [
@@ -159,7 +169,8 @@ def test_bad_data_is_one_line_that_names_the_file_and_the_remedy(kind, data, tmp
     (["--base_lr", -1], "--base_lr"), (["--resume"], "no checkpoint to resume"),
 ])
 def test_settings_that_cannot_work_are_one_line(extra, message, phantom_root, tmp_path, capsys):
-    fails_with(capsys, message, "train", "--root_path", phantom_root, "--snapshot_path", tmp_path / "run", "--val_num", 0, *TINY, *extra)
+    fails_with(capsys, message, "train", "--root_path", phantom_root, "--snapshot_path", tmp_path / "run",
+               "--val_num", 0, *TINY, *extra)
 
 
 def test_a_diverged_training_is_one_line_and_keeps_the_last_good_checkpoint(phantom_root, tmp_path, capsys):
@@ -171,18 +182,22 @@ def test_a_diverged_training_is_one_line_and_keeps_the_last_good_checkpoint(phan
     network["out_conv.weight"] *= 1e38  # finite, and the next loss isn't
     from laseg_lib.checkpoints import save_checkpoint
     save_checkpoint(tmp_path / "last.pth", state)
-    fails_with(capsys, r"(inf|nan) at iteration 2: training has diverged.*last good checkpoint.*--base_lr", "train", *run,
+    fails_with(capsys, r"(inf|nan) at iteration 2: training has diverged.*last good checkpoint.*--base_lr",
+               "train", *run,
                "--max_iterations", 9, "--resume")
     assert load_checkpoint(tmp_path / "last.pth")["iteration"] == 1
 
 
 def test_a_root_path_one_folder_too_high_is_explained(phantom_root, capsys):
-    fails_with(capsys, r"--root_path is the folder that holds the cases", "train", "--root_path", phantom_root.parent, *TINY)
+    fails_with(capsys, r"--root_path is the folder that holds the cases", "train", "--root_path",
+               phantom_root.parent, *TINY)
 
 
 @pytest.mark.parametrize("kind, message", [
-    ("missing", "no such checkpoint"), ("truncated", "damaged or truncated|not a checkpoint"), ("pickle", "could run code"),
-    ("another architecture", "not the weights of a V-Net"), ("another depth", "another architecture"), ("no teacher", "holds no teacher"),
+    ("missing", "no such checkpoint"), ("truncated", "damaged or truncated|not a checkpoint"), ("pickle",
+        "could run code"),
+    ("another architecture", "not the weights of a V-Net"), ("another depth", "another architecture"),
+    ("no teacher", "holds no teacher"),
     ("three channels", "3 channels"), ("a list", "no dictionary")])
 def test_a_bad_checkpoint_is_one_line(kind, message, trained, phantom_root, tmp_path, capsys):
     path = tmp_path / "bad.pth"
@@ -210,18 +225,21 @@ def test_an_evaluation_that_cannot_work_is_one_line(extra, message, trained, pha
 
 def test_an_unsound_test_case_is_named(trained, data, capsys):
     (data / (data.parent / "test.list").read_text().split()[1] / "mri_norm2.h5").write_bytes(b"")
-    fails_with(capsys, r"PHANTOM_0009.mri_norm2\.h5.*truncated", "evaluate", trained / "last.pth", "--root_path", data,
+    fails_with(capsys, r"PHANTOM_0009.mri_norm2\.h5.*truncated", "evaluate", trained / "last.pth",
+               "--root_path", data,
                "--window", "fast")
 
 
 def test_a_second_training_does_not_overwrite_the_first(trained, phantom_root, capsys):
-    fails_with(capsys, "holds a training already.*--resume", "train", "--root_path", phantom_root, "--snapshot_path", trained,
+    fails_with(capsys, "holds a training already.*--resume", "train", "--root_path", phantom_root,
+               "--snapshot_path", trained,
                "--val_num", 1, *TINY)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(phantom_root, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    fails_with(capsys, "file", "train", "--root_path", phantom_root, "--snapshot_path", tmp_path / "file" / "run", *TINY)
+    fails_with(capsys, "file", "train", "--root_path", phantom_root, "--snapshot_path",
+               tmp_path / "file" / "run", *TINY)
 
 
 # --- the whole way --------------------------------------------------------------------------------
@@ -238,7 +256,8 @@ def test_from_phantoms_to_a_table(tmp_path, monkeypatch, capsys):
     tables = {}
     for weights in ("student", "teacher"):
         for window in ("seed", "fast"):
-            line = ["evaluate", folder / "last.pth", "--root_path", "data/phantoms", "--weights", weights, "--window", window,
+            line = ["evaluate", folder / "last.pth", "--root_path", "data/phantoms", "--weights", weights,
+                    "--window", window,
                     "--csv", f"out/{weights}_{window}.csv"]
             assert main([str(a) for a in line]) == 0
             assert f"2 cases, {weights}, {window} window: Dice " in capsys.readouterr().out
@@ -265,7 +284,8 @@ def test_an_empty_prediction_is_loud(trained, phantom_root, tmp_path, capsys):
 
 
 def test_the_seed_recipe_and_its_exceptions(phantom_root, tmp_path):
-    line = ["train", "--root_path", phantom_root, "--snapshot_path", tmp_path, "--recipe", "seed", "--noise_on", "both",
+    line = ["train", "--root_path", phantom_root, "--snapshot_path", tmp_path, "--recipe", "seed",
+            "--noise_on", "both",
             "--val_num", 0, *TINY, "--max_iterations", 1]
     assert main([str(a) for a in line]) == 0
     config = load_checkpoint(tmp_path / "last.pth")["config"]
@@ -282,7 +302,8 @@ def test_largest_component_and_downsampled_millimetres(trained, phantom_root, tm
     monkeypatch.setattr("laseg_lib.evaluate.predict_volume", two_parts)
     rows = {}
     for extra in ("--no-op", "--largest_component"):
-        line = ["evaluate", trained / "last.pth", "--root_path", phantom_root, "--downsample", 2, "--csv", tmp_path / "o.csv"]
+        line = ["evaluate", trained / "last.pth", "--root_path", phantom_root, "--downsample", 2, "--csv",
+                tmp_path / "o.csv"]
         assert main([str(a) for a in line + ([extra] if extra != "--no-op" else [])]) == 0
         with open(tmp_path / "o.csv", newline="") as file:
             rows[extra] = next(csv.DictReader(file))
@@ -297,7 +318,8 @@ def test_a_volume_smaller_than_the_patch_is_no_mistake(phantom_root, tmp_path):
         (tmp_path / f"{name}.list").write_text("small\n")
     label = read_volume(tmp_path / "cases" / "small" / "mri_norm2.h5")[1]
     assert label.any()
-    run = ["--root_path", tmp_path / "cases", "--model", "supervised", *TINY, "--labelnum", 1, "--batch_size", 1, "--labeled_bs", 1]
+    run = ["--root_path", tmp_path / "cases", "--model", "supervised", *TINY, "--labelnum", 1, "--batch_size",
+           1, "--labeled_bs", 1]
     assert main([str(a) for a in ["train", *run, "--snapshot_path", tmp_path / "run"]]) == 0
     for window in ("seed", "fast"):
         assert main([str(a) for a in ["evaluate", tmp_path / "run" / "last.pth", "--root_path", tmp_path / "cases",
@@ -308,6 +330,7 @@ def test_real_volumes_are_evaluated(trained, real_root, tmp_path, monkeypatch):
     from laseg_lib import volumes
 
     monkeypatch.setattr(volumes, "read_list", lambda path, real=volumes.read_list: real(path)[:1])
-    line = ["evaluate", trained / "last.pth", "--root_path", real_root, "--window", "fast", "--downsample", 2, "--csv", tmp_path / "o.csv"]
+    line = ["evaluate", trained / "last.pth", "--root_path", real_root, "--window", "fast", "--downsample", 2,
+            "--csv", tmp_path / "o.csv"]
     assert main([str(a) for a in line]) == 0
     assert len((tmp_path / "o.csv").read_text().splitlines()) == 2

@@ -11,7 +11,8 @@ from laseg_lib.errors import LasegError
 
 def test_the_walkthroughs_defaults():
     config = TrainConfig()
-    assert (config.model, config.exp, config.max_iterations, config.batch_size, config.labeled_bs) == ("MT", "vnet", 6000, 4, 2)
+    assert (config.model, config.exp, config.max_iterations, config.batch_size, config.labeled_bs) == ("MT",
+        "vnet", 6000, 4, 2)
     assert (config.base_lr, config.ema_decay, config.seed, config.deterministic) == (0.01, 0.99, 1337, 1)
     assert (config.consistency_type, config.consistency, config.consistency_rampup) == ("mse", 0.1, 40.0)
     assert config.patch_size == (112, 112, 80) and config.n_filters == 16 and config.ramp_every == 150
@@ -20,7 +21,8 @@ def test_the_walkthroughs_defaults():
 
 def test_the_seed_recipe_is_the_walkthroughs_bugs_and_nothing_else():
     config, right = TrainConfig(**SEED_RECIPE), TrainConfig()
-    assert (config.flip_probability, config.seed_offsets, config.teacher_mode, config.ema_buffers) == (1.0, True, "train", "keep")
+    assert (config.flip_probability, config.seed_offsets, config.teacher_mode, config.ema_buffers) == (1.0,
+        True, "train", "keep")
     differ = {name for name, value in config.to_dict().items() if value != right.to_dict()[name]}
     assert differ == set(SEED_RECIPE)
 
@@ -37,13 +39,15 @@ def test_the_volumes_of_a_batch(arm, labelled, unlabelled):
     ({"consistency_type": "l1"}, "--consistency_type must be one of mse, kl"),
     ({"precision": "fp16"}, "--precision must be one of auto, fp32, bf16"),
     ({"teacher_mode": "asleep"}, "--teacher_mode"), ({"ema_buffers": "mean"}, "--ema_buffers"),
-    ({"noise_on": "student"}, "--noise_on"), ({"normalization": "layernorm"}, "--normalization"), ({"cache": "disk"}, "--cache"),
+    ({"noise_on": "student"}, "--noise_on"), ({"normalization": "layernorm"}, "--normalization"),
+    ({"cache": "disk"}, "--cache"),
     ({"batch_size": 0}, "--batch_size must be at least 1; got 0"), ({"max_iterations": 0}, "--max_iterations"),
     ({"labeled_bs": 0}, "--labeled_bs"), ({"downsample": 0}, "--downsample"), ({"ramp_every": 0}, "--ramp_every"),
     ({"val_every": 0}, "--val_every"), ({"save_every": -1}, "--save_every"), ({"n_filters": 0}, "--n_filters"),
     ({"labeled_bs": 5}, "--labeled_bs 5 is more than --batch_size 4"),
     ({"base_lr": -0.1}, "--base_lr"), ({"base_lr": float("nan")}, "--base_lr"), ({"ema_decay": 1.5}, "--ema_decay"),
-    ({"consistency": -1.0}, "--consistency"), ({"flip_probability": 2.0}, "--flip_probability"), ({"seed": -1}, "--seed"),
+    ({"consistency": -1.0}, "--consistency"), ({"flip_probability": 2.0}, "--flip_probability"), ({"seed": -1},
+        "--seed"),
 ])
 def test_a_setting_that_cannot_work_is_named(settings, message):
     with pytest.raises(LasegError, match=message):
@@ -51,7 +55,8 @@ def test_a_setting_that_cannot_work_is_named(settings, message):
 
 
 @pytest.mark.parametrize("patch, near", [
-    ((100, 112, 80), "(96, 112, 80)"), ((112, 112, 82), "(112, 112, 80)"), ((4, 40, 1), "(16, 32, 8)"), ((0, 16, 8), "(16, 16, 8)"),
+    ((100, 112, 80), "(96, 112, 80)"), ((112, 112, 82), "(112, 112, 80)"), ((4, 40, 1), "(16, 32, 8)"), ((0,
+        16, 8), "(16, 16, 8)"),
     ((-16, 16, 8), "(16, 16, 8)")])
 def test_a_patch_that_does_not_divide_is_told_one_that_does(patch, near):
     with pytest.raises(LasegError, match=rf"--patch_size.*16, 16 and 8; {re.escape(near)} would do"):
@@ -75,7 +80,8 @@ def test_the_split_of_80_cases(settings, split):
 
 
 @pytest.mark.parametrize("settings, message", [
-    ({"labelnum": 80, "max_samples": 80}, "--labelnum 80 of --max_samples 80 leaves fewer unlabelled.*lower --labelnum.*supervised"),
+    ({"labelnum": 80, "max_samples": 80},
+     "--labelnum 80 of --max_samples 80 leaves fewer unlabelled.*lower --labelnum.*supervised"),
     ({"labelnum": 79, "max_samples": 80}, "leaves fewer unlabelled"),
     ({"labelnum": 90}, "--labelnum 90 of --max_samples 76"),
     ({"labelnum": 90, "model": "supervised"}, "--labelnum 90"),

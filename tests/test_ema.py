@@ -57,7 +57,8 @@ def test_gradients_stay_out():
     assert teacher.weight.grad_fn is None and teacher.weight.is_leaf and student.weight.requires_grad
 
 
-@pytest.mark.parametrize("buffers, mean, count", [("keep", 10.0, 3), ("average", 10 * 0.9 + 20 * 0.1, 5), ("copy", 20.0, 5)])
+@pytest.mark.parametrize("buffers, mean, count", [("keep", 10.0, 3), ("average", 10 * 0.9 + 20 * 0.1, 5),
+                                                  ("copy", 20.0, 5)])
 def test_buffers(buffers, mean, count):
     student, teacher = nn.BatchNorm3d(1), nn.BatchNorm3d(1)
     teacher.running_mean.fill_(10.0)

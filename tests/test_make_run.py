@@ -14,7 +14,8 @@ from laseg_lib.errors import LasegError
 from laseg_lib.training import Trainer
 from laseg_lib.volumes import read_volume
 
-SETTINGS = dict(patch_size=(16, 16, 8), n_filters=2, max_samples=4, val_num=1, max_iterations=4, val_every=2, save_every=1,
+SETTINGS = dict(patch_size=(16, 16, 8), n_filters=2, max_samples=4, val_num=1, max_iterations=4, val_every=2,
+                save_every=1,
                 precision="fp32", device="cpu")
 RUNS = [("MT", 2, 1, SETTINGS), ("supervised", 2, 1, SETTINGS)]
 
@@ -33,10 +34,12 @@ def made(tmp_path, monkeypatch):
 def test_a_run_leaves_settings_history_metrics_and_predictions(made, tmp_path):
     folder = made()
     assert folder.parent == tmp_path / "recorded" / "tiny" and folder.name == records.run_name(*RUNS[0]) == "MT_2_seed1"
-    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "history.csv", "metrics.csv", "predictions.npz"]
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "history.csv", "metrics.csv",
+                                                        "predictions.npz"]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert (config["record"], config["arm"], config["labels"], config["seed"]) == ("tiny", "MT", 2, 1)
-    assert config["config"]["model"] == "MT" and config["config"]["labelnum"] == 2 and config["config"]["max_iterations"] == 4
+    told = config["config"]
+    assert (told["model"], told["labelnum"], told["max_iterations"]) == ("MT", 2, 4)
     assert {"torch", "numpy", "monai", "medpy", "python"} <= set(config["versions"])
     assert config["train_seconds"] > 0 and config["hardware"] and config["date"].endswith("UTC") and "commit" in config
     assert str(tmp_path) not in json.dumps(config)  # no path of the machine that made it
@@ -133,5 +136,6 @@ def test_the_command_makes_what_is_missing(made, tmp_path, monkeypatch, capsys):
 
 
 def test_python_m_laseg_lib_records_has_help():
-    done = subprocess.run([sys.executable, "-m", "laseg_lib.records", "--help"], cwd=records.HOME, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "laseg_lib.records", "--help"], cwd=records.HOME,
+                          capture_output=True, text=True)
     assert done.returncode == 0 and "example" in done.stdout

@@ -34,7 +34,8 @@ def test_medpy_agrees_on_random_pairs(seed):
 def test_room_around_the_masks_changes_nothing(seed):
     prediction, label = random_pair(seed)
     room = [(3, 7), (11, 0), (0, 5)]
-    assert case_metrics(np.pad(prediction, room), np.pad(label, room)) == pytest.approx(case_metrics(prediction, label))
+    assert case_metrics(np.pad(prediction, room), np.pad(label,
+                                                         room)) == pytest.approx(case_metrics(prediction, label))
 
 
 def test_the_crop_is_the_common_box_plus_one():

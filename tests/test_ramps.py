@@ -8,7 +8,8 @@ import pytest
 from laseg_lib import ramps
 
 
-@pytest.mark.parametrize("t, want", [(0, math.exp(-5)), (10, math.exp(-5 * 0.75 ** 2)), (20, math.exp(-1.25)), (40, 1.0),
+@pytest.mark.parametrize("t, want", [(0, math.exp(-5)), (10, math.exp(-5 * 0.75 ** 2)), (20, math.exp(-1.25)),
+                                     (40, 1.0),
                                      (41, 1.0), (-3, math.exp(-5))])
 def test_sigmoid_by_formula(t, want):
     assert ramps.sigmoid_rampup(t, 40.0) == pytest.approx(want, rel=1e-12)
@@ -24,7 +25,8 @@ def test_length_zero_is_no_ramp():
     assert ramps.sigmoid_rampup(3, 0) == ramps.linear_rampup(3, 0) == ramps.cosine_rampdown(0, 0) == 1.0
 
 
-@pytest.mark.parametrize("ramp, sign", [(ramps.sigmoid_rampup, 1), (ramps.linear_rampup, 1), (ramps.cosine_rampdown, -1)])
+@pytest.mark.parametrize("ramp, sign", [(ramps.sigmoid_rampup, 1), (ramps.linear_rampup, 1),
+                                        (ramps.cosine_rampdown, -1)])
 def test_they_only_go_one_way_and_give_plain_floats(ramp, sign):
     values = [ramp(t, 50) for t in range(51)]
     assert all(type(value) is float for value in values)

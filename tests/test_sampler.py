@@ -110,4 +110,5 @@ def test_sizes_that_cannot_work_are_told_with_their_numbers(labelled, unlabelled
 def test_a_data_loader_takes_it():
     loader = DataLoader(list(range(60)), batch_sampler=TwoStreamBatchSampler(LABELLED, UNLABELLED, 4, 2))
     batches = list(loader)
-    assert len(loader) == len(batches) == 6 and all((batch[:2] < 12).all() and (batch[2:] >= 12).all() for batch in batches)
+    assert len(loader) == len(batches) == 6 and all((batch[:2] < 12).all()
+                                                    and (batch[2:] >= 12).all() for batch in batches)

@@ -63,7 +63,8 @@ def check(done, folder, labelled):
     lines = re.findall(r"iteration (\d+) : loss : ([\d.]+) cons_dist: ([\d.]+), loss_weight: ([\d.]+)",
                        (snapshot / "log.txt").read_text())
     assert [int(line[0]) for line in lines] == list(range(1, 21))
-    assert all(0 < float(loss) < 5 and float(distance) > 0 and weight == "0.000674" for _, loss, distance, weight in lines)
+    assert all(0 < float(loss) < 5 and float(distance) > 0 and weight == "0.000674" for _, loss, distance,
+               weight in lines)
     network, _ = load_network(snapshot / "iter_20.pth")
     assert sum(p.numel() for p in network.parameters()) == 9_186_722
 

@@ -74,7 +74,8 @@ def test_the_loss_is_the_walkthroughs(batch, config):
     assert loss.item() == pytest.approx((supervised + weight * distance).item(), rel=1e-5)
     assert row["consistency_dist"].item() == pytest.approx(distance.item(), rel=1e-5) and distance > 0
     kl = mean_teacher_loss(student, teacher, image, label, config(noise_on="none", consistency_type="kl"), 0)[1]
-    assert kl["consistency_dist"].item() == pytest.approx(losses.softmax_kl_loss(logits[2:], 2 * logits[2:]).item(), rel=1e-5)
+    assert kl["consistency_dist"].item() == pytest.approx(losses.softmax_kl_loss(logits[2:],
+        2 * logits[2:]).item(), rel=1e-5)
 
 
 def test_the_labels_of_unlabelled_volumes_are_never_looked_at(batch, config):
@@ -82,7 +83,8 @@ def test_the_labels_of_unlabelled_volumes_are_never_looked_at(batch, config):
     results = []
     for wrong in (label[2:], 1 - label[2:]):
         torch.manual_seed(0)
-        loss, _ = mean_teacher_loss(Recorder(1.0), Recorder(2.0), image, torch.cat([label[:2], wrong]), config(), 6000)
+        loss, _ = mean_teacher_loss(Recorder(1.0), Recorder(2.0), image, torch.cat([label[:2], wrong]),
+                                    config(), 6000)
         results.append(loss.item())
     assert results[0] == results[1]
 
@@ -97,7 +99,8 @@ def test_consistency_moves_the_student_and_not_the_teacher(batch, config):
 
 @pytest.mark.parametrize("noise_on, on_student, on_teacher", [
     ("teacher", False, True), ("both", True, True), ("none", False, False)])
-def test_noise_is_bounded_and_on_unlabelled_volumes_of_the_side_asked_for(noise_on, on_student, on_teacher, batch, config):
+def test_noise_is_bounded_and_on_unlabelled_volumes_of_the_side_asked_for(noise_on, on_student, on_teacher,
+    batch, config):
     student, teacher = Recorder(1.0), Recorder(1.0)
     mean_teacher_loss(student, teacher, *batch, config(noise_on=noise_on), 0)
     image = batch[0]
@@ -132,7 +135,8 @@ def test_the_volumes_in_a_batch(arm, labelled, unlabelled, config):
     trainer.train_set = type("Spy", (), {"__getitem__": lambda self, i, volumes=trainer.train_set: (
         seen.append(i), volumes[i])[1]})()
     image, label = trainer.next_batch()
-    assert image.shape == (labelled + unlabelled, 1, 32, 32, 16) and label.shape == (labelled + unlabelled, 32, 32, 16)
+    assert image.shape == (labelled + unlabelled, 1, 32, 32, 16) and label.shape == (labelled + unlabelled, 32,
+        32, 16)
     assert image.dtype == torch.float32 and label.dtype == torch.int64
     assert all(i < 3 for i in seen[:labelled]) and all(3 <= i < 6 for i in seen[labelled:])
 
@@ -219,7 +223,8 @@ def test_it_learns_a_tiny_case_by_heart(config):
 def test_a_run_can_be_driven_in_pieces_with_a_callback(config):
     seen, trainer = [], Trainer(config(max_iterations=5))
     trainer.step()
-    assert len(trainer.run(2, callback=lambda t: seen.append((t.iteration, t.history[-1]["loss"])), progress=False)) == 3
+    assert len(trainer.run(2, callback=lambda t: seen.append((t.iteration, t.history[-1]["loss"])),
+                           progress=False)) == 3
     assert trainer.run(progress=False) is trainer.history and trainer.iteration == 5
     assert [iteration for iteration, _ in seen] == [2, 3]
     assert [row["iteration"] for row in trainer.history] == [1, 2, 3, 4, 5]
@@ -262,8 +267,8 @@ def test_files_under_the_walkthroughs_names(config, tmp_path):
     trainer.log.scalars.flush()
     lines = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
     assert "base_lr=0.01" in lines[0] and len(lines) == 5
-    assert lines[1] == "iteration 1 : loss : {loss:f} cons_dist: {consistency_dist:f}, loss_weight: {consistency_weight:f}".format(
-        **history[0])
+    assert lines[1] == ("iteration 1 : loss : {loss:f} cons_dist: {consistency_dist:f}, "
+                        "loss_weight: {consistency_weight:f}").format(**history[0])
     with open(tmp_path / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["loss"]) for row in rows] == [row["loss"] for row in history]
@@ -354,7 +359,8 @@ def test_an_unsound_training_volume_is_named(config, phantom_root, monkeypatch):
 
 
 def test_real_volumes_train(config, real_root):
-    trainer = Trainer(config(root_path=str(real_root), downsample=2, max_samples=3, labelnum=2, val_num=1, labeled_bs=2,
+    trainer = Trainer(config(root_path=str(real_root), downsample=2, max_samples=3, labelnum=2, val_num=1,
+                             labeled_bs=2,
                              batch_size=3, val_every=3))
     history = trainer.run(3, progress=False)
     assert np.isfinite([row["loss"] for row in history]).all() and 0 <= history[-1]["val_dice_student"] <= 1

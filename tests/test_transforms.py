@@ -103,7 +103,8 @@ def test_center_crop_is_the_walkthroughs(shape):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("crop", [RandomCrop((6, 6, 4)), CenterCrop((6, 6, 4)), RandomCrop(6), RandomCrop([6, 6, 4], seed_offsets=True)])
+@pytest.mark.parametrize("crop", [RandomCrop((6, 6, 4)), CenterCrop((6, 6, 4)), RandomCrop(6), RandomCrop([6,
+    6, 4], seed_offsets=True)])
 def test_a_smaller_volume_is_padded_with_zeros_alike_on_both_sides(kind, crop):
     sample = sample_of((3, 8, 2), kind)
     sample["image"] += 1

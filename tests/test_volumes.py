@@ -204,7 +204,8 @@ def test_downsampling_is_the_mean_and_the_majority():
     assert np.array_equal(small_label, share >= 0.5) and small_label.dtype == np.uint8
     assert (share == 0.5).any()
     assert downsample(image, label, 1)[0] is image
-    assert np.array_equal(downsample(image[::-1], label[::-1], 2)[1], downsample(image[::-1].copy(), label[::-1].copy(), 2)[1])
+    assert np.array_equal(downsample(image[::-1], label[::-1], 2)[1], downsample(image[::-1].copy(),
+        label[::-1].copy(), 2)[1])
 
 
 @pytest.mark.parametrize("factor", [0, -1, 6])
