@@ -67,19 +67,21 @@ def test_the_windows_are_exactly_the_walkthroughs(shape):
     assert np.array_equal(label, score > 0.5)
 
 
-@pytest.mark.parametrize("size", range(114, 250, 9))
-def test_no_rounding_of_the_overlap_moves_a_window(size):
-    from monai.data.utils import dense_patch_slices
-    from monai.inferers.utils import _get_scan_interval
+def monai_strides(monkeypatch, patch):
+    """The strides at which MONAI really goes for a volume a little larger than the patch."""
+    from monai.inferers import utils
 
-    overlap = [1 - (s + 1e-3) / p for s, p in zip(seed_stride((112, 112, 80)), (112, 112, 80))]
-    shape = (size, size + 1, size - 30)
-    interval = _get_scan_interval(shape, (112, 112, 80), 3, overlap)
-    assert tuple(interval) == (18, 18, 4)
-    starts = {tuple(s.start for s in window) for window in dense_patch_slices(shape, (112, 112, 80), interval)}
-    counts = [math.ceil((side - p) / stride) + 1 for side, p, stride in zip(shape, (112, 112, 80), (18, 18, 4))]
-    assert starts == {(min(18 * i, shape[0] - 112), min(18 * j, shape[1] - 112), min(4 * k, shape[2] - 80))
-                      for i in range(counts[0]) for j in range(counts[1]) for k in range(counts[2])}
+    seen, original = [], utils._get_scan_interval
+    monkeypatch.setattr(utils, "_get_scan_interval", lambda *args: (seen.append(original(*args)), seen[-1])[1])
+    predict_volume(Corners(), np.zeros([side + 1 for side in patch], np.float32), patch)
+    return tuple(seen[0])
+
+
+@pytest.mark.parametrize("side", [16, 48, 80, 112])
+def test_rounding_of_the_overlap_shortens_no_stride(side, monkeypatch):
+    # MONAI takes the overlap as a share: 112 (1 - 94/112) could as well become 17.999, and 17.
+    for patch in ((side, 16, 8), (16, 16, side)):
+        assert monai_strides(monkeypatch, patch) == seed_stride(patch)
 
 
 @pytest.mark.parametrize("shape", [(20, 22, 12), (12, 20, 6), (15, 16, 5), (9, 9, 4)])
