@@ -68,6 +68,20 @@ def decomposition(table, labels=4, variant="", value="dice"):
     return [difference(table, *step, value) for step in steps]
 
 
+def ablations(table, value="dice"):
+    """One change a row: the teacher's view, consistency by noise alone, the normalisation, all labels."""
+    zero = {"": Pick("lambda0"), "instancenorm": Pick("supervised", variant="instancenorm")}
+    rows = []
+    for name, variant, noise in (("BatchNorm", "", "noise"), ("InstanceNorm", "instancenorm", "instancenorm_noise")):
+        turned, same = Pick("MT", variant=variant), Pick("MT", variant=noise)
+        few, all_of_them = (Pick("supervised_equal", "student", labels, variant) for labels in (4, 40))
+        rows += [difference(table, f"{name}: consistency by noise alone − none", same, zero[variant], value),
+                 difference(table, f"{name}: turned view − noise alone", turned, same, value),
+                 difference(table, f"{name}: 40 labels − 4 labels", all_of_them, few, value)]
+    return rows + [difference(table, "supervised: InstanceNorm − BatchNorm", zero["instancenorm"], Pick("supervised"),
+                              value)]
+
+
 def against_strongest(table, labels=4, variant="", value="dice"):
     """(best mean-teacher Pick, strongest control Pick, their Difference); None where an arm isn't recorded.
 

@@ -14,9 +14,10 @@ from .metrics import case_metrics
 from .phantom import write_phantoms
 from .plots import SMALL, TEXT, dress, line_style, new_axes
 from .records import HOME
-from .style import GRID, INK, LOOKS
+from .style import INK, LOOKS
 from .training import Trainer
 from .views import turn, turn_back
+
 
 def show_table(table):
     """Display a pandas table without its index: HTML on a page, columns where there is only text."""
@@ -184,16 +185,29 @@ def binary_entropy(p):
     return -(mean * np.log2(mean) + (1 - mean) * np.log2(1 - mean))
 
 
-def masked_out(entropy, wrong, threshold):
-    """What a mask ``entropy < threshold`` takes away: (share of voxels, share of errors); errors among the rest."""
-    away = entropy >= threshold
-    return float(away.mean()), float((away & wrong).sum() / wrong.sum()), float(wrong[~away].mean())
+def look_at_uncertainty(student, teacher, samples):
+    """(entropy in bits, whether the teacher is wrong, squared gap student - teacher) of every voxel of ``samples``."""
+    entropy, wrong, gap = [], [], []
+    for sample in samples:
+        opinions = eight_opinions(teacher, sample["image"])
+        entropy.append(binary_entropy(opinions))
+        wrong.append((opinions[0] > 0.5) != (np.asarray(sample["label"]) > 0))
+        gap.append((opinions[0] - predict_volume(student.eval(), sample["image"], None, window="fast")[1]) ** 2)
+    return entropy, wrong, gap
+
+
+def masked_out(entropy, wrong, gap, threshold):
+    """What the mask ``entropy < threshold`` takes away: share of the voxels, of the errors, of the consistency loss."""
+    away, wrong, gap = (np.concatenate([part.ravel() for part in parts]) for parts in (entropy, wrong, gap))
+    away = away >= threshold
+    return {"voxels": float(away.mean()), "errors": float(wrong[away].sum() / wrong.sum()),
+            "consistency loss": float(gap[away].sum() / gap.sum())}
 
 
 def draw_uncertainty(image, label, entropy, wrong):
     """One axial slice: the scan with its label, the teacher's entropy, its errors, and the errors it was sure of."""
     z = int(np.argmax(wrong.sum((0, 1))))
-    figure, axes = new_axes(4, height=3.3)
+    figure, axes = new_axes(4, height=2.85)
     sure = wrong & (entropy < 0.5)
     for ax, picture, title, cmap, top in (
             (axes[0], image, "scan and label", "gray", None), (axes[1], entropy, "entropy of the mean", "viridis", 1),
@@ -203,18 +217,3 @@ def draw_uncertainty(image, label, entropy, wrong):
         ax.set_title(title, fontsize=TEXT, color=INK)
         ax.set_axis_off()
     return figure
-
-
-def draw_cases(rows, colour="MT"):
-    """[(what the case is like, Dice)] as dots: a scatter of every test case, and the mean in five bins."""
-    x, y = np.array(rows, float).T
-    figure, ax = new_axes(height=4.0, ylabel="Dice")
-    ax.plot(x, y, linestyle="", marker=LOOKS[colour].marker, markersize=6, alpha=0.5, color=LOOKS[colour].colour,
-            markeredgecolor="white")
-    edges = np.quantile(x, np.linspace(0, 1, 6))
-    for low, high in zip(edges[:-1], edges[1:]):
-        inside = (x >= low) & (x <= high)
-        ax.plot([low, high], [y[inside].mean()] * 2, color=INK, linewidth=3)
-    ax.set_ylim(0, 1)
-    ax.grid(True, color=GRID)
-    return figure, ax
