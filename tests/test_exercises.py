@@ -2,9 +2,10 @@
 
 import pytest
 
-from laseg_lib import exercises
+from laseg_lib import exercises, exercises_data, exercises_results
 
-EXERCISES = {name: value for name, value in vars(exercises).items() if isinstance(value, exercises.Exercise)}
+EXERCISES = {name: value for module in (exercises, exercises_data, exercises_results)
+             for name, value in vars(module).items() if isinstance(value, exercises.Exercise)}
 MISTAKES = [(name, hint) for name, exercise in EXERCISES.items() for hint in exercise.mistakes]
 
 
