@@ -105,14 +105,12 @@ def load_network(path, weights="student"):
     if not isinstance(state, dict):
         raise LasegError(f"{path}: holds no dictionary of weights")
     config = state.get("config", {}) if "student" in state or "teacher" in state else {}
-    if config:
-        with explain_foreign(path):
-            TrainConfig.from_dict(config)
     if "student" in state or "teacher" in state:
         if weights not in state:
             raise LasegError(f"{path}: holds no {weights}; it holds {', '.join(map(str, state))}")
         state = state[weights]
     try:
+        TrainConfig.from_dict(config)
         return network_from_state(state).eval(), config
-    except ValueError as error:
+    except (ValueError, LasegError) as error:
         raise LasegError(f"{path}: {error}") from error

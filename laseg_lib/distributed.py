@@ -8,16 +8,21 @@ Each process (a *rank*) draws its own volumes and has its own copy of the networ
 
 import atexit
 import contextlib
+import inspect
 import os
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from .errors import LasegError
 from .machine import pick_device
 
+# Statistics are shared once a step, before the teacher's update, not at each forward; torch 2.13 renamed the argument.
+BUFFERS = "forward_sync_buffers"
+if BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
+    BUFFERS = "broadcast_buffers"
 TIMEOUT = timedelta(minutes=10)  # longer than the first rank's validation, for which the others wait
 
 
@@ -54,8 +59,7 @@ def replicate(network, device):
     """``network`` with its gradients averaged over the ranks, and the first rank's weights in all of them."""
     if world() == 1:
         return network
-    return nn.parallel.DistributedDataParallel(network, [device] if device.type == "cuda" else None,
-                                               broadcast_buffers=False)
+    return DistributedDataParallel(network, [device] if device.type == "cuda" else None, **{BUFFERS: False})
 
 
 @torch.no_grad()

@@ -66,6 +66,11 @@ class RunLog:
         for file in (self.text, self.table, self.scalars):
             file.close()
 
+    def __del__(self):  # a notebook may drop a trainer and make another
+        for name in ("text", "table"):
+            if hasattr(self, name):
+                getattr(self, name).close()
+
 
 def read_history(path):
     """history.csv as a list of dicts of numbers; empty fields are left out.  LasegError when it holds anything else."""

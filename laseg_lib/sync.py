@@ -30,8 +30,9 @@ class SyncBatchNorm(nn.BatchNorm3d):
         if not self.training or world() == 1:
             return super().forward(x)
         axes, shape, count = (0, 2, 3, 4), (1, -1, 1, 1, 1), x.numel() // x.shape[1] * world()
-        mean = _Sum.apply(x.float().sum(axes)) / count
-        centred = x.float() - mean.view(shape)
+        wide = x.to(self.weight.dtype)  # under autocast x has half of its bits
+        mean = _Sum.apply(wide.sum(axes)) / count
+        centred = wide - mean.view(shape)
         variance = _Sum.apply((centred ** 2).sum(axes)) / count
         with torch.no_grad():
             self.num_batches_tracked += 1

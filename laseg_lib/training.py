@@ -126,7 +126,7 @@ class Trainer:
         indices = next(self.batches, None)
         if indices is None:  # a new epoch
             self.batches = iter(self.streams.sampler)
-            return self.next_batch()
+            indices = next(self.batches)
         n, augment = self.config.labelled_in_batch, self.streams.augment
         samples = [augment["labelled" if i < n else "unlabelled"](self.train_set[k]) for i, k in enumerate(indices)]
         image, label = (torch.stack([sample[key] for sample in samples]) for key in ("image", "label"))

@@ -97,8 +97,8 @@ def read_list(path):
     if not names:
         raise LasegError(f"{path}: names no case; it must name one case a line")
     for name in names:
-        if name in (".", "..") or not name.isprintable() or any(c in name for c in "/\\:"):
-            raise LasegError(f"{path}: {name!r} is no case name; each line is the name of one folder")
+        if name in (".", "..") or not name.isprintable() or any(c in name for c in "/\\:") or len(name) > 200:
+            raise LasegError(f"{path}: {name[:40]!r} is no case name; each line is the name of one folder")
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise LasegError(f"{path}: names {', '.join(twice[:3])} more than once; remove the repeats")
