@@ -61,7 +61,7 @@ def test_an_error_is_told_under_the_last_good_picture_and_goes_away():
 
     view = SliderView(draw, n=(0, 10))
     view.controls["n"].value = 9
-    assert "ValueError" in view.message.value and "&lt;too&gt;" in view.message.value and pixel(view) == 5
+    assert "ValueError" in view.message.value and "<too>" not in view.message.value and pixel(view) == 5
     view.controls["n"].value = 3
     assert view.message.value == "" and pixel(view) == 3
     with pytest.raises(ZeroDivisionError):
