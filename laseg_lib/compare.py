@@ -50,6 +50,12 @@ def of_values(name, values):
     return Difference(name, values, mean, half, verdict)
 
 
+def told(given):
+    """A Difference as a line: name, mean ± half of the interval, verdict."""
+    spread = f" ± {given.half:.3f}" if np.isfinite(given.half) else ""
+    return f"{given.name:55} " + (f"{given.mean:+.3f}{spread}   " if given.values else "") + given.verdict
+
+
 def decomposition(table, labels=4, variant="", value="dice"):
     """What separates mean teacher from plain supervised training, a Difference for each cause.
 

@@ -119,11 +119,11 @@ def draw_overlap(size, patch):
 def window_network(course, iterations=200):
     """A network trained for a moment on patches of volumes larger than them: (trainer, patch size).
 
-    The quick phantoms are as small as their patch, so these are others, 48 x 48 x 24; real volumes are what they are.
+    The quick phantoms are as small as their patch, so these are others, 48 x 40 x 20; real volumes are what they are.
     """
     changes = {}
     if not course.real:
-        root = write_phantoms(HOME / "data" / "window_phantoms", train=16, test=4, size=(48, 48, 24), seed=900,
+        root = write_phantoms(HOME / "data" / "window_phantoms", train=16, test=4, size=(48, 40, 20), seed=900,
                               progress=False)
         changes = dict(root_path=str(root), patch_size=(32, 32, 16), labelnum=16, max_samples=16, val_num=0)
     settings = {**course.settings, "model": "supervised", "max_iterations": iterations, "base_lr": 0.05,

@@ -46,6 +46,12 @@ def test_too_few_seeds_are_not_evidence():
     assert one.mean == pytest.approx(0.02) and np.isinf(one.half) and "one seed" in one.verdict
 
 
+def test_a_difference_is_told_in_a_line():
+    assert compare.told(compare.of_values("x", {0: 0.1, 1: 0.1})).split()[1:] == ["+0.100", "±", "0.000", "above", "zero"]
+    assert compare.told(compare.of_values("x", {})).split() == ["x", "not", "recorded", "yet"]
+    assert "inf" not in compare.told(compare.of_values("x", {0: 0.1}))
+
+
 def test_an_interval_that_holds_zero_is_called_so():
     assert compare.of_values("x", {0: 0.1, 1: -0.1, 2: 0.05}).verdict == "cannot be told from zero"
 
