@@ -47,7 +47,8 @@ def test_too_few_seeds_are_not_evidence():
 
 
 def test_a_difference_is_told_in_a_line():
-    assert compare.told(compare.of_values("x", {0: 0.1, 1: 0.1})).split()[1:] == ["+0.100", "±", "0.000", "above", "zero"]
+    line = compare.told(compare.of_values("x", {0: 0.1, 1: 0.1}))
+    assert line.split()[1:] == ["+0.100", "±", "0.000", "above", "zero"]
     assert compare.told(compare.of_values("x", {})).split() == ["x", "not", "recorded", "yet"]
     assert "inf" not in compare.told(compare.of_values("x", {0: 0.1}))
 
