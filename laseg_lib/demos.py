@@ -38,7 +38,7 @@ def predicted_atrium(data, arms=("supervised", "MT"), seed=0, number=0):
     """A test case with the student's prediction of each arm: from the quick record where it is there, otherwise
     (real volumes, or nothing recorded yet) from networks trained here for a minute.
 
-    ``number``: the first test case, of the first seed, unless told otherwise; decided before anybody had looked.
+    ``number``: the first test case, of the first seed, unless told otherwise.
     """
     folders = {arm: RECORDED / "quick" / run_name(arm, 4, seed, variant="instancenorm") for arm in arms}
     if not data.real and all((folder / "predictions.npz").exists() for folder in folders.values()):
