@@ -5,7 +5,7 @@ import json
 import pytest
 
 from laseg_lib.config import TrainConfig
-from laseg_lib.records import RECORDS, load_metrics, missing_runs, run_name
+from laseg_lib.records import RECORDS, load_metrics, missing_runs, run_name, six_digits
 
 
 @pytest.mark.parametrize("record", RECORDS)
@@ -36,3 +36,8 @@ def test_a_recorded_run_is_read_and_no_longer_missing(tmp_path):
     assert set(everything) - set(missing_runs("quick", recorded=tmp_path)) == {name}
     row, = load_metrics("quick", recorded=tmp_path).to_dict("records")
     assert (row["variant"], row["seed"], row["weights"], row["dice"]) == ("instancenorm", 3, "student", 0.5)
+
+
+def test_recorded_numbers_have_six_digits():
+    assert six_digits("1,0.02,0.69314718246,2.8610229e-06\n2,0.02,12345678.5,\n") == (
+        "1,0.02,0.693147,2.86102e-06\n2,0.02,1.23457e+07,\n")
