@@ -178,10 +178,12 @@ def run_evaluate(args):
             writer.writeheader()
             writer.writerows(rows)
     mean = average(rows)
-    print(f"{len(rows)} cases, {args.weights}, {args.window} window: "
-          f"Dice {mean['dice']:.4f}, Jaccard {mean['jaccard']:.4f}, "
-          f"HD95 {mean['hd95']:.2f} voxels ({mean['hd95_mm']:.2f} mm), "
-          f"ASD {mean['asd']:.2f} voxels ({mean['asd_mm']:.2f} mm)")
+    def told(name):  # mm are NaN for phantoms
+        mm = mean[f"{name}_mm"]
+        return f"{mean[name]:.2f} voxels" + (f" ({mm:.2f} mm)" if mm == mm else "")
+
+    print(f"{len(rows)} cases, {args.weights}, {args.window} window: Dice {mean['dice']:.4f}, "
+          f"Jaccard {mean['jaccard']:.4f}, HD95 {told('hd95')}, ASD {told('asd')}")
     if mean["empty"]:
         print(f"WARNING: {mean['empty']} predictions are EMPTY; they count as Dice 0 and the volume's diagonal",
               file=sys.stderr)

@@ -28,12 +28,13 @@ class CourseData:
 
 
 def course_data():
-    """The real volumes that the environment variable LASEG_DATA names, otherwise phantoms, made where they are missing."""
+    """The real volumes that the environment variable LASEG_DATA names; without it phantoms, made where missing."""
     if os.environ.get("LASEG_DATA"):
         root = find_root(os.environ["LASEG_DATA"])
         n = len(case_names(root, "train"))
         settings = dict(patch_size=(48, 48, 40), downsample=2, n_filters=8, labelnum=min(8, n // 3),
-                        max_samples=max(n - 4, n * 2 // 3), max_iterations=150, consistency_rampup=1, val_every=50)
+                        max_samples=max(n - 4, n * 2 // 3), max_iterations=150, consistency_rampup=10, ramp_every=10,
+                        val_every=50)
         return CourseData(root, True, settings)
     quick = RECORDS["quick"]
     return CourseData(find_data(quick["data"]), False, quick["course"])

@@ -10,7 +10,7 @@ from .errors import LasegError
 from .inference import largest_component, predict_volume
 from .machine import pick_device
 from .metrics import case_metrics
-from .volumes import SPACING_MM, LAHeart
+from .volumes import LAHeart, spacing_mm
 
 
 def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student", window="seed", patch_size=None,
@@ -34,7 +34,8 @@ def evaluate_network(network, dataset, patch_size, *, window="seed", keep_larges
                      progress=True, on_prediction=None):
     """Predict and measure every volume of ``dataset``: a list of dicts, ``case`` and the metrics' COLUMNS.
 
-    Voxels are those of the (perhaps downsampled) volume; mm take the downsampling into account.
+    Voxels are those of the (perhaps downsampled) volume; mm take the downsampling into account
+    and are NaN for phantoms, whose voxels aren't cubes.
     ``on_prediction(case, mask)`` is called with each.  An empty prediction is announced on stderr
     and scored as a failure.
     """
@@ -46,7 +47,7 @@ def evaluate_network(network, dataset, patch_size, *, window="seed", keep_larges
             prediction = largest_component(prediction)
         if on_prediction:
             on_prediction(name, prediction)
-        row = case_metrics(prediction, sample["label"], SPACING_MM * dataset.downsample)
+        row = case_metrics(prediction, sample["label"], spacing_mm(dataset.base_dir) * dataset.downsample)
         if row["empty"]:
             print(f"WARNING: {name}: the prediction is EMPTY", file=sys.stderr)
         rows.append({"case": name, **row})

@@ -20,7 +20,8 @@ def crop_to_both(prediction, label):
 def case_metrics(prediction, label, spacing=SPACING_MM):
     """A dict of COLUMNS for one case.
 
-    ``prediction`` and ``label``: W x H x D masks; ``spacing``: a voxel's side in mm.
+    ``prediction`` and ``label``: W x H x D masks; ``spacing``: a voxel's side in mm (NaN where
+    that is not one number: then the two distances in mm are NaN).
 
     ``dice`` and ``jaccard`` are shares of 1.  ``hd95`` is the 95th percentile of the surface distances of both
     directions pooled; ``asd`` the mean distance from the prediction's surface to the label's (one way), in voxels,

@@ -37,9 +37,12 @@ def read_volume(path):
             missing = [name for name in ("image", "label") if name not in file]
             if missing:
                 raise LasegError(f"{path}: holds no {' and no '.join(missing)}; {remedy}")
-            size = sum(file[name].size * file[name].dtype.itemsize for name in ("image", "label"))
-            require_memory(size, torch.device("cpu"), path, "crop this volume, or take it off the list")
-            image, label = file["image"][()], file["label"][()]
+            image, label = file["image"], file["label"]
+            if image.dtype.kind not in "fiub" or label.dtype.kind not in "fiub":  # HDF5 can hold anything
+                raise LasegError(f"{path}: image ({image.dtype}) and label ({label.dtype}) must be numbers; {remedy}")
+            require_memory(image.size * image.dtype.itemsize + label.size * label.dtype.itemsize, torch.device("cpu"),
+                           path, "crop this volume, or take it off the list")
+            image, label = image[()], label[()]
     except (OSError, RuntimeError, TypeError, ValueError, KeyError, AttributeError, MemoryError) as error:
         raise LasegError(f"{path}: can't be read, it is truncated or not HDF5 ({error}); {remedy}") from error
     return check_volume(image, label, path)
@@ -123,6 +126,14 @@ def find_root(path):
         return folders[0]
     raise LasegError(f"{path}: no volumes here; expected train.list, test.list and one folder of cases "
                      f"with {FILE} each (`laseg phantom DEST` or `laseg fetch DEST` makes that)")
+
+
+def spacing_mm(root_path):
+    """A voxel's side in mm: 0.625 for the public volumes, NaN for phantoms, whose voxels aren't cubes.
+
+    Phantoms are told by the ``settings.json`` that is written beside them.
+    """
+    return float("nan") if (Path(root_path) / "settings.json").exists() else SPACING_MM
 
 
 def downsample(image, label, factor):

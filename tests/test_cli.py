@@ -268,7 +268,7 @@ def test_from_phantoms_to_a_table(tmp_path, monkeypatch, capsys):
         assert list(rows[0]) == ["case", "dice", "jaccard", "hd95", "asd", "hd95_mm", "asd_mm", "empty"]
         for row in rows:
             assert 0 <= float(row["dice"]) <= 1
-            assert float(row["hd95_mm"]) == pytest.approx(0.625 * float(row["hd95"]))
+            assert row["hd95_mm"] == row["asd_mm"] == "nan"  # a phantom's voxels aren't cubes
     line = ["evaluate", folder / "last.pth", "--root_path", "data/phantoms", "--split", "train", "--window", "fast"]
     assert main([str(a) for a in line]) == 0 and "5 cases" in capsys.readouterr().out
 
