@@ -97,7 +97,8 @@ class TrainConfig:
             near = tuple(max(d, round(s / d) * d) for s, d in zip(self.patch_size, (16, 16, 8)))
             raise LasegError(f"--patch_size {self.patch_size}: V-Net halves W and H four times and D three times, "
                              f"so the sides must be multiples of 16, 16 and 8; {near} would do")
-        volumes = {"batchnorm": self.labelled_in_batch + self.unlabeled_bs, "instancenorm": 1}.get(self.normalization)
+        volumes = {"batchnorm": self.labelled_in_batch + self.unlabeled_bs, "instancenorm": 1,
+                   "groupnorm": self.n_filters}.get(self.normalization)
         if self.normalization == "batchnorm" and self.teacher_mode == "train" and self.unlabeled_bs:
             volumes = self.unlabeled_bs
         if volumes == 1 and self.patch_size == (16, 16, 8):
@@ -163,4 +164,5 @@ def plain(field, value):
         return converted
     except (TypeError, ValueError, OverflowError) as error:
         want = "three whole numbers" if field.name == "patch_size" else f"of type {kinds[0].__name__}"
-        raise LasegError(f"--{field.name} must be {want}; got {value!r}") from error
+        got = " ".join(repr(value).split())[:60]  # a tensor has many lines
+        raise LasegError(f"--{field.name} must be {want}; got {got}") from error

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from . import distributed
+from .axes import SMALL, line_style, new_axes
 from .config import TrainConfig
 from .inference import predict_volume
 from .meshes import atrium_scene, surface, surface_distance
 from .phantom import make_phantom
-from .plots import SMALL, line_style, new_axes
 from .records import HOME, RECORDED, RECORDS, find_data, load_metrics, run_name
 from .stills import scene_still
 from .streams import Streams

@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from .axes import SMALL, TEXT, dress, line_style, new_axes
 from .config import TrainConfig
 from .ema import update_ema_variables
 from .inference import mean_dice
-from .plots import SMALL, TEXT, dress, line_style, new_axes
 from .ramps import cosine_rampdown, linear_rampup, sigmoid_rampup
 from .records import HOME, load_metrics
 from .style import LOOKS

@@ -9,10 +9,10 @@ import warnings
 import numpy as np
 import torch
 
+from .axes import SMALL, TEXT, dress, line_style, new_axes
 from .inference import predict_volume, seed_stride
 from .metrics import case_metrics
 from .phantom import write_phantoms
-from .plots import SMALL, TEXT, dress, line_style, new_axes
 from .records import HOME
 from .style import INK, LOOKS
 from .training import Trainer

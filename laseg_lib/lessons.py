@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from .axes import SMALL, TEXT, dress, line_style, new_axes
 from .losses import softmax_kl_loss, softmax_mse_loss
-from .plots import SMALL, TEXT, dress, line_style, new_axes
 from .style import INK, LOOKS
 from .vnet import STAGES, VNet
 

@@ -4,20 +4,18 @@ x runs to the patient's left, y to the back, z to the head (see ``slices``).  Th
 front, from slightly above: the patient's right is on the left of the screen.
 """
 
-import base64
 import json
 
 import numpy as np
 
 from .pictures import bundle, say
+from .stills import CAMERA, SCALE, scene_still
 from .style import INK, looks
 
 PLOTLY = "application/vnd.plotly.v1+json"
 FONT = {"size": 16, "color": INK, "family": "DejaVu Sans, Arial, sans-serif"}
-CAMERA = {"eye": {"x": 0.6, "y": -1.95, "z": 0.8}, "up": {"x": 0, "y": 0, "z": 1}}
 # Enough ambient light for the far side, a highlight low enough not to wash the colours out.
 LIGHT = {"ambient": 0.42, "diffuse": 0.75, "specular": 0.22, "roughness": 0.55, "fresnel": 0.1}
-SCALE = "Cividis"  # even in lightness, and the same to every kind of colour vision
 EMPTY = "empty: no voxel to draw"
 
 
@@ -158,8 +156,6 @@ def show_scene(figure, alt, still=None):
     """
     from IPython.display import display
 
-    from .stills import scene_still
-
     data, metadata = bundle(still if still is not None else scene_still(figure), alt)
     display({PLOTLY: figure_json(figure)} | data, metadata=metadata, raw=True)
     say(alt)
@@ -174,10 +170,3 @@ def packed_size(figure):
     """Bytes of each trace of ``figure`` in the notebook: {name: bytes}."""
     parts = json.loads(figure.to_json())["data"]
     return {part["name"]: len(json.dumps(part)) for part in parts}
-
-
-def unpack(array):
-    """A plotly array, be it NumPy or {'dtype', 'bdata'}, as NumPy."""
-    if isinstance(array, dict):
-        return np.frombuffer(base64.b64decode(array["bdata"]), array["dtype"])
-    return np.asarray(array)

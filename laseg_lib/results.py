@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from .axes import SMALL, TEXT, dress, new_axes
 from .compare import interval95
-from .plots import SMALL, TEXT, dress, new_axes
 from .style import ARMS, GRID, INK, LOOKS, look, looks
 
 

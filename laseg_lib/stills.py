@@ -4,6 +4,8 @@ Surfaces side by side, since one inside the other needs turning to be told apart
 do it: orthographic view, triangles painted from back to front, shaded by the angle to the light.
 """
 
+import base64
+
 import matplotlib
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -11,9 +13,10 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 
-from .meshes import CAMERA, SCALE, unpack
 from .style import INK
 
+CAMERA = {"eye": {"x": 0.6, "y": -1.95, "z": 0.8}, "up": {"x": 0, "y": 0, "z": 1}}
+SCALE = "Cividis"  # even in lightness, and the same to every kind of colour vision
 LIGHT = np.array([-0.35, -0.75, 0.55])
 
 
@@ -86,3 +89,10 @@ def _camera():
     right = np.cross([0, 0, 1], towards)
     right /= np.linalg.norm(right)
     return right, np.cross(towards, right), towards
+
+
+def unpack(array):
+    """A plotly array, be it NumPy or {'dtype', 'bdata'}, as NumPy."""
+    if isinstance(array, dict):
+        return np.frombuffer(base64.b64decode(array["bdata"]), array["dtype"])
+    return np.asarray(array)

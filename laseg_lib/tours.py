@@ -9,9 +9,9 @@ from collections import Counter, namedtuple
 
 import numpy as np
 
+from .axes import SMALL, TEXT, dress, line_style, new_axes
 from .inference import predict_volume
 from .phantom import FIELD_MM, make_phantom, write_phantoms
-from .plots import SMALL, TEXT, dress, line_style, new_axes
 from .prepare import read_nrrd, read_pair
 from .records import HOME
 from .style import INK, LOOKS

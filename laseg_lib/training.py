@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from . import distributed, ramps, sync
 from .checkpoints import BEST, LAST, begun, explain_foreign, load_last, save_checkpoint
-from .config import TrainConfig  # noqa: F401  (one import for notebooks)
+from .config import TrainConfig
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
@@ -215,12 +215,12 @@ class Trainer:
 
     def load_state_dict(self, state):
         """Go back to the moment of ``state``.  LasegError when it belongs to other settings."""
-        mine, theirs = self.config.to_dict(), state["config"]
+        mine, theirs = self.config.to_dict(), TrainConfig.from_dict(state["config"]).to_dict()
         free = {"max_iterations", "snapshot_path", "device", "cache", "save_every", "root_path"}
-        other = [name for name in mine if name not in free and mine[name] != theirs.get(name)]
+        other = [name for name in mine if name not in free and mine[name] != theirs[name]]
         if other:
             raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with other settings: "
-                             + ", ".join(f"--{name} {theirs.get(name)} (now {mine[name]})" for name in other))
+                             + ", ".join(f"--{name} {theirs[name]} (now {mine[name]})" for name in other))
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -17,10 +17,9 @@ from laseg_lib.meshes import (
     show_scene,
     surface,
     surface_distance,
-    unpack,
 )
 from laseg_lib.pictures import to_png
-from laseg_lib.stills import scene_still
+from laseg_lib.stills import scene_still, unpack
 
 
 def ball(radius, shape=(40, 36, 30), centre=(20, 18, 15), spacing=(1, 1, 1)):

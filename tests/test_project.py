@@ -199,3 +199,10 @@ def test_run_notebooks_leaves_a_failing_notebook_alone(tmp_path):
 def test_run_notebooks_sees(source, word, tmp_path):
     path = small_notebook(tmp_path / "a.ipynb", source)
     assert word in " ".join(run_notebooks.execute(path) + run_notebooks.problems(path))
+
+
+def test_readme_results_are_those_of_the_records():
+    import readme_results
+
+    text = (REPO / "README.md").read_text(encoding="utf-8")
+    assert readme_results.table() in text, "run `python tools/readme_results.py`"
