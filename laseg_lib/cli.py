@@ -30,6 +30,8 @@ HELP = {
 
 def main(argv=None):
     """Run one command; returns the exit status.  A user's mistake is one clear line, not a stack trace."""
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal without the letters of a path is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     args = parser().parse_args(argv)
     try:
         return args.run(args) or 0

@@ -116,6 +116,7 @@ def test_command_lines_of_any_words(inside, argv):
 @example(pairs=[("n_filters", ["1000000"])])
 @example(pairs=[("downsample", ["16"])])
 @example(pairs=[("normalization", ["instancenorm"])])
+@example(pairs=[("normalization", ["groupnorm"])])
 @example(pairs=[("device", ["meta"])])
 @example(pairs=[("base_lr", ["inf"])])
 @example(pairs=[("exp", ["\udcff"])])

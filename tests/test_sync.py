@@ -28,12 +28,12 @@ def fixed_batch():
 def gradients(progress, config, name, slots, dtype):
     """One step on these slots of the fixed batch; writes the gradient, the row and the networks."""
     torch.manual_seed(5)
-    weights = VNet(1, 2, config.n_filters, "batchnorm").state_dict()  # drawn in float32, for either precision
+    weights = VNet(1, 2, config.n_filters, "batchnorm").state_dict()
+    image, label = fixed_batch()  # all drawn in float32, for either precision
     torch.set_default_dtype(dtype)
     trainer = Trainer(config)
     trainer.student.load_state_dict(weights)
     trainer.teacher.load_state_dict(weights)
-    image, label = fixed_batch()
     slots = slots[distributed.rank()]
     trainer.next_batch = lambda: (image[slots].to(dtype), label[slots])
     row = trainer.step()
