@@ -33,10 +33,10 @@ def show_table(table):
 
 def control_runs(course, normalization, iterations=10):
     """Supervised and lambda = 0 of one seed: ({arm: cross-entropy by iteration}, largest difference of a weight)."""
-    losses, weights = {}, []
+    losses, weights, small = {}, [], dict(patch_size=(32, 32, 16), n_filters=4)  # real volumes would take minutes
     for arm in ("supervised", "lambda0"):
         trainer = Trainer(course.config(model=arm, normalization=normalization, has_dropout=False,
-                                        max_iterations=iterations, val_every=10**6))
+                                        max_iterations=iterations, val_every=10**6, **small))
         losses[arm] = [row["loss_seg"] for row in trainer.run(progress=False)]
         weights.append(torch.cat([p.detach().flatten() for p in trainer.student.parameters()]))
     return losses, float((weights[0] - weights[1]).abs().max())
@@ -121,7 +121,7 @@ def window_network(course, iterations=200):
 
     The quick phantoms are as small as their patch, so these are others, 48 x 40 x 20; real volumes are what they are.
     """
-    changes = {}
+    changes = dict(patch_size=(48, 48, 24), n_filters=4)
     if not course.real:
         root = write_phantoms(HOME / "data" / "window_phantoms", train=16, test=4, size=(48, 40, 20), seed=900,
                               progress=False)
