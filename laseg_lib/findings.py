@@ -33,7 +33,9 @@ def show_table(table):
 
 def control_runs(course, normalization, iterations=10):
     """Supervised and lambda = 0 of one seed: ({arm: cross-entropy by iteration}, largest difference of a weight)."""
-    losses, weights, small = {}, [], dict(patch_size=(32, 32, 16), n_filters=4)  # real volumes would take minutes
+    losses, weights, small = {}, [], {}
+    if course.real:  # where reading the volumes alone takes minutes
+        small = dict(patch_size=(32, 32, 16), n_filters=4, labelnum=4, max_samples=8)
     for arm in ("supervised", "lambda0"):
         trainer = Trainer(course.config(model=arm, normalization=normalization, has_dropout=False,
                                         max_iterations=iterations, val_every=10**6, **small))
