@@ -5,6 +5,7 @@ What is measured is measured on the library's own training, sliding window and m
 
 import copy
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -31,20 +32,30 @@ def show_table(table):
 # --- 08 supervised_comparison ---------------------------------------------------------------------
 
 
+@contextmanager
+def one_thread():
+    """For small volumes, where a second thread gains little and loses much on a machine that does something else."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def control_runs(course, normalization, iterations=4):
     """Supervised and lambda = 0 of one seed: ({arm: cross-entropy by iteration}, the largest difference of the two).
 
     One thread, or sums are rounded in another order for another batch, and training lets that grow tenfold a step.
     """
-    losses, small, threads = {}, {}, torch.get_num_threads()
+    losses, small = {}, {}
     if course.real:  # where reading the volumes alone takes minutes
         small = dict(patch_size=(32, 32, 16), n_filters=4, labelnum=4, max_samples=8)
-    torch.set_num_threads(1)
     for arm in ("supervised", "lambda0"):
         trainer = Trainer(course.config(model=arm, normalization=normalization, has_dropout=False,
                                         max_iterations=iterations, val_every=10**6, **small))
         losses[arm] = [row["loss_seg"] for row in trainer.run(progress=False)]
-    torch.set_num_threads(threads)
     return losses, float(np.abs(np.subtract(*losses.values())).max())
 
 
@@ -122,6 +133,7 @@ def draw_overlap(size, patch):
     return figure
 
 
+@one_thread()
 def window_network(course, iterations=200):
     """A network trained for a moment on patches of volumes larger than them: (trainer, patch size).
 
@@ -139,6 +151,7 @@ def window_network(course, iterations=200):
     return trainer
 
 
+@one_thread()
 def compare_windows(network, patch_size, samples):
     """[(Dice by the sliding window, Dice in one pass, share of voxels on which they differ)] of each sample."""
     rows = []
@@ -191,6 +204,7 @@ def binary_entropy(p):
     return -(mean * np.log2(mean) + (1 - mean) * np.log2(1 - mean))
 
 
+@one_thread()
 def look_at_uncertainty(student, teacher, samples):
     """(entropy in bits, whether the teacher is wrong, squared gap student - teacher) of every voxel of ``samples``."""
     entropy, wrong, gap = [], [], []
