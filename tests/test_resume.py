@@ -202,9 +202,13 @@ def test_other_settings_are_refused_and_touch_no_file(root, tmp_path):
     assert (tmp_path / "run/history.csv").read_bytes() == before
 
 
-def test_scalars_up_to_a_checkpoint_are_on_the_disk_with_it(root, tmp_path):
-    """TensorBoard's writer keeps them for two minutes; a kill then must not lose what won't be trained again."""
+def test_scalars_up_to_a_checkpoint_are_on_the_disk_with_it(root, tmp_path, monkeypatch):
+    """TensorBoard writes in a thread of its own; a kill must not lose what won't be trained again."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    write = RecordWriter.write
+    monkeypatch.setattr(RecordWriter, "write", lambda self, data: (time.sleep(0.05), write(self, data)))  # a slow disk
 
     trainer = Trainer(tiny_config(root, snapshot_path=str(tmp_path / "run"), val_every=500))
     trainer.run(3, progress=False)
