@@ -36,12 +36,16 @@ def has_fast_bf16(device):
     return device.type == "cpu" and any(check() for check in checks if check)
 
 
-def autocast(device, precision="auto"):
-    """The context in which networks run: 'fp32', 'bf16', or 'auto', bf16 where hardware has it."""
+def uses_bf16(device, precision="auto"):
+    """Whether 'fp32', 'bf16' or 'auto' (bf16 where hardware has it) comes to bf16 here."""
     if precision not in ("auto", "fp32", "bf16"):
         raise LasegError(f"--precision must be auto, fp32 or bf16, not {precision!r}")
-    bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+    return precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
+
+
+def autocast(device, precision="auto"):
+    """The context in which networks run, by ``uses_bf16``."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(device, precision))
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ import torch
 from .config import TrainConfig
 from .errors import LasegError
 from .evaluate import evaluate_network
+from .machine import uses_bf16
 from .metrics import COLUMNS
 from .training import Trainer
 from .volumes import LAHeart, find_root
@@ -71,7 +72,7 @@ RECORDS = {
               "runs": [(arm, labels, seed, {**QUICK, **VARIANTS[variant]}, variant)
                        for arm, labels, variant in QUICK_ARMS for seed in range(5)]},
     "half": {"data": "real", "runs": [(arm, labels, seed, HALF) for seed in (1337, 1338, 1339)
-                                      for labels in (8, 16) for arm in ARMS]},
+                                      for labels, arms in ((8, ARMS), (16, ("supervised", "MT"))) for arm in arms]},
     "full": {"data": "real", "runs": [(arm, labels, seed, FULL) for seed in (1337, 1338, 1339)
                                       for labels in (8, 16) for arm in ("supervised", "MT")]},
 }
@@ -129,6 +130,7 @@ def make_run(record, arm, labels, seed, settings, variant="", *, recorded=RECORD
         "data": kind if kind == "real" else {**kind, "seed": seed}, "window": "seed", "checkpoint": "last",
         "command": f"make record RECORD={record}", "train_seconds": round(seconds, 1),
         "train_cpu_seconds": None if before else round(cpu, 1),  # of all threads: what a shared machine can't blur
+        "precision": "bf16" if uses_bf16(trainer.device, config.precision) else "fp32",
         **provenance(trainer.device),
         "config": told}, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, target)

@@ -300,9 +300,11 @@ def test_largest_component_and_downsampled_millimetres(trained, phantom_root, tm
         return label, label.astype(np.float32)
 
     monkeypatch.setattr("laseg_lib.evaluate.predict_volume", two_parts)
+    shutil.copytree(phantom_root.parent, tmp_path / "data", ignore=shutil.ignore_patterns("settings.json"))
+    root = tmp_path / "data" / phantom_root.name  # without the file that tells phantoms, whose voxels aren't cubes
     rows = {}
     for extra in ("--no-op", "--largest_component"):
-        line = ["evaluate", trained / "last.pth", "--root_path", phantom_root, "--downsample", 2, "--csv",
+        line = ["evaluate", trained / "last.pth", "--root_path", root, "--downsample", 2, "--csv",
                 tmp_path / "o.csv"]
         assert main([str(a) for a in line + ([extra] if extra != "--no-op" else [])]) == 0
         with open(tmp_path / "o.csv", newline="") as file:
