@@ -2,7 +2,7 @@
 
 import pytest
 
-from laseg_lib import exercises, exercises_data, exercises_results
+from laseg_lib.course import exercises, exercises_data, exercises_results
 
 EXERCISES = {name: value for module in (exercises, exercises_data, exercises_results)
              for name, value in vars(module).items() if isinstance(value, exercises.Exercise)}

@@ -13,7 +13,8 @@ from matplotlib.text import Text
 from PIL import Image
 from scipy import stats
 
-from laseg_lib import explorers, plots, ramps
+from laseg_lib import plots, ramps
+from laseg_lib.course import explorers
 from laseg_lib.pictures import show, to_png
 from laseg_lib.style import ARMS, LOOKS, looks
 
@@ -146,7 +147,7 @@ def test_looks_never_repeat_a_colour_or_a_line():
 
 
 def test_no_pyplot_is_imported():
-    code = ("import sys, json, laseg_lib.plots as p, laseg_lib.explorers as e, laseg_lib.viewer;"
+    code = ("import sys, json, laseg_lib.plots as p, laseg_lib.course.explorers as e, laseg_lib.viewer;"
             "p.to_png(e.draw_ema()); print(json.dumps('matplotlib.pyplot' in sys.modules))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) is False

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 REPO = Path(__file__).resolve().parent.parent
-LIBRARY = sorted((REPO / "laseg_lib").glob("*.py"))
+LIBRARY = sorted((REPO / "laseg_lib").rglob("*.py"))
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 CONDA_NAMES = {"pytorch": "torch"}
 
@@ -75,20 +75,27 @@ def test_library_is_thin():
     assert not {name: count for name, count in lines.items() if count > 250}
 
 
-def imports(path):
-    """(modules of laseg_lib, other top-level packages) that the module at `path` imports, in functions too."""
+def module_name(path):
+    """'losses', 'course' (a package) or 'course.exercises' for a file of the library."""
+    return ".".join(path.relative_to(REPO / "laseg_lib").with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path, package="laseg_lib"):
+    """(modules of laseg_lib, other top-level packages) that the file of `package` imports, in functions too."""
     near, far = set(), set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = "laseg_lib." * bool(node.level) + (node.module or "")
-            names = [f"{base.rstrip('.')}.{alias.name}" for alias in node.names]
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(filter(None, (above, node.module)))
+            names = [f"{base}.{alias.name}" for alias in node.names]
         else:
             continue
         for top, _, rest in (name.partition(".") for name in names):
-            (near if top == "laseg_lib" else far).add(rest.split(".")[0] if top == "laseg_lib" else top)
-    return near & {p.stem for p in LIBRARY}, far
+            (near if top == "laseg_lib" else far).add(rest if top == "laseg_lib" else top)
+    known = {module_name(p) for p in LIBRARY}
+    return {name if name in known else name.rpartition(".")[0] for name in near} & known, far
 
 
 def reached(module, graph):
@@ -100,7 +107,8 @@ def reached(module, graph):
     return seen
 
 
-GRAPH = {path.stem: imports(path) for path in LIBRARY if path.stem != "__init__"}
+GRAPH = {module_name(path): imports(path, ".".join(path.relative_to(REPO).parent.parts)) for path in LIBRARY
+         if module_name(path) != "__init__"}
 
 
 @pytest.mark.parametrize("module", GRAPH)
@@ -122,6 +130,9 @@ def test_the_graph_of_imports_is_read_right(tmp_path):
     path.write_text("from . import losses, ramps\nfrom .vnet import VNet\nimport laseg_lib.ema\n"
                     "def later():\n    from laseg_lib.metrics import case_metrics\n    import IPython.display\n")
     assert imports(path) == ({"losses", "ramps", "vnet", "ema", "metrics"}, {"IPython"})
+    path.write_text("from .. import losses\nfrom ..vnet import VNet\nfrom . import course_data\n"
+                    "from .exercises import Exercise\n")
+    assert imports(path, "laseg_lib.course") == ({"losses", "vnet", "course", "course.exercises"}, set())
     assert reached("a", {"a": ({"b"}, set()), "b": ({"c"}, set()), "c": ({"a"}, set())}) == {"a", "b", "c"}
 
 

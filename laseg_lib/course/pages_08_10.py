@@ -10,14 +10,14 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from .axes import SMALL, TEXT, dress, line_style, new_axes
-from .inference import predict_volume, seed_stride
-from .metrics import case_metrics
-from .phantom import write_phantoms
-from .records import HOME
-from .style import INK, LOOKS
-from .training import Trainer
-from .views import turn, turn_back
+from ..axes import SMALL, TEXT, dress, line_style, new_axes
+from ..inference import predict_volume, seed_stride
+from ..metrics import case_metrics
+from ..phantom import write_phantoms
+from ..records import HOME
+from ..style import INK, LOOKS
+from ..training import Trainer
+from ..views import turn, turn_back
 
 
 def show_table(table):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from .config import TrainConfig
-from .records import HOME, RECORDS, find_data
-from .volumes import case_names, find_root
+from ..config import TrainConfig
+from ..records import HOME, RECORDS, find_data
+from ..volumes import case_names, find_root
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,21 @@ def course_data():
     return CourseData(find_data(quick["data"]), False, quick["course"])
 
 
+def scratch_folder(name):
+    """An empty folder under data/, for what a notebook makes to take it apart; the notebook removes it."""
+    folder = HOME / "data" / "scratch_of_notebooks" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def remove(folder):
+    """Take a scratch folder away, and the one around it when it was the last."""
+    shutil.rmtree(folder)
+    if not any(folder.parent.iterdir()):
+        folder.parent.rmdir()
+
+
 def source(*things):
     """Show the code of functions or classes of the library: what you read is what runs."""
     from IPython.display import Code, display
@@ -55,7 +70,7 @@ def check_machine():
     import matplotlib
     import plotly
 
-    from .machine import has_fast_bf16, pick_device
+    from ..machine import has_fast_bf16, pick_device
 
     def line(good, text, mark="FAIL"):
         print(f"[{'OK' if good else mark}]".ljust(7) + text)

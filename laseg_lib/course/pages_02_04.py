@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from .axes import SMALL, TEXT, dress, line_style, new_axes
-from .losses import softmax_kl_loss, softmax_mse_loss
-from .style import INK, LOOKS
-from .vnet import STAGES, VNet
+from ..axes import SMALL, TEXT, dress, line_style, new_axes
+from ..losses import softmax_kl_loss, softmax_mse_loss
+from ..style import INK, LOOKS
+from ..vnet import STAGES, VNet
 
 # --- 02 two_stream_sampler ------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import torch
 
-from .sampler import iterate_eternally
+from ..sampler import iterate_eternally
 
 # --- 02 two_stream_sampler ------------------------------------------------------------------------
 

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from .compare import interval95
+from ..compare import interval95
 from .exercises import Exercise
-from .findings import binary_entropy, starts
+from .pages_08_10 import binary_entropy, starts
 
 # --- 08 supervised_comparison ---------------------------------------------------------------------
 

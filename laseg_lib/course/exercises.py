@@ -11,7 +11,7 @@ import math
 import numpy as np
 import torch
 
-from . import losses, ramps
+from .. import losses, ramps
 from .solutions import conv_parameters, endless, mse_slope, padded_size, passes, pull, receptive_field, visits
 
 

@@ -10,15 +10,15 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .axes import SMALL, TEXT, dress, line_style, new_axes
-from .config import TrainConfig
-from .ema import update_ema_variables
-from .inference import mean_dice
-from .ramps import cosine_rampdown, linear_rampup, sigmoid_rampup
-from .records import HOME, load_metrics
-from .style import LOOKS
-from .training import Trainer, consistency_weight, mean_teacher_loss
-from .vnet import VNet
+from ..axes import SMALL, TEXT, dress, line_style, new_axes
+from ..config import TrainConfig
+from ..ema import update_ema_variables
+from ..inference import mean_dice
+from ..ramps import cosine_rampdown, linear_rampup, sigmoid_rampup
+from ..records import HOME, load_metrics
+from ..style import LOOKS
+from ..training import Trainer, consistency_weight, mean_teacher_loss
+from ..vnet import VNet
 
 # --- 05 ema_teacher -------------------------------------------------------------------------------
 

@@ -13,20 +13,20 @@ from itertools import islice
 import numpy as np
 import torch
 
-from . import distributed
-from .axes import SMALL, line_style, new_axes
-from .config import TrainConfig
-from .inference import predict_volume
-from .meshes import atrium_scene, surface, surface_distance
-from .phantom import make_phantom
-from .records import HOME, RECORDED, RECORDS, find_data, load_metrics, run_name
-from .stills import scene_still
-from .streams import Streams
-from .style import LOOKS
-from .tours import spacing_of
-from .training import Trainer
-from .vnet import VNet
-from .volumes import FILE, LAHeart, case_names, downsample, read_volume
+from .. import distributed
+from ..axes import SMALL, line_style, new_axes
+from ..config import TrainConfig
+from ..inference import predict_volume
+from ..meshes import atrium_scene, surface, surface_distance
+from ..phantom import make_phantom
+from ..records import HOME, RECORDED, RECORDS, find_data, load_metrics, run_name
+from ..stills import scene_still
+from ..streams import Streams
+from ..style import LOOKS
+from ..training import Trainer
+from ..vnet import VNet
+from ..volumes import FILE, LAHeart, case_names, downsample, read_volume
+from .pages_00_01 import spacing_of
 
 # --- 09 atria_in_3d -------------------------------------------------------------------------------
 

@@ -7,10 +7,10 @@ what is drawn is what trains.
 import numpy as np
 import torch
 
-from . import ramps
-from .axes import SMALL, TEXT, dress, line_style, new_axes
-from .ema import update_ema_variables
-from .style import INK, LOOKS
+from .. import ramps
+from ..axes import SMALL, TEXT, dress, line_style, new_axes
+from ..ema import update_ema_variables
+from ..style import INK, LOOKS
 
 _ONE = {"left": 0.1, "right": 0.97, "bottom": 0.15, "top": 0.91}  # of the figure: nothing moves from step to step
 _TWO = {"left": 0.08, "right": 0.97, "bottom": 0.15, "top": 0.91, "wspace": 0.27}

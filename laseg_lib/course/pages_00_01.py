@@ -4,18 +4,17 @@ What is measured is measured on the library's own volumes, transforms and traini
 """
 
 import os
-import shutil
 from collections import Counter, namedtuple
 
 import numpy as np
 
-from .axes import SMALL, TEXT, dress, line_style, new_axes
-from .inference import predict_volume
-from .phantom import FIELD_MM, make_phantom, write_phantoms
-from .prepare import read_nrrd, read_pair
-from .records import HOME
-from .style import INK, LOOKS
-from .volumes import FILE, SPACING_MM, LAHeart, case_names, find_root, read_volume
+from ..axes import SMALL, TEXT, dress, line_style, new_axes
+from ..inference import predict_volume
+from ..phantom import FIELD_MM, make_phantom, write_phantoms
+from ..prepare import read_nrrd, read_pair
+from ..records import HOME
+from ..style import INK, LOOKS
+from ..volumes import FILE, SPACING_MM, LAHeart, case_names, find_root, read_volume
 
 Volumes = namedtuple("Volumes", "root real spacing")  # folder of the cases; whether patients; a voxel's sides in mm
 
@@ -119,21 +118,6 @@ def best_threshold(image, label):
         scores[float(t)] = dice(found, label)
     best = max(scores, key=scores.get)
     return best, scores[best]
-
-
-def scratch(name):
-    """An empty folder under data/, for what a notebook makes to take it apart; the notebook removes it."""
-    folder = HOME / "data" / "scratch_of_notebooks" / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
-def remove(folder):
-    """Take a scratch folder away, and the one around it when it was the last."""
-    shutil.rmtree(folder)
-    if not any(folder.parent.iterdir()):
-        folder.parent.rmdir()
 
 
 def draw_raw(raw_case, image, label):
