@@ -109,11 +109,12 @@ class View:
 
 
 class Scene:
-    """A plotly scene in a cell."""
+    """A plotly scene in a cell: a still until the mouse comes over it."""
 
     def __init__(self, cell):
-        self.page, self.plot = cell.page, cell.locator(".js-plotly-plot")
-        self.canvas = self.plot.locator("canvas").first
+        self.page, self.plot = cell.page, cell.locator(".jp-RenderedPlotly")
+        self.plot.locator("img.plot-img").hover()
+        self.canvas = self.plot.locator(".gl-container canvas").first
         self.canvas.wait_for(timeout=30 * SECONDS)
         self.plot.scroll_into_view_if_needed()
 
