@@ -43,6 +43,9 @@ class LabPage:
         self.page.wait_for_function("() => window.finished !== null", timeout=seconds * SECONDS)
         return self.page.evaluate("window.finished")
 
+    def has_kernel(self):
+        return self.page.evaluate(f"() => Boolean({PANEL}.sessionContext.session)")
+
     def command(self, name, **arguments):
         self.page.evaluate("([name, given]) => window.jupyterapp.commands.execute(name, given).then(() => null)",
                            [name, arguments])
@@ -113,10 +116,10 @@ class Scene:
 
     def __init__(self, cell):
         self.page, self.plot = cell.page, cell.locator(".jp-RenderedPlotly")
-        self.plot.locator("img.plot-img").hover()
+        self.plot.scroll_into_view_if_needed()
+        self.plot.hover(force=True)
         self.canvas = self.plot.locator(".gl-container canvas").first
         self.canvas.wait_for(timeout=30 * SECONDS)
-        self.plot.scroll_into_view_if_needed()
 
     def picture(self):
         """The pixels as they are on the screen."""
