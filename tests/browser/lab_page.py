@@ -122,10 +122,19 @@ class Scene:
         self.plot.hover(force=True)
         self.canvas = self.plot.locator(".gl-container canvas").first
         self.canvas.wait_for()
+        self.plot.evaluate("plot => plot.scrollIntoView({block: 'center'})")
 
     def picture(self):
         """The pixels as they are on the screen."""
         return self.canvas.screenshot()
+
+    def changes_from(self, before, seconds=60):
+        """Whether the pixels become others than ``before``."""
+        for _ in range(seconds * 2):
+            if self.picture() != before:
+                return True
+            self.page.wait_for_timeout(500)
+        return False
 
     def visible(self):
         """Per surface: true, or 'legendonly' when the legend switched it off."""
@@ -134,19 +143,21 @@ class Scene:
     def toggle(self, number):
         """A click on a name in the legend."""
         was = self.visible()[number]
-        self.plot.locator(".legendtoggle").nth(number).click()
+        self.page.mouse.click(*middle(self.plot.locator(".legendtoggle").nth(number)))
         self.page.wait_for_function("([plot, number, was]) => plot._fullData[number].visible !== was",
                                     arg=[self.plot.element_handle(), number, was])
 
-    def eye(self):
-        """Where the camera is."""
-        return self.plot.evaluate("plot => plot._fullLayout.scene._scene.getCamera().eye")
-
-    def drag(self, right, down):
-        """Turn by the mouse."""
-        box = self.canvas.bounding_box()
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    def turn(self, right, down):
+        """Drag with the mouse, and wait until the camera has moved."""
+        eye = "plot => JSON.stringify(plot._fullLayout.scene._scene.getCamera().eye)"
+        was, (x, y) = self.plot.evaluate(eye), middle(self.canvas)
         self.page.mouse.move(x, y)
         self.page.mouse.down()
         self.page.mouse.move(x + right, y + down, steps=6)
         self.page.mouse.up()
+        self.page.wait_for_function(f"([plot, was]) => ({eye})(plot) !== was", arg=[self.plot.element_handle(), was])
+
+
+def middle(element):
+    box = element.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
