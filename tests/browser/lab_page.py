@@ -12,7 +12,6 @@ SHOW_CELL = f"async number => {{ {PANEL}.content.activeCellIndex = number; "\
             f"await {PANEL}.content.scrollToItem(number, 'start'); }}"
 BYTES = """async image => { const bytes = await (await fetch(image.src)).arrayBuffer();
     return Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))).join(' '); }"""
-CHANGED = f"async ([image, before]) => await ({BYTES})(image) !== before"
 
 SCROLL_BARS = """() => [...document.querySelectorAll('.jp-OutputArea-output, .jp-OutputArea-output *')].filter(e => {
     const style = getComputedStyle(e), bar = way => ['auto', 'scroll'].includes(way);
@@ -101,8 +100,14 @@ class View:
             key = "ArrowLeft" if now >= top else "ArrowRight"
         element.press(key)
 
-    def wait_for_change(self, before):
-        self.page.wait_for_function(CHANGED, arg=[self.image.element_handle(), before])
+    def changes_from(self, before, seconds=60):
+        """Whether the picture's bytes become others than ``before``."""
+        # Not wait_for_function: it takes the promise of an async function for true.
+        for _ in range(seconds * 10):
+            if self.picture() != before:
+                return True
+            self.page.wait_for_timeout(100)
+        return False
 
     def message(self):
         """The error under the picture, or nothing."""
