@@ -20,7 +20,7 @@ CONDA_NAMES = {"pytorch": "torch"}
 
 # The straight way of DESIGN: a module of this list reaches none that stands after it. Others just form no circle.
 ORDER = """errors folders ramps losses ema sampler vnet config machine volumes transforms phantom download prepare
-    checkpoints runlog inference metrics training evaluate records cli""".split()
+    checkpoints runlog inference metrics mixing intensity views objective training evaluate plans records cli""".split()
 JUPYTER = {"IPython", "ipywidgets", "ipykernel", "jupyterlab"}
 
 

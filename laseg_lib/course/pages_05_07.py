@@ -14,10 +14,11 @@ from ..axes import SMALL, TEXT, dress, line_style, new_axes
 from ..config import TrainConfig
 from ..ema import update_ema_variables
 from ..inference import mean_dice
+from ..objective import consistency_weight, mean_teacher_loss
 from ..ramps import cosine_rampdown, linear_rampup, sigmoid_rampup
 from ..records import HOME, load_metrics
 from ..style import LOOKS
-from ..training import Trainer, consistency_weight, mean_teacher_loss
+from ..training import Trainer
 from ..vnet import VNet
 
 # --- 05 ema_teacher -------------------------------------------------------------------------------
