@@ -150,7 +150,7 @@ def draw_collapse(histories):
     """Validation Dice of the student and the consistency distance, a line a training: {name: history}."""
     figure, (left, right) = new_axes(2, height=3.9, xlabel="iteration")
     dress(left, "iteration", "Dice of the student", "does it segment?")
-    dress(right, "iteration", "distance", "do the two agree?")
+    dress(right, "iteration", "consistency distance (MSE)", "do the two agree?")
     for (name, rows), arm in zip(histories.items(), ("strong", "MT")):
         style = line_style(LOOKS[arm]._replace(label=name), 2.6)
         scored = [(row["iteration"], row["val_dice_student"]) for row in rows if "val_dice_student" in row]
