@@ -5,6 +5,7 @@ What is measured is measured on the library's own training step, teacher and los
 
 import copy
 import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -76,6 +77,20 @@ def draw_fit(student, teacher, slow, loss):
     right.set_ylim(1e-4, 30)
     right.legend(fontsize=SMALL, frameon=False, loc="upper right")
     return figure
+
+
+def outcome(step, teacher, student):
+    """What ``step(teacher, student)`` makes of two weights: the new one, whether torch warns, or the error's name."""
+    torch.set_warn_always(True)  # or a second run in the same kernel would be silent
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            value = step(torch.tensor([teacher]), torch.tensor([student])).item()
+        except TypeError:
+            return "TypeError"
+        finally:
+            torch.set_warn_always(False)
+    return f"{value:.2f}" + (", and a warning: deprecated" if told else "")
 
 
 def train_three_teachers(config, every=10):
