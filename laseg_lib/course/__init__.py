@@ -62,7 +62,7 @@ class Listing(Code):
 
     def _repr_html_(self):
         letters = "font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px)"
-        return super()._repr_html_().replace("<pre>", f'<pre style="{letters}; margin-left: 13px">')
+        return super()._repr_html_().replace("<pre>", f'<pre style="{letters}">')
 
 
 def source(*things):
