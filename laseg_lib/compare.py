@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .plans import LEVERS
 from .records import RECORDED, missing_runs
 from .style import ARMS, look
 
@@ -107,6 +108,28 @@ def ablations(table, value="dice"):
                  difference(table, f"{name}: 40 labels − 4 labels", all_of_them, few, value)]
     return rows + [difference(table, "supervised: InstanceNorm − BatchNorm", zero["instancenorm"], Pick("supervised"),
                               value)]
+
+
+def levers(table, base, value="dice"):
+    """Each lever of the strong recipe added to mean teacher alone, then all of them, and all of them without
+    unlabelled volumes: Differences of students.  ``table``: record `levers`; ``base``: record `quick`, same seeds."""
+    import pandas as pd
+
+    both, plain = pd.concat([base[base.labels == 4], table]), Pick("MT")
+    rows = [difference(both, f"{name} − mean teacher", Pick("MT", variant=name), plain, value) for name in LEVERS]
+    return [*rows, difference(both, "all of them − mean teacher", Pick("strong"), plain, value),
+            difference(both, "all of them − the same on labels only", Pick("strong"), Pick("strong_supervised"), value)]
+
+
+def strong_against(table, labels=8, value="dice"):
+    """The strong recipe's teacher less the better half (student or teacher) of every other arm: Differences."""
+    rows = []
+    for arm in [name for name in ARMS if name != "strong" and name in set(table.arm[table.labels == labels])]:
+        picks = [Pick(arm, weights, labels) for weights in ("student", "teacher")]
+        best = max(picks, key=lambda pick: np.mean(list(per_seed(table, pick, value).values())))
+        rows.append(over_seeds_and_cases(table, f"strong − {look(arm).label}, {best.weights}",
+                                         Pick("strong", "teacher", labels), best, value))
+    return rows
 
 
 def against_strongest(table, labels=4, variant="", value="dice"):
