@@ -83,7 +83,7 @@ def parser():
                     "--patch_size 48 48 32 --n_filters 8 --max_iterations 400")
     add_config_arguments(train)
     train.add_argument("--recipe", choices=RECIPES, default="right",
-                       help="seed: the walkthrough with its bugs (" + ", ".join(SEED_RECIPE) + "); right: these mended; "
+                       help="seed: the walkthrough with its bugs (" + ", ".join(SEED_RECIPE) + "); right: mended; "
                             "strong: right, with " + ", ".join(STRONG_RECIPE))
     train.add_argument("--gpu", help="which GPUs the process may see (CUDA_VISIBLE_DEVICES), e.g. 0")
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --snapshot_path")

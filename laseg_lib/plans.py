@@ -9,6 +9,7 @@ HALF = dict(patch_size=(48, 48, 40), downsample=2, n_filters=8, max_samples=76, 
             consistency_rampup=10, val_every=250)
 STRONG_HALF = {**HALF, **STRONG_RECIPE, "consistency_rampup": 7.5}  # lambda at its end after 3/4 of the training
 FULL = dict(max_samples=76, val_num=4, cache="device", val_every=1000, deterministic=0)
+STRONG_FULL = {**FULL, **STRONG_RECIPE, "consistency_rampup": 30.0}
 
 # Chosen on phantom and training seeds of 100 and more, never on those recorded: small volumes, so that two cores
 # make 500 iterations in under a minute; patients and scanners that differ much, four labelled, so that there is
@@ -41,12 +42,12 @@ RECORDS = {
     "quick": {"data": PHANTOMS, "course": dict(QUICK, labelnum=4),  # seed s has phantoms s
               "runs": [(arm, labels, seed, {**QUICK, **VARIANTS[variant]}, variant)
                        for arm, labels, variant in QUICK_ARMS for seed in range(5)]},
-    "half": {"data": "real", "runs": [(arm, labels, seed, STRONG_HALF if arm in MODELS else HALF)
-                                      for seed in (1337, 1338, 1339) for labels, arms in (
-                                          (8, (*ARMS, *MODELS)), (16, ("supervised", "MT", "strong"))) for arm in arms]},
-    "full": {"data": "real", "runs": [(arm, labels, seed, {**FULL, **STRONG_RECIPE, "consistency_rampup": 30.0}
-                                       if arm in MODELS else FULL) for seed in (1337, 1338, 1339)
-                                      for labels in (8, 16) for arm in ("supervised", "MT", "strong")]},
+    "half": {"data": "real", "runs": [
+        (arm, labels, seed, STRONG_HALF if arm in MODELS else HALF) for seed in (1337, 1338, 1339)
+        for labels, arms in ((8, (*ARMS, *MODELS)), (16, ("supervised", "MT", "strong"))) for arm in arms]},
+    "full": {"data": "real", "runs": [
+        (arm, labels, seed, STRONG_FULL if arm in MODELS else FULL) for seed in (1337, 1338, 1339)
+        for labels in (8, 16) for arm in ("supervised", "MT", "strong")]},
     "levers": {"data": PHANTOMS, "runs": [
         *(("MT", 4, seed, {**QUICK, **lever}, name) for name, lever in LEVERS.items() for seed in range(5)),
         *((arm, 4, seed, {**QUICK, **ALL_LEVERS}) for arm in MODELS for seed in range(5))]},
