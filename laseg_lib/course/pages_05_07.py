@@ -21,6 +21,7 @@ from ..records import HOME, load_metrics
 from ..style import LOOKS
 from ..training import Trainer
 from ..vnet import VNet
+from .pages_08_10 import one_thread
 
 # --- 05 ema_teacher -------------------------------------------------------------------------------
 
@@ -94,6 +95,7 @@ def outcome(step, teacher, student):
     return f"{value:.2f}" + (", and a warning: deprecated" if told else "")
 
 
+@one_thread()  # as in notebook 03: the numbers must not depend on the number of cores
 def train_three_teachers(config, every=10):
     """One student, and three teachers of it that differ only in what becomes of BatchNorm's buffers.
 
