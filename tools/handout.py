@@ -26,7 +26,6 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors import Preprocessor
-from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
@@ -109,11 +108,12 @@ def contents(notebooks):
 class Links(IPythonRenderer):
     """Markdown with formulas as MathML, and links that lead to pages of the hand-out or out of it."""
 
-    def inline_math(self, body):
-        return convert(body)
+    def inline_math(self, body, display="inline"):
+        # A prime as a superscript would be raised twice: the sign itself stands high.
+        return convert(re.sub(r"(\\?[A-Za-z]+)'", r"{\1 ′}", body), display=display)
 
     def block_math(self, body):
-        return convert(body, display="block")
+        return self.inline_math(body, "block")
 
     def link(self, text, url, title=None):
         target, _, anchor = url.partition("#")
@@ -136,10 +136,6 @@ class Pages(HTMLExporter):
 class Alive(Preprocessor):
     """Scenes and the slice viewer as HTML that moves; words that speak to someone with a kernel go."""
 
-    def preprocess(self, nb, resources):
-        self.scenes = 0
-        return super().preprocess(nb, resources)
-
     def preprocess_cell(self, cell, resources, index):
         outputs, was_live = [], False
         for output in cell.get("outputs", []):
@@ -149,7 +145,8 @@ class Alive(Preprocessor):
                 continue
             alt = html.escape(output.get("metadata", {}).get("image/png", {}).get("alt", ""))
             if PLOTLY in data:
-                data["text/html"] = self.scene(data, alt)
+                data["text/html"] = scene(data, alt)
+                resources["scripts"] = [SCRIPT]
             elif "image/png" in data and VIEWER_TAG in cell.metadata.get("tags", []):
                 data["text/html"] = slice_viewer()
             elif was_live and "image/png" in data:
@@ -159,12 +156,14 @@ class Alive(Preprocessor):
             cell.outputs = outputs
         return cell, resources
 
-    def scene(self, data, alt):
-        self.scenes += 1
-        live = to_html(data[PLOTLY], include_plotlyjs=SCRIPT if self.scenes == 1 else False, full_html=False,
-                       config=data[PLOTLY].get("config"), div_id=f"scene-{self.scenes}", validate=False)
-        return (f'<div class="scene alive" role="img" aria-label="{alt}">{live}</div>'
-                f'<img class="still" src="data:image/png;base64,{data["image/png"]}" alt="{alt}">')
+
+def scene(data, alt):
+    """Where a scene goes, its numbers, and the still for paper and for browsers without WebGL."""
+    numbers = json.dumps(data[PLOTLY]).replace("</", r"<\/")
+    height = data[PLOTLY]["layout"].get("height", 450)
+    return (f'<div class="scene alive" role="img" aria-label="{alt}" style="height: {height}px"></div>'
+            f'<script type="application/json">{numbers}</script>'
+            f'<img class="still" src="data:image/png;base64,{data["image/png"]}" alt="{alt}">')
 
 
 def slice_viewer(seed=0, size=SIZE):
