@@ -16,6 +16,7 @@ if not CHROMIUM:
 sync_api = pytest.importorskip("playwright.sync_api")
 STORED = [handout.REPO / "notebooks" / name for name in ("01_left_atrium_data.ipynb", "09_atria_in_3d.ipynb")]
 SWIFT = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]  # WebGL without a graphics card
+DRAWN = "document.querySelector('.slices canvas').getContext('2d').getImageData(20, 20, 1, 1).data[3]"
 PATIENCE = 120_000  # ms: a machine that is busy with something else draws slowly
 
 
@@ -26,8 +27,17 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as play:
+        root = hasattr(os, "geteuid") and os.geteuid() == 0
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=SWIFT + ["--no-sandbox"] * root)
+        yield browser
+        browser.close()
+
+
 @pytest.fixture
-def opened(folder):
+def opened(folder, browser):
     """A function that opens a page of the hand-out; afterwards nothing was asked for and nothing failed."""
     asked, failed = [], []
 
@@ -37,21 +47,18 @@ def opened(folder):
             asked.append(request.request.url)
         request.continue_() if inside else request.abort()
 
-    with sync_api.sync_playwright() as play:
-        root = hasattr(os, "geteuid") and os.geteuid() == 0
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=SWIFT + ["--no-sandbox"] * root)
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(PATIENCE)
-        page.route(lambda url: not url.startswith(("data:", "blob:")), route)
-        page.on("pageerror", lambda error: failed.append(str(error)))
-        page.on("console", lambda message: failed.append(message.text) if message.type == "error" else None)
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(PATIENCE)
+    page.route(lambda url: not url.startswith(("data:", "blob:")), route)
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.on("console", lambda message: failed.append(message.text) if message.type == "error" else None)
 
-        def open_page(name):
-            page.goto((Path(folder) / name).as_uri())
-            return page
+    def open_page(name):
+        page.goto((Path(folder) / name).as_uri())
+        return page
 
-        yield open_page
-        browser.close()
+    yield open_page
+    page.close()
     assert asked == [] and failed == []
 
 
@@ -69,7 +76,7 @@ def drawn(canvas):
 def test_the_slice_viewer_moves_by_keyboard_slider_and_pointer(opened):
     page = opened("01_left_atrium_data.html")
     canvas = page.locator(".slices canvas")
-    page.wait_for_function("document.querySelector('.slices canvas').getContext('2d').getImageData(20, 20, 1, 1).data[3]")
+    page.wait_for_function(DRAWN)
     seen = [drawn(canvas)]
 
     def changed(share=0.002):
@@ -91,7 +98,7 @@ def test_the_slice_viewer_moves_by_keyboard_slider_and_pointer(opened):
 
 def test_the_slice_viewer_draws_what_the_library_draws(opened):
     page = opened("01_left_atrium_data.html")
-    page.wait_for_function("document.querySelector('.slices canvas').getContext('2d').getImageData(20, 20, 1, 1).data[3]")
+    page.wait_for_function(DRAWN)
     canvas, still = page.locator(".slices canvas"), page.locator(".slices .still")
     source = still.get_attribute("src").split(",")[1]
     wanted = np.asarray(Image.open(io.BytesIO(handout.base64.b64decode(source))).convert("RGB")).astype(int)
@@ -100,7 +107,7 @@ def test_the_slice_viewer_draws_what_the_library_draws(opened):
         if plane == "panel":
             continue
         a, b = (picture[top:top + height, left:left + width] for picture in (found, wanted))
-        assert np.corrcoef(a.mean(2).ravel(), b.mean(2).ravel())[0, 1] > 0.95, plane
+        assert np.corrcoef(a.mean(2).ravel(), b.mean(2).ravel())[0, 1] > 0.9, plane  # mirrored: below 0.5
         gold = [(abs(picture - (230, 159, 0)).max(2) < 60) for picture in (a, b)]
         assert (gold[0] & gold[1]).sum() > 0.7 * min(gold[0].sum(), gold[1].sum()) > 0, plane
 
