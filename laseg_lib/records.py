@@ -1,4 +1,4 @@
-"""The recorded runs of ``data/recorded``: made by ``make record RECORD=quick|half|full``, read by the notebooks.
+"""The recorded runs of ``data/recorded``: made by ``make record RECORD=...``, read by the notebooks.
 
     data/recorded/<record>/<arm>_<labels>[_<variant>]_seed<seed>/
         config.json      every setting, the command, commit, versions, hardware, date and wall time
