@@ -31,7 +31,6 @@ import torch
 from .config import TrainConfig
 from .errors import LasegError
 from .evaluate import evaluate_network
-from .machine import uses_bf16
 from .metrics import COLUMNS
 from .plans import MODELS, RECORDS
 from .training import Trainer
@@ -94,7 +93,7 @@ def make_run(record, arm, labels, seed, settings, variant="", *, recorded=RECORD
         "data": kind if kind == "real" else {**kind, "seed": seed}, "window": "seed", "checkpoint": "last",
         "command": f"make record RECORD={record}", "train_seconds": round(seconds, 1),
         "train_cpu_seconds": None if before else round(cpu, 1),  # of all threads: what a shared machine can't blur
-        "precision": "bf16" if uses_bf16(trainer.device, config.precision) else "fp32",
+        "precision": trainer.precision,
         **provenance(trainer.device),
         "config": told}, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, target)

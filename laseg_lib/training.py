@@ -19,7 +19,7 @@ from .config import TrainConfig
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
-from .machine import StopRequest, autocast, explain_memory, require_memory, tell, training_bytes
+from .machine import StopRequest, autocast, explain_memory, require_memory, tell, training_bytes, uses_bf16
 from .objective import mean_teacher_loss
 from .runlog import RunLog, numbers, read_history
 from .streams import Streams, seed_everything
@@ -43,6 +43,7 @@ class Trainer:
         self.config = config = config.with_split(len(names), processes=distributed.world())
         require_memory(training_bytes(config), self.device, "this network and batch",
                        "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
+        self.precision = "bf16" if uses_bf16(self.device, config.precision, config.patch_size) else "fp32"
         seed_everything(config.seed, config.deterministic)
         self.student = VNet(1, 2, config.n_filters, config.normalization, config.has_dropout)
         if config.sync_norm:
@@ -104,7 +105,7 @@ class Trainer:
                 self.iteration, self.config.max_iterations)
         with explain_memory():
             image, label = self.next_batch()
-            with autocast(self.device, self.config.precision):
+            with autocast(self.device, self.precision):
                 loss, row = mean_teacher_loss(self.replica, self.teacher, image, label, self.config,
                                               self.iteration, self.streams.noise, self.total)
             row = {"iteration": self.iteration + 1, "lr": self.optimizer.param_groups[0]["lr"], **numbers(row)}
@@ -156,7 +157,7 @@ class Trainer:
         for name, network in (("student", self.student), ("teacher", self.teacher)):
             was_training = network.training
             scores[f"val_dice_{name}"] = mean_dice(network.eval(), self.val_set, self.config.patch_size,
-                                                   precision=self.config.precision)
+                                                   precision=self.precision)
             network.train(was_training)
         if self.best is None or scores["val_dice_student"] > self.best:
             self.best = scores["val_dice_student"]

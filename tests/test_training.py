@@ -145,6 +145,18 @@ def test_every_lever_works_in_the_controls_too(arm, config):
     assert math.isfinite(Trainer(strong).run(progress=False)[-1]["loss"])
 
 
+@pytest.mark.parametrize("hardware", [False, True])
+def test_bf16_is_not_used_where_a_cpus_weight_gradients_are_wrong(hardware, config, monkeypatch):
+    from laseg_lib import machine
+
+    monkeypatch.setattr(machine, "has_fast_bf16", lambda device: hardware)
+    assert Trainer(config(precision="auto")).precision == "fp32"  # a bottom of 2 x 2 x 2
+    wide = Trainer(config(precision="auto", patch_size=(48, 48, 16)))
+    assert wide.precision == ("bf16" if hardware else "fp32")
+    with pytest.raises(LasegError, match="bf16: wrong on a CPU for --patch_size .32, 32, 16."):
+        Trainer(config(precision="bf16"))
+
+
 def test_copy_paste_needs_pairs(config):
     with pytest.raises(LasegError, match="--copy_paste pairs"):
         config(copy_paste=True, batch_size=3)
