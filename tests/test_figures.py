@@ -1,9 +1,10 @@
 """The README's pictures: made by their command, from what is recorded, and stored as the command makes them."""
 
-import figures
 import numpy as np
 import pytest
 from PIL import Image
+
+import figures
 
 NAMES = ["hero.png", "results.png"]
 
