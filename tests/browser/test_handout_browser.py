@@ -121,6 +121,7 @@ def test_formulas_take_their_place_and_nothing_runs_out_of_the_page(opened):
 
 def test_a_scene_turns(opened):
     page = opened("09_atria_in_3d.html")
+    page.set_viewport_size({"width": 640, "height": 640})  # fewer pixels for a processor that plays graphics card
     scene = page.locator(".scene").first
     scene.scroll_into_view_if_needed()
     page.wait_for_function("document.querySelector('.scene .gl-container canvas')")
