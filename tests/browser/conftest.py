@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -40,7 +41,8 @@ def project(tmp_path_factory):
     """A copy of what the course needs, so that neither the checkout nor nbval's kernels meet these."""
     home = tmp_path_factory.mktemp("course")
     for folder in ("notebooks", "laseg_lib", "cluster"):
-        shutil.copytree(REPO / folder, home / folder, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        shutil.copytree(REPO / folder, home / folder,
+                        ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     with open(home / "laseg_lib" / "course" / "__init__.py", "a") as course:
         course.write(SHORTER)
     (home / "data").mkdir()
@@ -51,10 +53,17 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def lab(project, tmp_path_factory):
-    """The address of a running JupyterLab, with the flags of `make lab`; any free port, no token, no settings of yours."""
+    """The address of a JupyterLab with the flags of `make lab`, but any free port and no token."""
     if not CHROMIUM:
-        pytest.skip("no Chromium: `apt install chromium`, or any chromium, chromium-browser or google-chrome on the PATH")
-    own = tmp_path_factory.mktemp("jupyter")
+        pytest.skip("no Chromium on the PATH: `apt install chromium`, or your system's chromium or google-chrome")
+    with running_lab(project, tmp_path_factory.mktemp("jupyter")) as address:
+        yield address
+
+
+@contextmanager
+def running_lab(project, own):
+    """JupyterLab on the folder ``project``, with what it writes for itself in ``own``; gives its address."""
+    own.mkdir(exist_ok=True)
     folders = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
                "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")
     environment = {**os.environ, "PYTHONPATH": str(project)} | {name: str(own / name.lower()) for name in folders}
@@ -67,17 +76,17 @@ def lab(project, tmp_path_factory):
         yield server_address(own / "jupyter_runtime_dir", server, own / "log")
     finally:
         server.terminate()    # it ends its kernels
-        server.wait(30)
+        server.wait(60)
 
 
 def make_lab_flags(project):
     """The flags of `make lab`, read from the Makefile."""
     recipe = re.search(r"^lab:.*\n((?:\t.*\n)+)", (REPO / "Makefile").read_text(), re.M)[1].replace("\\\n", " ")
-    return [word for word in shlex.split(re.sub(r"\$\(if.*|\$\(LAB_ARGS\)", "", recipe.replace("$(CURDIR)", str(project))))
-            if word.startswith("--")]
+    recipe = recipe.replace("$(CURDIR)", str(project)).split("$(if")[0]
+    return [word for word in shlex.split(recipe) if word.startswith("--")]
 
 
-def server_address(runtime, server, log, patience=60):
+def server_address(runtime, server, log, patience=180):
     for _ in range(patience * 10):
         for path in runtime.glob("jpserver-*.json"):
             try:

@@ -16,7 +16,8 @@ CHANGED = f"async ([image, before]) => await ({BYTES})(image) !== before"
 
 SCROLL_BARS = """() => [...document.querySelectorAll('.jp-OutputArea-output, .jp-OutputArea-output *')].filter(e => {
     const style = getComputedStyle(e), bar = way => ['auto', 'scroll'].includes(way);
-    return bar(style.overflowX) && e.scrollWidth > e.clientWidth || bar(style.overflowY) && e.scrollHeight > e.clientHeight;
+    return bar(style.overflowX) && e.scrollWidth > e.clientWidth
+        || bar(style.overflowY) && e.scrollHeight > e.clientHeight;
 }).map(e => `${e.className}: ${e.scrollWidth} x ${e.scrollHeight} in ${e.clientWidth} x ${e.clientHeight}`)"""
 
 
@@ -29,19 +30,22 @@ class LabPage:
     def open(self, path, kernel=True):
         """Open a notebook of the project, with or without a kernel."""
         start = f"lab/tree/{path}" if kernel else "lab"
-        self.page.goto(f"{self.address}{start}?reset", timeout=60 * SECONDS)
+        self.page.goto(f"{self.address}{start}?reset", timeout=180 * SECONDS)
         if not kernel:
-            self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget", timeout=60 * SECONDS)
+            self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget", timeout=180 * SECONDS)
             self.command("docmanager:open", path=path, kernel=None)
-        self.page.wait_for_function(READY, timeout=60 * SECONDS)
+        self.page.wait_for_function(READY, timeout=180 * SECONDS)
         if kernel:
-            self.page.wait_for_function(IDLE, timeout=60 * SECONDS)
+            self.page.wait_for_function(IDLE, timeout=180 * SECONDS)
 
     def run_all(self, seconds=240):
         """Run All Cells, and wait for the last; true when none raised."""
         self.page.evaluate(RUN_ALL)
         self.page.wait_for_function("() => window.finished !== null", timeout=seconds * SECONDS)
         return self.page.evaluate("window.finished")
+
+    def has_kernel(self):
+        return self.page.evaluate(f"() => Boolean({PANEL}.sessionContext.session)")
 
     def command(self, name, **arguments):
         self.page.evaluate("([name, given]) => window.jupyterapp.commands.execute(name, given).then(() => null)",
@@ -63,7 +67,7 @@ class LabPage:
         """Scroll to a cell; returns its element."""
         self.page.evaluate(SHOW_CELL, number)
         cell = self.page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{number}"]')
-        cell.wait_for(timeout=30 * SECONDS)
+        cell.wait_for(timeout=60 * SECONDS)
         return cell
 
 
@@ -73,7 +77,7 @@ class View:
     def __init__(self, cell):
         self.cell, self.page, self.element = cell, cell.page, cell.locator(".laseg-view")
         self.image = self.element.locator("img.widget-image")
-        self.image.wait_for(timeout=30 * SECONDS)
+        self.image.wait_for(timeout=60 * SECONDS)
 
     def controls(self):
         """Every slider's handle, drop-down and toggle, with what stands beside it: [(words, element)]."""
@@ -96,7 +100,7 @@ class View:
             key = "ArrowLeft" if now >= top else "ArrowRight"
         element.press(key)
 
-    def wait_for_change(self, before, seconds=15):
+    def wait_for_change(self, before, seconds=60):
         self.page.wait_for_function(CHANGED, arg=[self.image.element_handle(), before], timeout=seconds * SECONDS)
 
     def message(self):
@@ -113,10 +117,10 @@ class Scene:
 
     def __init__(self, cell):
         self.page, self.plot = cell.page, cell.locator(".jp-RenderedPlotly")
-        self.plot.locator("img.plot-img").hover()
-        self.canvas = self.plot.locator(".gl-container canvas").first
-        self.canvas.wait_for(timeout=30 * SECONDS)
         self.plot.scroll_into_view_if_needed()
+        self.plot.hover(force=True)
+        self.canvas = self.plot.locator(".gl-container canvas").first
+        self.canvas.wait_for(timeout=60 * SECONDS)
 
     def picture(self):
         """The pixels as they are on the screen."""
@@ -131,7 +135,7 @@ class Scene:
         was = self.visible()[number]
         self.plot.locator(".legendtoggle").nth(number).click()
         self.page.wait_for_function("([plot, number, was]) => plot._fullData[number].visible !== was",
-                                    arg=[self.plot.element_handle(), number, was], timeout=15 * SECONDS)
+                                    arg=[self.plot.element_handle(), number, was], timeout=60 * SECONDS)
 
     def eye(self):
         """Where the camera is."""
