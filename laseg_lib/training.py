@@ -20,7 +20,7 @@ from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
 from .losses import segmentation_loss, softmax_kl_loss, softmax_mse_loss
-from .machine import StopRequest, autocast, explain_memory, require_memory, tell, training_bytes
+from .machine import StopRequest, autocast, explain_memory, keep_memory, require_memory, tell, training_bytes
 from .runlog import RunLog, numbers, read_history
 from .streams import Streams, seed_everything
 from .transforms import teacher_noise
@@ -79,6 +79,7 @@ class Trainer:
         require_memory(training_bytes(config), self.device, "this network and batch",
                        "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
         seed_everything(config.seed, config.deterministic)
+        keep_memory()
         self.student = VNet(1, 2, config.n_filters, config.normalization, config.has_dropout)
         if config.sync_norm:
             self.student = sync.synchronise_norm(self.student, self.device)
@@ -136,12 +137,12 @@ class Trainer:
         """One iteration: batch, loss, gradient, student, teacher.  Returns its row of the history."""
         with explain_memory():
             image, label = self.next_batch()
+            self.optimizer.zero_grad()  # before the forward pass: gradients among its tensors would split the memory
             with autocast(self.device, self.config.precision):
                 loss, row = mean_teacher_loss(self.replica, self.teacher, image, label, self.config,
                                               self.iteration, self.streams.noise, self.total)
             row = {"iteration": self.iteration + 1, "lr": self.optimizer.param_groups[0]["lr"], **numbers(row)}
             self._stop_on_nan("loss", row["loss"], row["iteration"])
-            self.optimizer.zero_grad()
             loss.backward()
         self.optimizer.step()
         distributed.share_buffers(self.student, self.teacher)
