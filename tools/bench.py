@@ -55,12 +55,13 @@ def volumes(folder):
 
 
 def timed(function, device, repeat=1):
-    begun = time.perf_counter()
+    """(seconds, processor seconds of all threads) of one call."""
+    begun, cpu = time.perf_counter(), time.process_time()
     for _ in range(repeat):
         function()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return (time.perf_counter() - begun) / repeat
+    return (time.perf_counter() - begun) / repeat, (time.process_time() - cpu) / repeat
 
 
 class Bench:
@@ -70,18 +71,20 @@ class Bench:
         self.args, self.root, self.device, self.rows = args, root, device, []
 
     def row(self, name, pairs, **more):
-        """Add and print one row from the (seed's, our) seconds of the rounds."""
-        ratios = [theirs / ours for theirs, ours in pairs]
-        seed_s, ours_s = (statistics.median(side) for side in zip(*pairs))
+        """Add and print one row from the (seed's, our) times of the rounds."""
+        ratios = [theirs[0] / ours[0] for theirs, ours in pairs]
+        (seed_s, seed_cpu), (ours_s, ours_cpu) = (map(statistics.median, zip(*side)) for side in zip(*pairs))
         self.rows.append({"task": name, "seed_s": seed_s, "ours_s": ours_s, "ratio": statistics.median(ratios),
-                          "low": min(ratios), "high": max(ratios), "rounds": len(pairs), **more})
+                          "low": min(ratios), "high": max(ratios), "rounds": len(pairs),
+                          "cpu_ratio": seed_cpu / ours_cpu, **more})
         print(f"{name:<52}{seed_s:>10.4g} s{ours_s:>10.4g} s{statistics.median(ratios):>9.1f} x   "
-              f"({min(ratios):.1f} to {max(ratios):.1f}, {len(pairs)} rounds)", flush=True)
+              f"({min(ratios):.1f} to {max(ratios):.1f}, {len(pairs)} rounds);"
+              f"  processor time {seed_cpu / ours_cpu:.1f} x", flush=True)
 
     def compare(self, name, theirs, ours, rounds, repeat=1, scale=1, **more):
         """Time both ways in turn; the seed's seconds times ``scale``, where only a part of its work is done."""
         theirs(), ours()  # warm-up
-        self.row(name, [(scale * timed(theirs, self.device, repeat), timed(ours, self.device, repeat))
+        self.row(name, [([scale * t for t in timed(theirs, self.device, repeat)], timed(ours, self.device, repeat))
                         for _ in range(rounds)], **more)
 
     def fetch(self, rounds):
@@ -198,7 +201,7 @@ def machine_limit(device, dtype):
     a = torch.randn(n, n, device=device).to(dtype)
     big = torch.zeros(64 * 2**20, device=device)
     other = torch.zeros_like(big)
-    seconds = [min(timed(work, device) for _ in range(5)) for work in (lambda: a @ a, lambda: other.copy_(big))]
+    seconds = [min(timed(work, device)[0] for _ in range(5)) for work in (lambda: a @ a, lambda: other.copy_(big))]
     return 2 * n**3 / seconds[0], 2 * big.numel() * 4 / seconds[1]
 
 

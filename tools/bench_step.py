@@ -2,7 +2,8 @@
 
     python tools/bench_step.py ROOT seed|fp32|bf16 W H D FILTERS DEVICE
 
-Answers each line ``step`` with a line of JSON: seconds, and the peak of memory in MB above what the imports took.
+Answers each line ``step`` with a line of JSON: seconds of the clock and of the processor, and the peak of memory in
+MB above what the imports took.
 The line ``count`` makes a step too, and answers with its operations and the bytes that they read and write.
 """
 
@@ -61,11 +62,12 @@ def main():
                 step()
             answer = {"operations": operations.get_total_flops(), "bytes": CountBytes.total}
         else:
-            begun = time.perf_counter()
+            begun, cpu = time.perf_counter(), time.process_time()
             step()
             if device.type == "cuda":
                 torch.cuda.synchronize()
-            answer = {"seconds": time.perf_counter() - begun, "peak_mb": peak_mb(device) - base}
+            seconds = time.perf_counter() - begun, time.process_time() - cpu
+            answer = {"seconds": seconds, "peak_mb": peak_mb(device) - base}
         print(json.dumps(answer), flush=True)
 
 
