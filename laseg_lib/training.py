@@ -19,7 +19,16 @@ from .config import TrainConfig
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
-from .machine import StopRequest, autocast, explain_memory, require_memory, tell, training_bytes, uses_bf16
+from .machine import (
+    StopRequest,
+    autocast,
+    explain_memory,
+    keep_memory,
+    require_memory,
+    tell,
+    training_bytes,
+    uses_bf16,
+)
 from .objective import mean_teacher_loss
 from .runlog import RunLog, numbers, read_history
 from .streams import Streams, seed_everything
@@ -45,6 +54,7 @@ class Trainer:
                        "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
         self.precision = "bf16" if uses_bf16(self.device, config.precision, config.patch_size) else "fp32"
         seed_everything(config.seed, config.deterministic)
+        keep_memory()
         self.student = VNet(1, 2, config.n_filters, config.normalization, config.has_dropout)
         if config.sync_norm:
             self.student = sync.synchronise_norm(self.student, self.device)
@@ -105,12 +115,12 @@ class Trainer:
                 self.iteration, self.config.max_iterations)
         with explain_memory():
             image, label = self.next_batch()
+            self.optimizer.zero_grad()  # before the forward pass: gradients among its tensors would split the memory
             with autocast(self.device, self.precision):
                 loss, row = mean_teacher_loss(self.replica, self.teacher, image, label, self.config,
                                               self.iteration, self.streams.noise, self.total)
             row = {"iteration": self.iteration + 1, "lr": self.optimizer.param_groups[0]["lr"], **numbers(row)}
             self._stop_on_nan("loss", row["loss"], row["iteration"])
-            self.optimizer.zero_grad()
             loss.backward()
         self.optimizer.step()
         distributed.share_buffers(self.student, self.teacher)
