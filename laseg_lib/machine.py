@@ -37,11 +37,20 @@ def has_fast_bf16(device):
     return device.type == "cpu" and any(check() for check in checks if check)
 
 
-def uses_bf16(device, precision="auto"):
-    """Whether 'fp32', 'bf16' or 'auto' (bf16 where hardware has it) comes to bf16 here."""
+def uses_bf16(device, precision="auto", patch_size=None):
+    """Whether 'fp32', 'bf16' or 'auto' (bf16 where hardware has it) comes to bf16 here.
+
+    ``patch_size``: of a training.  Where a 3 x 3 x 3 convolution sees 2 voxels along W, as V-Net does for a W of 32 or
+    less, a CPU's bf16 gives weight gradients out of memory that nobody wrote (oneDNN in PyTorch 2.13: numbers of
+    1e30, then NaN); the forward pass is right.  There 'auto' is float32, and 'bf16' raises LasegError.
+    """
     if precision not in ("auto", "fp32", "bf16"):
         raise LasegError(f"--precision must be auto, fp32 or bf16, not {precision!r}")
-    return precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
+    wrong = device.type == "cpu" and patch_size is not None and patch_size[0] < 48
+    if precision == "bf16" and wrong:
+        raise LasegError(f"--precision bf16: wrong on a CPU for --patch_size {tuple(patch_size)}; "
+                         "use a patch of at least 48 voxels in W, or --precision fp32")
+    return precision == "bf16" or (precision == "auto" and has_fast_bf16(device) and not wrong)
 
 
 def autocast(device, precision="auto"):

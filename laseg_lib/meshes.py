@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 
-from .pictures import bundle, say
+from .pictures import bundle, say, to_png
 from .stills import CAMERA, SCALE, scene_still
 from .style import INK, looks
 
@@ -156,7 +156,9 @@ def show_scene(figure, alt, still=None):
     """
     from IPython.display import display
 
-    data, metadata = bundle(still if still is not None else scene_still(figure), alt)
+    # JupyterLab shows the still, at its own size, until the mouse comes: as wide as an output at 1280 pixels.
+    still = still if still is not None else scene_still(figure, width=8.4)
+    data, metadata = bundle(to_png(still, dpi=100), alt)
     display({PLOTLY: figure_json(figure)} | data, metadata=metadata, raw=True)
     say(alt)
 

@@ -9,6 +9,7 @@ still and live view one under the other: a style that lives only with the live v
 """
 
 import html
+import textwrap
 import threading
 import traceback
 
@@ -20,8 +21,8 @@ from .slices import draw_slices, window_of
 
 _HIDE_STILL = ("<style>.jp-OutputArea-child:has(.laseg-view) ~ .jp-OutputArea-child:has(img.jp-needs-light-background)"
                "{display:none} .laseg-view{overflow:visible}"
-               ".laseg-alt{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}</style>")
-_DEAD = "(Run this cell to bring the picture to life. Until then, a still.)"
+               ".laseg-alt{position:absolute;margin:0;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}</style>")
+_DEAD = "(A still: run this cell to bring it to life.)"
 _WIDE = {"description_width": "initial"}
 
 
@@ -32,7 +33,7 @@ class LivePicture(widgets.VBox):
         self.alt = alt or "A still of a picture that changes."
         self.picture = widgets.Image(value=png)  # it takes no alternative text, and breaks on a tooltip
         self.picture.layout = widgets.Layout(max_width="100%", height="auto", object_fit="contain",
-                                             align_self="flex-start")
+                                             align_self="flex-start", margin="0")
         words = f'<p class="laseg-alt">{html.escape(self.alt)}</p>'  # for screen readers
         super().__init__([self.picture, *below, widgets.HTML(_HIDE_STILL + words)])
         self.add_class("laseg-view")
@@ -40,7 +41,9 @@ class LivePicture(widgets.VBox):
     def show_live(self):
         from IPython.display import display
 
-        display(widgets.VBox._repr_mimebundle_(self) | {"text/plain": _DEAD}, raw=True)
+        # Without a kernel these words stand above the still: few pages show an image's own alternative text.
+        words = "\n".join((*textwrap.wrap(self.alt, 110), _DEAD))
+        display(widgets.VBox._repr_mimebundle_(self) | {"text/plain": words}, raw=True)
 
     def _ipython_display_(self, **kwargs):
         from IPython.display import display

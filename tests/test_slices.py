@@ -143,3 +143,36 @@ def test_canvas_size_points_outside_and_wrong_shapes():
         draw_slices(volume(), np.ones((2, 2, 2)))
     with pytest.raises(ValueError, match="three axes"):
         draw_slices(np.zeros((4, 4)))
+
+
+@pytest.mark.parametrize("shape", [(12, 30, 8), (40, 9, 21), (9, 14, 30)])
+def test_volumes_of_any_shape_show_a_label_where_it_is(shape):
+    voxel = tuple(n // 3 for n in shape)
+    label = volume(shape).astype(np.uint8)
+    label[voxel] = 1
+    picture = draw(volume(shape), label, point=voxel, style="fill")
+    for plane in PLANES:
+        assert at(picture, plane, voxel, shape) == pytest.approx(np.multiply(rgb("#E69F00"), 0.4), abs=2)
+        found = coloured(draw(volume(shape), label, point=voxel), "#E69F00", plane, shape)
+        left, top, width, height = plane_boxes(shape, 0.625, SIZE)[plane]
+        across, down, flip, *_ = PLANES[plane]
+        row = (voxel[down] + 0.5) / shape[down] * height
+        middle = (height - row if flip else row, (voxel[across] + 0.5) / shape[across] * width)
+        assert (found.min(0) + found.max(0)) / 2 == pytest.approx(middle, abs=2)
+
+
+def test_a_thin_voxel_is_drawn_thin():
+    label = volume().astype(np.uint8)
+    label[12, 8, 5] = 1
+    spacing = (1, 1, 3)
+    picture = draw(volume(), label, point=(12, 8, 5), spacing=spacing)
+    high, wide = np.ptp(coloured(picture, "#E69F00", "coronal", spacing=spacing), axis=0)
+    assert 2 < high / wide < 3.2    # three mm high, one wide, and the line's own width around both
+
+
+def test_empty_predictions_leave_the_planes_as_they_are():
+    image = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    bare, empty = draw(image), draw(image, 0 * image, {"MT": 0 * image})
+    for plane in PLANES:
+        left, top, width, height = plane_boxes(SHAPE, 0.625, SIZE)[plane]
+        assert (bare[top : top + height, left : left + width] == empty[top : top + height, left : left + width]).all()

@@ -1,0 +1,151 @@
+"""One page of JupyterLab: open a notebook, run it, look at its outputs, use its controls by keyboard."""
+
+SECONDS = 1000    # Playwright counts milliseconds
+
+PANEL = "window.jupyterapp.shell.currentWidget"
+READY = "() => Boolean(window.jupyterapp?.shell?.currentWidget?.context?.isReady)"
+IDLE = f"() => {PANEL}.sessionContext.session?.kernel?.status === 'idle'"
+RUN_ALL = """() => { window.finished = null;
+    window.jupyterapp.commands.execute('notebook:run-all-cells').then(ok => { window.finished = Boolean(ok); }); }"""
+CELLS = f"() => {PANEL}.context.model.toJSON().cells"
+SHOW_CELL = f"async number => {{ {PANEL}.content.activeCellIndex = number; "\
+            f"await {PANEL}.content.scrollToItem(number, 'start'); }}"
+BYTES = """async image => { const bytes = await (await fetch(image.src)).arrayBuffer();
+    return Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))).join(' '); }"""
+CHANGED = f"async ([image, before]) => await ({BYTES})(image) !== before"
+
+SCROLL_BARS = """() => [...document.querySelectorAll('.jp-OutputArea-output, .jp-OutputArea-output *')].filter(e => {
+    const style = getComputedStyle(e), bar = way => ['auto', 'scroll'].includes(way);
+    return bar(style.overflowX) && e.scrollWidth > e.clientWidth
+        || bar(style.overflowY) && e.scrollHeight > e.clientHeight;
+}).map(e => `${e.className}: ${e.scrollWidth} x ${e.scrollHeight} in ${e.clientWidth} x ${e.clientHeight}`)"""
+
+
+class LabPage:
+    """``page`` is Playwright's; ``errors`` and ``left`` are what the page complained of and asked for elsewhere."""
+
+    def __init__(self, page, address):
+        self.page, self.address, self.errors, self.left = page, address, [], []
+
+    def open(self, path, kernel=True):
+        """Open a notebook of the project, with or without a kernel."""
+        start = f"lab/tree/{path}" if kernel else "lab"
+        self.page.goto(f"{self.address}{start}?reset", timeout=180 * SECONDS)
+        if not kernel:
+            self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget", timeout=180 * SECONDS)
+            self.command("docmanager:open", path=path, kernel=None)
+        self.page.wait_for_function(READY, timeout=180 * SECONDS)
+        if kernel:
+            self.page.wait_for_function(IDLE, timeout=180 * SECONDS)
+
+    def run_all(self, seconds=240):
+        """Run All Cells, and wait for the last; true when none raised."""
+        self.page.evaluate(RUN_ALL)
+        self.page.wait_for_function("() => window.finished !== null", timeout=seconds * SECONDS)
+        return self.page.evaluate("window.finished")
+
+    def has_kernel(self):
+        return self.page.evaluate(f"() => Boolean({PANEL}.sessionContext.session)")
+
+    def command(self, name, **arguments):
+        self.page.evaluate("([name, given]) => window.jupyterapp.commands.execute(name, given).then(() => null)",
+                           [name, arguments])
+
+    def cells(self):
+        """The notebook's cells as they would be saved, outputs included."""
+        return self.page.evaluate(CELLS)
+
+    def scroll_bars(self):
+        """Outputs, and what lies in them, that are larger than their frame: [words that find them]."""
+        return self.page.evaluate(SCROLL_BARS)
+
+    def shut_down(self):
+        """End the kernels."""
+        self.page.evaluate("() => window.jupyterapp?.serviceManager.sessions.shutdownAll()")
+
+    def show(self, number):
+        """Scroll to a cell; returns its element."""
+        self.page.evaluate(SHOW_CELL, number)
+        cell = self.page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{number}"]')
+        cell.wait_for(timeout=60 * SECONDS)
+        return cell
+
+
+class View:
+    """A live view in a cell: its picture and its controls."""
+
+    def __init__(self, cell):
+        self.cell, self.page, self.element = cell, cell.page, cell.locator(".laseg-view")
+        self.image = self.element.locator("img.widget-image")
+        self.image.wait_for(timeout=60 * SECONDS)
+
+    def controls(self):
+        """Every slider's handle, drop-down and toggle, with what stands beside it: [(words, element)]."""
+        found = self.element.locator(".noUi-handle, select, input[type=checkbox]").all()
+        return [(element.evaluate("e => e.closest('.widget-inline-hbox').innerText.split('\\n')[0]"), element)
+                for element in found]
+
+    def picture(self):
+        """A digest of the bytes of the picture."""
+        return self.image.evaluate(BYTES)
+
+    def move(self, element):
+        """One step by keyboard: an arrow that has somewhere to go, or the space bar for a toggle."""
+        if element.evaluate("e => e.type === 'checkbox'"):
+            key = "Space"
+        elif element.evaluate("e => e.tagName === 'SELECT'"):
+            key = "ArrowUp" if element.evaluate("e => e.selectedIndex === e.options.length - 1") else "ArrowDown"
+        else:
+            now, top = (float(element.get_attribute(f"aria-value{which}")) for which in ("now", "max"))
+            key = "ArrowLeft" if now >= top else "ArrowRight"
+        element.press(key)
+
+    def wait_for_change(self, before, seconds=60):
+        self.page.wait_for_function(CHANGED, arg=[self.image.element_handle(), before], timeout=seconds * SECONDS)
+
+    def message(self):
+        """The error under the picture, or nothing."""
+        return "".join(self.element.locator("[role=alert]").all_inner_texts())
+
+    def stills(self):
+        """How many stills are to be seen in the cell's outputs."""
+        return self.cell.locator(".jp-OutputArea-output img:not(.widget-image):visible").count()
+
+
+class Scene:
+    """A plotly scene in a cell: a still until the mouse comes over it."""
+
+    def __init__(self, cell):
+        self.page, self.plot = cell.page, cell.locator(".jp-RenderedPlotly")
+        self.plot.scroll_into_view_if_needed()
+        self.plot.hover(force=True)
+        self.canvas = self.plot.locator(".gl-container canvas").first
+        self.canvas.wait_for(timeout=60 * SECONDS)
+
+    def picture(self):
+        """The pixels as they are on the screen."""
+        return self.canvas.screenshot()
+
+    def visible(self):
+        """Per surface: true, or 'legendonly' when the legend switched it off."""
+        return self.plot.evaluate("plot => plot._fullData.map(trace => trace.visible)")
+
+    def toggle(self, number):
+        """A click on a name in the legend."""
+        was = self.visible()[number]
+        self.plot.locator(".legendtoggle").nth(number).click()
+        self.page.wait_for_function("([plot, number, was]) => plot._fullData[number].visible !== was",
+                                    arg=[self.plot.element_handle(), number, was], timeout=60 * SECONDS)
+
+    def eye(self):
+        """Where the camera is."""
+        return self.plot.evaluate("plot => plot._fullLayout.scene._scene.getCamera().eye")
+
+    def drag(self, right, down):
+        """Turn by the mouse."""
+        box = self.canvas.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        self.page.mouse.move(x + right, y + down, steps=6)
+        self.page.mouse.up()

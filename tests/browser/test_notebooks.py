@@ -1,0 +1,70 @@
+"""Every notebook, run in a real browser: no error, and every slider, drop-down, toggle and scene answers."""
+
+from pathlib import Path
+
+import pytest
+from lab_page import Scene, View
+
+NOTEBOOKS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+WIDGET, SCENE, PICTURE = "application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json", "image/png"
+# What must be there, lest a notebook that lost its view pass for want of anything to try.
+CONTROLS = {"00_start_here": {"x", "y", "z", "window", "level", "labels as", "smooth", "show gold"},
+            "01_left_atrium_data": {"case", "x", "y", "z"},
+            "04_losses": {"teacher q"},
+            "05_ema_teacher": {"α", "warm-up", "another student"},
+            "06_ramp_up": {"iterations", "λ_max", "rampup", "ramp_every", "shape"},
+            "09_atria_in_3d": {"voxels wider by", "triangles at most"}}
+SCENES = {"09_atria_in_3d": 4}
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_run_all_then_move_everything(page, name):
+    page.open(f"notebooks/{name}.ipynb")
+    assert page.run_all(), errors(page.cells())
+    cells = page.cells()
+    assert not errors(cells)
+    assert not page.scroll_bars()
+    moved = set()
+    for number in showing(cells, WIDGET):
+        moved |= move_all(View(page.show(number)))
+    assert moved >= CONTROLS.get(name, set())
+    scenes = showing(cells, SCENE)
+    assert len(scenes) == SCENES.get(name, 0)
+    for number in scenes[:1]:
+        turn_and_toggle(Scene(page.show(number)))
+
+
+def errors(cells):
+    """What went wrong in the cells: exceptions, and words on stderr."""
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return [output.get("evalue", output.get("text")) for output in outputs
+            if output["output_type"] == "error" or output.get("name") == "stderr"]
+
+
+def showing(cells, mime):
+    return [number for number, cell in enumerate(cells)
+            if any(mime in output.get("data", {}) for output in cell.get("outputs", []))]
+
+
+def move_all(view):
+    """Each control of a view takes a step by keyboard, and the picture follows; returns their names."""
+    assert view.stills() == 0, "the still stands below the live view"
+    names = set()
+    for name, element in view.controls():
+        before = view.picture()
+        view.move(element)
+        view.wait_for_change(before)
+        names.add(name)
+    assert not view.message(), "an error under the picture"
+    return names
+
+
+def turn_and_toggle(scene):
+    whole = scene.picture()
+    scene.toggle(0)
+    assert scene.visible()[0] == "legendonly" and scene.picture() != whole
+    scene.toggle(0)
+    assert scene.visible()[0] is not False and scene.visible()[0] != "legendonly"
+    before, eye = scene.picture(), scene.eye()
+    scene.drag(120, 40)
+    assert scene.eye() != eye and scene.picture() != before

@@ -1,0 +1,46 @@
+"""A page without its kernel shows the stills, and the net that catches requests off this machine has no hole."""
+
+import json
+
+import pytest
+
+# What a page shows without a kernel: an orange outline in 01, two atria side by side in 09.
+PAGES = {"01_left_atrium_data": ".jp-OutputArea-output.jp-RenderedImage img", "09_atria_in_3d": "img.plot-img"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_reopened_without_a_kernel_it_shows_the_stills(page, project, name):
+    stored = json.loads((project / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
+    page.open(f"notebooks/{name}.ipynb", kernel=False)
+    assert not page.has_kernel()
+    stills = [number for number, cell in enumerate(stored["cells"])
+              if any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))]
+    assert stills
+    for number in stills:
+        picture = page.show(number).locator(f"{PAGES[name]}, .jp-RenderedImage img").first
+        picture.wait_for()
+        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
+    assert not page.scroll_bars()
+
+
+def test_a_view_whose_kernel_was_shut_down_leaves_its_still(page):
+    page.open("notebooks/04_losses.ipynb")
+    page.run_all()
+    page.command("docmanager:save")
+    page.shut_down()
+    page.open("notebooks/04_losses.ipynb", kernel=False)
+    number = next(n for n, cell in enumerate(page.cells()) if "SliderView(page" in "".join(cell["source"]))
+    cell = page.show(number)
+    cell.locator(".jp-RenderedImage img").wait_for()
+    page.errors.clear()    # the widget manager says on the console that the model is gone
+
+
+def test_the_net_catches_what_leaves_and_what_the_page_complains_of(page):
+    page.page.goto(f"{page.address}lab?reset")
+    page.page.evaluate("() => fetch('https://cdn.plot.ly/plotly.min.js').catch(() => null)")
+    page.page.evaluate("() => { const script = document.createElement('script');"
+                       "script.src = 'https://unpkg.com/a.js'; document.head.append(script); }")
+    page.page.wait_for_timeout(500)
+    assert [url.split("/")[2] for url in page.left] == ["cdn.plot.ly", "unpkg.com"]
+    assert any("ERR_NAME_NOT_RESOLVED" in error for error in page.errors)
+    page.left.clear(), page.errors.clear()
