@@ -68,6 +68,10 @@ def running_lab(project, own):
                "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")
     environment = {**os.environ, "PYTHONPATH": str(project)} | {name: str(own / name.lower()) for name in folders}
     environment.pop("LASEG_DATA", None)
+    # The question about Jupyter news would lie over the outputs.
+    page_config = own / "jupyter_config_dir" / "labconfig" / "page_config.json"
+    page_config.parent.mkdir(parents=True, exist_ok=True)
+    page_config.write_text('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}')
     command = [sys.executable, "-m", "jupyterlab", *make_lab_flags(project), "--allow-root", "--no-browser", "--port=0",
                "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True"]
     with open(own / "log", "w") as log:

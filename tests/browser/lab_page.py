@@ -1,6 +1,6 @@
 """One page of JupyterLab: open a notebook, run it, look at its outputs, use its controls by keyboard."""
 
-SECONDS = 1000    # Playwright counts milliseconds
+PATIENCE = 240_000    # ms for whatever is waited for: on a busy machine a scene alone takes a minute
 
 PANEL = "window.jupyterapp.shell.currentWidget"
 READY = "() => Boolean(window.jupyterapp?.shell?.currentWidget?.context?.isReady)"
@@ -26,22 +26,23 @@ class LabPage:
 
     def __init__(self, page, address):
         self.page, self.address, self.errors, self.left = page, address, [], []
+        page.set_default_timeout(PATIENCE)
 
     def open(self, path, kernel=True):
         """Open a notebook of the project, with or without a kernel."""
         start = f"lab/tree/{path}" if kernel else "lab"
-        self.page.goto(f"{self.address}{start}?reset", timeout=180 * SECONDS)
+        self.page.goto(f"{self.address}{start}?reset")
         if not kernel:
-            self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget", timeout=180 * SECONDS)
+            self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget")
             self.command("docmanager:open", path=path, kernel=None)
-        self.page.wait_for_function(READY, timeout=180 * SECONDS)
+        self.page.wait_for_function(READY)
         if kernel:
-            self.page.wait_for_function(IDLE, timeout=180 * SECONDS)
+            self.page.wait_for_function(IDLE)
 
-    def run_all(self, seconds=240):
+    def run_all(self):
         """Run All Cells, and wait for the last; true when none raised."""
         self.page.evaluate(RUN_ALL)
-        self.page.wait_for_function("() => window.finished !== null", timeout=seconds * SECONDS)
+        self.page.wait_for_function("() => window.finished !== null")
         return self.page.evaluate("window.finished")
 
     def has_kernel(self):
@@ -67,7 +68,7 @@ class LabPage:
         """Scroll to a cell; returns its element."""
         self.page.evaluate(SHOW_CELL, number)
         cell = self.page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{number}"]')
-        cell.wait_for(timeout=60 * SECONDS)
+        cell.wait_for()
         return cell
 
 
@@ -77,7 +78,7 @@ class View:
     def __init__(self, cell):
         self.cell, self.page, self.element = cell, cell.page, cell.locator(".laseg-view")
         self.image = self.element.locator("img.widget-image")
-        self.image.wait_for(timeout=60 * SECONDS)
+        self.image.wait_for()
 
     def controls(self):
         """Every slider's handle, drop-down and toggle, with what stands beside it: [(words, element)]."""
@@ -100,8 +101,8 @@ class View:
             key = "ArrowLeft" if now >= top else "ArrowRight"
         element.press(key)
 
-    def wait_for_change(self, before, seconds=60):
-        self.page.wait_for_function(CHANGED, arg=[self.image.element_handle(), before], timeout=seconds * SECONDS)
+    def wait_for_change(self, before):
+        self.page.wait_for_function(CHANGED, arg=[self.image.element_handle(), before])
 
     def message(self):
         """The error under the picture, or nothing."""
@@ -120,11 +121,20 @@ class Scene:
         self.plot.scroll_into_view_if_needed()
         self.plot.hover(force=True)
         self.canvas = self.plot.locator(".gl-container canvas").first
-        self.canvas.wait_for(timeout=60 * SECONDS)
+        self.canvas.wait_for()
+        self.plot.evaluate("plot => plot.scrollIntoView({block: 'center'})")
 
     def picture(self):
         """The pixels as they are on the screen."""
         return self.canvas.screenshot()
+
+    def changes_from(self, before, seconds=60):
+        """Whether the pixels become others than ``before``."""
+        for _ in range(seconds * 2):
+            if self.picture() != before:
+                return True
+            self.page.wait_for_timeout(500)
+        return False
 
     def visible(self):
         """Per surface: true, or 'legendonly' when the legend switched it off."""
@@ -133,19 +143,21 @@ class Scene:
     def toggle(self, number):
         """A click on a name in the legend."""
         was = self.visible()[number]
-        self.plot.locator(".legendtoggle").nth(number).click()
+        self.page.mouse.click(*middle(self.plot.locator(".legendtoggle").nth(number)))
         self.page.wait_for_function("([plot, number, was]) => plot._fullData[number].visible !== was",
-                                    arg=[self.plot.element_handle(), number, was], timeout=60 * SECONDS)
+                                    arg=[self.plot.element_handle(), number, was])
 
-    def eye(self):
-        """Where the camera is."""
-        return self.plot.evaluate("plot => plot._fullLayout.scene._scene.getCamera().eye")
-
-    def drag(self, right, down):
-        """Turn by the mouse."""
-        box = self.canvas.bounding_box()
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    def turn(self, right, down):
+        """Drag with the mouse, and wait until the camera has moved."""
+        eye = "plot => JSON.stringify(plot._fullLayout.scene._scene.getCamera().eye)"
+        was, (x, y) = self.plot.evaluate(eye), middle(self.canvas)
         self.page.mouse.move(x, y)
         self.page.mouse.down()
         self.page.mouse.move(x + right, y + down, steps=6)
         self.page.mouse.up()
+        self.page.wait_for_function(f"([plot, was]) => ({eye})(plot) !== was", arg=[self.plot.element_handle(), was])
+
+
+def middle(element):
+    box = element.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
