@@ -34,7 +34,7 @@ from laseg_lib.records import HOME, provenance
 from laseg_lib.transforms import Compose
 from laseg_lib.volumes import FILE, find_root, write_volume
 
-FULL, QUICK, HALF = (112, 112, 80), (48, 48, 32), (56, 56, 40)
+FULL, QUICK, HALF = (112, 112, 80), (48, 48, 32), (48, 48, 40)
 STEPS = {"training step 2+2, 48x48x32, 8 filters": (QUICK, 8, 1e9, 5),  # patch, filters, bytes needed, times rounds
          "training step 2+2, 112x112x80, 16 filters": (FULL, 16, 14e9, 1)}
 WINDOWS = 6  # of the full-size volume that the seed's inference is timed on
