@@ -165,7 +165,7 @@ def show_scene(figure, alt, still=None):
 
 def figure_json(figure):
     """The scene as plotly's JSON, arrays as base64."""
-    return json.loads(figure.to_json()) | {"config": {"displaylogo": False, "responsive": True}}
+    return json.loads(figure.to_json()) | {"config": {"displaylogo": False}}
 
 
 def packed_size(figure):
