@@ -9,7 +9,7 @@ READY := .venv/.ready
 NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb))
 RECORD ?= quick
 
-.PHONY: help lab test notebooks bench record handout clean
+.PHONY: help lab test notebooks bench record handout figures clean
 help:
 	@sed -n 's/^## //p' Makefile
 
@@ -41,13 +41,17 @@ notebooks: $(READY)
 bench: $(READY)
 	$(PY) tools/bench.py $(BENCH_ARGS)
 
-## record     the recorded runs: RECORD=quick, half or full; skips what is there
+## record     the recorded runs: RECORD=quick, half, full, levers, replication; skips what is there
 record: $(READY)
 	$(PY) -m laseg_lib.records $(RECORD) $(RECORD_ARGS)
 
 ## handout    the course as a folder of HTML that needs no network: build/handout
 handout: $(READY)
-	$(PY) -m jupyter nbconvert --to html --output-dir build/handout $(NOTEBOOKS)
+	$(PY) tools/handout.py $(HANDOUT_ARGS)
+
+## figures    the pictures of the README: figures/
+figures: $(READY)
+	$(PY) tools/figures.py
 
 ## clean      remove what make and Python left behind (.venv too; never data/)
 clean:

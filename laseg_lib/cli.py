@@ -9,9 +9,10 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_args
 
-from .config import ARMS, SEED_RECIPE, TrainConfig
+from .config import ARMS, SEED_RECIPE, STRONG_RECIPE, TrainConfig
 from .errors import LasegError
 
+RECIPES = {"right": {}, "seed": SEED_RECIPE, "strong": STRONG_RECIPE}
 HELP = {
     "root_path": "the folder that holds the cases; train.list and test.list lie beside it",
     "model": "arm: " + "; ".join(f"{name} = {text}" for name, text in ARMS.items()),
@@ -81,8 +82,9 @@ def parser():
     train = command("train", run_train, "train one arm", "--root_path data/phantoms --model MT --labelnum 4 "
                     "--patch_size 48 48 32 --n_filters 8 --max_iterations 400")
     add_config_arguments(train)
-    train.add_argument("--recipe", choices=["right", "seed"], default="right",
-                       help="seed: the walkthrough with its bugs (" + ", ".join(SEED_RECIPE) + ")")
+    train.add_argument("--recipe", choices=RECIPES, default="right",
+                       help="seed: the walkthrough with its bugs (" + ", ".join(SEED_RECIPE) + "); right: mended; "
+                            "strong: right, with " + ", ".join(STRONG_RECIPE))
     train.add_argument("--gpu", help="which GPUs the process may see (CUDA_VISIBLE_DEVICES), e.g. 0")
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --snapshot_path")
 
@@ -147,7 +149,7 @@ def run_train(args):
     from .training import Trainer
     from .volumes import case_names
 
-    config = TrainConfig(**{**(SEED_RECIPE if args.recipe == "seed" else {}), **values})
+    config = TrainConfig(**{**RECIPES[args.recipe], **values})
     config = config.with_split(len(case_names(config.root_path, "train")))
     if not config.snapshot_path:
         config.snapshot_path = f"model/LA_{config.exp}_{config.labelnum}_labeled/{config.model}"

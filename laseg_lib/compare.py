@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .plans import LEVERS
 from .records import RECORDED, missing_runs
 from .style import ARMS, look
 
@@ -50,6 +51,27 @@ def of_values(name, values):
     return Difference(name, values, mean, half, verdict)
 
 
+def over_seeds_and_cases(table, name, a, b, value="dice", repeats=10_000):
+    """a - b with an interval over seeds and test cases, for records of few seeds on the same cases.
+
+    A bootstrap that draws seeds and cases anew, each on its own (crossed), from the table of paired differences;
+    ``half`` is half of the range from the 2.5th to the 97.5th percentile.  Two or three seeds are too few to draw
+    from: what varies from seed to seed is then underrated, so look at ``values`` as well.
+    """
+    both = [table[(table.arm == p.arm) & (table.weights == p.weights) & (table.labels == p.labels)
+                  & (table.variant == p.variant)].pivot(index="seed", columns="case", values=value) for p in (a, b)]
+    gaps = (both[0] - both[1]).dropna()
+    if not len(gaps):
+        return of_values(name, {})
+    chance, grid = np.random.default_rng(0), gaps.to_numpy()
+    seeds, cases = (chance.integers(n, size=(repeats, n)) for n in grid.shape)
+    means = grid[seeds[:, :, None], cases[:, None, :]].mean((1, 2))
+    low, high = np.percentile(means, (2.5, 97.5))
+    verdict = "above zero" if low > 0 else "below zero" if high < 0 else "cannot be told from zero"
+    return Difference(name, dict(zip(map(int, gaps.index), map(float, grid.mean(1)))), float(grid.mean()),
+                      float(high - low) / 2, verdict)
+
+
 def told(given):
     """A Difference as a line: name, mean ± half of the interval, verdict."""
     spread = f" ± {given.half:.3f}" if np.isfinite(given.half) else ""
@@ -86,6 +108,28 @@ def ablations(table, value="dice"):
                  difference(table, f"{name}: 40 labels − 4 labels", all_of_them, few, value)]
     return rows + [difference(table, "supervised: InstanceNorm − BatchNorm", zero["instancenorm"], Pick("supervised"),
                               value)]
+
+
+def levers(table, base, value="dice"):
+    """Each lever of the strong recipe added to mean teacher alone, then all of them, and all of them without
+    unlabelled volumes: Differences of students.  ``table``: record `levers`; ``base``: record `quick`, same seeds."""
+    import pandas as pd
+
+    both, plain = pd.concat([base[base.labels == 4], table]), Pick("MT")
+    rows = [difference(both, f"{name} − mean teacher", Pick("MT", variant=name), plain, value) for name in LEVERS]
+    return [*rows, difference(both, "all of them − mean teacher", Pick("strong"), plain, value),
+            difference(both, "all of them − the same on labels only", Pick("strong"), Pick("strong_supervised"), value)]
+
+
+def strong_against(table, labels=8, value="dice"):
+    """The strong recipe's teacher less the better half (student or teacher) of every other arm: Differences."""
+    rows = []
+    for arm in [name for name in ARMS if name != "strong" and name in set(table.arm[table.labels == labels])]:
+        picks = [Pick(arm, weights, labels) for weights in ("student", "teacher")]
+        best = max(picks, key=lambda pick: np.mean(list(per_seed(table, pick, value).values())))
+        rows.append(over_seeds_and_cases(table, f"strong − {look(arm).label}, {best.weights}",
+                                         Pick("strong", "teacher", labels), best, value))
+    return rows
 
 
 def against_strongest(table, labels=4, variant="", value="dice"):
@@ -193,33 +237,3 @@ def missing_table(record, contains="", recorded=RECORDED):
     """The runs that nobody has made yet, each with the command that makes it: a list of sentences."""
     return [f"{name}: not recorded yet; make record RECORD={record} RECORD_ARGS='--only {name}'"
             for name in missing_runs(record, recorded=recorded) if contains in name]
-
-
-# --- trap 6: a checkpoint chosen on the test set --------------------------------------------------
-
-
-def checkpoint_noise(table):
-    """How far the mean Dice over the test cases is off for one checkpoint and not for its neighbour (a share of 1).
-
-    Student and teacher of one run are near neighbours: the spread over cases of their difference, over sqrt(2) and
-    the root of the number of cases; the mean over the runs.
-    """
-    both = table.pivot_table(index=["arm", "labels", "variant", "seed", "case"], columns="weights", values="dice")
-    runs = (both.student - both.teacher).groupby(level=["arm", "labels", "variant", "seed"])
-    return float((runs.std() / np.sqrt(2 * runs.count())).mean())
-
-
-def choose(checkpoints, drift, noise, repeats=20_000, seed=0):
-    """Trainings whose checkpoints are all alike but for chance: what choosing one reports, and what it is worth.
-
-    A checkpoint's true Dice is normal with spread ``drift``; a test set measures it with an error of spread
-    ``noise``, a validation set of the same size with an error of its own.  Dict of means; the average checkpoint is 0.
-    """
-    chance = np.random.default_rng(seed)
-    true = drift * chance.normal(size=(repeats, checkpoints))
-    test, validation = (true + noise * chance.normal(size=true.shape) for _ in range(2))
-    rows, on_test, on_validation = np.arange(repeats), test.argmax(1), validation.argmax(1)
-    return {"last checkpoint": float(test[:, -1].mean()),
-            "chosen on validation cases": float(test[rows, on_validation].mean()),
-            "chosen on the test cases": float(test[rows, on_test].mean()),
-            "what that one is truly worth": float(true[rows, on_test].mean())}

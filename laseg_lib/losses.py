@@ -20,14 +20,21 @@ def dice_loss(score, target, *, total=torch.sum):
     return 1 - (2 * intersect + smooth) / (denominator + smooth)
 
 
-def segmentation_loss(logits, label, *, total=torch.sum):
+def segmentation_loss(logits, label, *, where=None, total=torch.sum):
     """(cross-entropy + Dice of class 1) / 2, the supervised loss of the walkthrough.
 
-    ``logits``: (B, 2, W, H, D); ``label``: (B, W, H, D) int64.
+    ``logits``: (B, 2, W, H, D); ``label``: (B, W, H, D) int64.  ``where``: bool, of ``label``'s shape: the voxels
+    that count (both losses are 0 where none does); None: all.
     Returns (loss, cross_entropy, dice), three scalars.
     """
-    cross_entropy = F.cross_entropy(logits, label)
-    dice = dice_loss(F.softmax(logits, dim=1)[:, 1], label == 1, total=total)
+    score, atrium = F.softmax(logits, dim=1)[:, 1], label == 1
+    if where is None:
+        cross_entropy = F.cross_entropy(logits, label)
+    else:
+        each = F.cross_entropy(logits, label, reduction="none")
+        cross_entropy = (each * where).sum() / where.sum().clamp_min(1)
+        score, atrium = score * where, atrium & where
+    dice = dice_loss(score, atrium, total=total)
     return 0.5 * (cross_entropy + dice), cross_entropy, dice
 
 
@@ -52,6 +59,19 @@ def softmax_kl_loss(input_logits, target_logits):
     target = F.log_softmax(target_logits.detach(), dim=1)
     # Not reduction="mean": torch warns that it will come to mean something else.
     return F.kl_div(F.log_softmax(input_logits, dim=1), target, reduction="none", log_target=True).mean()
+
+
+def pseudo_label_loss(input_logits, target_logits, *, confidence=0.8):
+    """The walkthrough's supervised loss, with the teacher's answer as the label wherever the teacher is sure of it.
+
+    A voxel counts when the teacher gives one class at least ``confidence``.  Unlike the MSE, whose gradient fades
+    where the student is confident, sure or wrong, this one pulls as hard as a label does.
+    Gradients flow into ``input_logits`` (the student) only.
+    Source: FixMatch (Sohn et al. 2020, eq. 4); for atria, AD-MT (Zhao et al. 2024), which takes 0.8 as well.
+    """
+    _same_shape(input_logits, target_logits)
+    probability, label = F.softmax(target_logits.detach(), dim=1).max(dim=1)
+    return segmentation_loss(input_logits, label, where=probability >= confidence)[0]
 
 
 def _same_shape(input_logits, target_logits):

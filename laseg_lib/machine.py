@@ -1,6 +1,7 @@
 """What the machine can do, and how a long run ends politely on it."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -36,11 +37,20 @@ def has_fast_bf16(device):
     return device.type == "cpu" and any(check() for check in checks if check)
 
 
-def uses_bf16(device, precision="auto"):
-    """Whether 'fp32', 'bf16' or 'auto' (bf16 where hardware has it) comes to bf16 here."""
+def uses_bf16(device, precision="auto", patch_size=None):
+    """Whether 'fp32', 'bf16' or 'auto' (bf16 where hardware has it) comes to bf16 here.
+
+    ``patch_size``: of a training.  Where a 3 x 3 x 3 convolution sees 2 voxels along W, as V-Net does for a W of 32 or
+    less, a CPU's bf16 gives weight gradients out of memory that nobody wrote (oneDNN in PyTorch 2.13: numbers of
+    1e30, then NaN); the forward pass is right.  There 'auto' is float32, and 'bf16' raises LasegError.
+    """
     if precision not in ("auto", "fp32", "bf16"):
         raise LasegError(f"--precision must be auto, fp32 or bf16, not {precision!r}")
-    return precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
+    wrong = device.type == "cpu" and patch_size is not None and patch_size[0] < 48
+    if precision == "bf16" and wrong:
+        raise LasegError(f"--precision bf16: wrong on a CPU for --patch_size {tuple(patch_size)}; "
+                         "use a patch of at least 48 voxels in W, or --precision fp32")
+    return precision == "bf16" or (precision == "auto" and has_fast_bf16(device) and not wrong)
 
 
 def autocast(device, precision="auto"):
@@ -91,6 +101,21 @@ def training_bytes(config):
     weights, voxels = 36_000 * config.n_filters**2, config.patch_size[0] * config.patch_size[1] * config.patch_size[2]
     batch = config.labelled_in_batch + config.unlabeled_bs
     return 16 * weights + 20 * config.n_filters * voxels * batch
+
+
+def keep_memory():
+    """Let this process keep what it frees, for its next step.
+
+    glibc hands each block above 32 MB back to the system, which then clears its pages anew: at 112 x 112 x 80 a third
+    of a step.  Elsewhere than with glibc nothing happens.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    trim_threshold, mmap_max = -1, -4  # names of malloc.h
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
 
 
 class StopRequest:

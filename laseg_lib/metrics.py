@@ -17,6 +17,19 @@ def crop_to_both(prediction, label):
     return prediction[tuple(window)], label[tuple(window)]
 
 
+def surface_distances(prediction, label):
+    """(from each surface voxel of the prediction to the label's surface, and the other way), in voxels.
+
+    What medpy finds with a distance transform of the whole volume; the surfaces are few voxels, and a tree finds the
+    nearest among them far sooner.
+    """
+    from scipy.ndimage import binary_erosion
+    from scipy.spatial import cKDTree
+
+    a, b = (np.argwhere(mask & ~binary_erosion(mask)) for mask in (prediction, label))
+    return cKDTree(b).query(a)[0], cKDTree(a).query(b)[0]
+
+
 def case_metrics(prediction, label, spacing=SPACING_MM):
     """A dict of COLUMNS for one case.
 
@@ -45,7 +58,8 @@ def case_metrics(prediction, label, spacing=SPACING_MM):
     else:
         prediction, label = crop_to_both(prediction, label)
         dice, jaccard = binary.dc(prediction, label), binary.jc(prediction, label)
-        hd95, asd = binary.hd95(prediction, label), binary.asd(prediction, label)
+        there, back = surface_distances(prediction, label)
+        hd95, asd = np.percentile(np.hstack((there, back)), 95), there.mean()
     values = (dice, jaccard, hd95, asd, hd95 * spacing, asd * spacing)
     return {**dict(zip(COLUMNS, map(float, values))), "empty": empty}
 

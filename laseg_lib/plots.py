@@ -74,6 +74,7 @@ def loss_curves(history, title=""):
     for key, name, arm in (("loss", "total", "strong"), ("loss_seg", "cross-entropy", "supervised"),
                            ("loss_seg_dice", "Dice loss", "gold")):
         _running(left, *_column(history, key), LOOKS[arm]._replace(label=name))
+    left.set_ylim(0, 1.35 * max(left.get_ylim()[1], 0.1))
     at, weight = _column(history, "consistency_weight")
     _, distance = _column(history, "consistency_dist")
     if len(at):
@@ -82,6 +83,8 @@ def loss_curves(history, title=""):
         _running(middle, at, weight * distance, LOOKS["MT"]._replace(label="λ × distance"))
         if np.any(weight * distance > 0):
             middle.set_yscale("log")
+            low, high = middle.get_ylim()
+            middle.set_ylim(low, high * (high / low) ** 0.55)  # room for the legend above the curves
     for key, arm in (("val_dice_student", "supervised"), ("val_dice_teacher", "MT")):
         at, values = _column(history, key)
         if len(at):

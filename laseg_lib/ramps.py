@@ -34,3 +34,11 @@ def cosine_rampdown(current, rampdown_length):
     if rampdown_length == 0:
         return 1.0
     return float(0.5 * (np.cos(np.pi * current / rampdown_length) + 1.0))
+
+
+def poly_rampdown(current, rampdown_length, power=0.9):
+    """(1 - t/T)^power, from 1 down to 0 at T and 0 after it.  Returns a float.
+
+    Source: Chen et al. 2017, DeepLab (arXiv:1606.00915), where it lowers the learning rate.
+    """
+    return float((1.0 - np.clip(current / rampdown_length, 0.0, 1.0)) ** power)

@@ -1,4 +1,4 @@
-"""The recorded runs of ``data/recorded``: made by ``make record RECORD=quick|half|full``, read by the notebooks.
+"""The recorded runs of ``data/recorded``: made by ``make record RECORD=...``, read by the notebooks.
 
     data/recorded/<record>/<arm>_<labels>[_<variant>]_seed<seed>/
         config.json      every setting, the command, commit, versions, hardware, date and wall time
@@ -31,51 +31,14 @@ import torch
 from .config import TrainConfig
 from .errors import LasegError
 from .evaluate import evaluate_network
-from .machine import uses_bf16
 from .metrics import COLUMNS
+from .plans import MODELS, RECORDS
 from .training import Trainer
 from .volumes import LAHeart, find_root
 
 HOME = Path(__file__).resolve().parent.parent
 RECORDED = HOME / "data" / "recorded"
-ARMS = ("supervised", "supervised_equal", "lambda0", "MT")
 TEACHING_CASES = 2  # test phantoms whose predictions are kept for the notebooks
-
-HALF = dict(patch_size=(48, 48, 40), downsample=2, n_filters=8, max_samples=76, val_num=4, max_iterations=1500,
-            consistency_rampup=10, val_every=250)
-FULL = dict(max_samples=76, val_num=4, cache="device", val_every=1000, deterministic=0)
-
-# Chosen on phantom and training seeds of 100 and more, never on those recorded: small volumes, so that two cores
-# make 500 iterations in under a minute; patients and scanners that differ much, four labelled, so that there is
-# something to gain; no dropout, which costs four filters more than it gives them.
-PHANTOMS = dict(train=44, test=20, size=(32, 32, 16), variability=1.5, scanner=1.5)
-QUICK = dict(patch_size=(32, 32, 16), n_filters=4, has_dropout=False, max_samples=40, val_num=4, max_iterations=500,
-             base_lr=0.02, ema_decay=0.97, consistency=10.0, consistency_rampup=20, ramp_every=10,
-             teacher_view="turned", teacher_mode="train", val_every=50, save_every=100, precision="fp32")
-VARIANTS = {  # what a variant changes
-    "": {},
-    "instancenorm": {"normalization": "instancenorm"},  # no way past the loss: lambda = 0 is supervised
-    "noise": {"teacher_view": "same"},  # the walkthrough's consistency: noise alone tells the two views apart
-    "instancenorm_noise": {"normalization": "instancenorm", "teacher_view": "same"},
-}
-
-
-QUICK_ARMS = [*((arm, 4, "") for arm in ARMS),
-              *((arm, 4, "instancenorm") for arm in ("supervised", "supervised_equal", "MT")),
-              ("supervised_equal", 40, ""), ("supervised_equal", 40, "instancenorm"),  # all labelled: the ceiling
-              ("MT", 4, "noise"), ("MT", 4, "instancenorm_noise")]
-
-
-# data: where the volumes come from; runs: (arm, labels, seed, settings beside the defaults[, variant]).
-RECORDS = {
-    "quick": {"data": PHANTOMS, "course": dict(QUICK, labelnum=4),  # seed s has phantoms s
-              "runs": [(arm, labels, seed, {**QUICK, **VARIANTS[variant]}, variant)
-                       for arm, labels, variant in QUICK_ARMS for seed in range(5)]},
-    "half": {"data": "real", "runs": [(arm, labels, seed, HALF) for seed in (1337, 1338, 1339)
-                                      for labels, arms in ((8, ARMS), (16, ("supervised", "MT"))) for arm in arms]},
-    "full": {"data": "real", "runs": [(arm, labels, seed, FULL) for seed in (1337, 1338, 1339)
-                                      for labels in (8, 16) for arm in ("supervised", "MT")]},
-}
 
 
 def run_name(arm, labels, seed, settings=None, variant=""):
@@ -99,8 +62,8 @@ def make_run(record, arm, labels, seed, settings, variant="", *, recorded=RECORD
     kind = RECORDS[record]["data"]
     root = find_data(kind, seed)
     snapshot = Path(work) / record / target.name
-    config = TrainConfig(root_path=str(root), model=arm, labelnum=labels, seed=seed, snapshot_path=str(snapshot),
-                         **settings)
+    config = TrainConfig(root_path=str(root), model=MODELS.get(arm, arm), labelnum=labels, seed=seed,
+                         snapshot_path=str(snapshot), **settings)
     trainer = Trainer(config, resume=(snapshot / "last.pth").exists() or (snapshot / "previous.pth").exists())
     clock = snapshot / "seconds.txt"  # survives a cut, so that the wall time is that of all the pieces
     begun, before = time.perf_counter(), float(clock.read_text()) if clock.exists() else 0.0
@@ -130,7 +93,7 @@ def make_run(record, arm, labels, seed, settings, variant="", *, recorded=RECORD
         "data": kind if kind == "real" else {**kind, "seed": seed}, "window": "seed", "checkpoint": "last",
         "command": f"make record RECORD={record}", "train_seconds": round(seconds, 1),
         "train_cpu_seconds": None if before else round(cpu, 1),  # of all threads: what a shared machine can't blur
-        "precision": "bf16" if uses_bf16(trainer.device, config.precision) else "fp32",
+        "precision": trainer.precision,
         **provenance(trainer.device),
         "config": told}, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, target)

@@ -19,47 +19,21 @@ from .config import TrainConfig
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
-from .losses import segmentation_loss, softmax_kl_loss, softmax_mse_loss
-from .machine import StopRequest, autocast, explain_memory, require_memory, tell, training_bytes
+from .machine import (
+    StopRequest,
+    autocast,
+    explain_memory,
+    keep_memory,
+    require_memory,
+    tell,
+    training_bytes,
+    uses_bf16,
+)
+from .objective import mean_teacher_loss
 from .runlog import RunLog, numbers, read_history
 from .streams import Streams, seed_everything
-from .transforms import teacher_noise
-from .views import predict_view
 from .vnet import VNet
 from .volumes import LAHeart, case_names
-
-CONSISTENCY = {"mse": softmax_mse_loss, "kl": softmax_kl_loss}
-
-
-def consistency_weight(config, iteration):
-    """lambda at this iteration: it climbs every ``ramp_every`` iterations; 0 where unlabelled volumes don't count."""
-    if config.model != "MT":
-        return 0.0
-    return config.consistency * ramps.sigmoid_rampup(iteration // config.ramp_every, config.consistency_rampup)
-
-
-def mean_teacher_loss(student, teacher, image, label, config, iteration, generator=None, total=torch.sum):
-    """The loss of one batch, and its parts for the log.
-
-    ``image``: (B, 1, W, H, D), labelled volumes first; ``label``: (B, W, H, D), of which only the
-    labelled ones are looked at.  ``total``: Dice's sum over the batch.
-    Returns (scalar to differentiate, dict of scalars).
-    """
-    n = config.labelled_in_batch
-    student_input = image
-    if config.noise_on == "both" and image.shape[0] > n:
-        student_input = torch.cat([image[:n], image[n:] + teacher_noise(image[n:], generator)])
-    logits = student(student_input).float()
-    supervised, cross_entropy, dice = segmentation_loss(logits[:n], label[:n], total=total)
-    weight, distance = consistency_weight(config, iteration), torch.zeros_like(supervised)
-    if image.shape[0] > n:
-        noise = teacher_noise(image[n:], generator) if config.noise_on != "none" else 0
-        with torch.no_grad():
-            targets = predict_view(teacher, image[n:] + noise, config.teacher_view, generator).float()
-        distance = CONSISTENCY[config.consistency_type](logits[n:], targets)
-    loss = supervised + weight * distance
-    return loss, {"loss": loss, "loss_seg": cross_entropy, "loss_seg_dice": dice,
-                  "consistency_weight": weight, "consistency_dist": distance}
 
 
 class Trainer:
@@ -78,7 +52,9 @@ class Trainer:
         self.config = config = config.with_split(len(names), processes=distributed.world())
         require_memory(training_bytes(config), self.device, "this network and batch",
                        "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
+        self.precision = "bf16" if uses_bf16(self.device, config.precision, config.patch_size) else "fp32"
         seed_everything(config.seed, config.deterministic)
+        keep_memory()
         self.student = VNet(1, 2, config.n_filters, config.normalization, config.has_dropout)
         if config.sync_norm:
             self.student = sync.synchronise_norm(self.student, self.device)
@@ -134,14 +110,17 @@ class Trainer:
 
     def step(self):
         """One iteration: batch, loss, gradient, student, teacher.  Returns its row of the history."""
+        if self.config.schedule == "poly":
+            self.optimizer.param_groups[0]["lr"] = self.config.base_lr * ramps.poly_rampdown(
+                self.iteration, self.config.max_iterations)
         with explain_memory():
             image, label = self.next_batch()
-            with autocast(self.device, self.config.precision):
+            self.optimizer.zero_grad()  # before the forward pass: gradients among its tensors would split the memory
+            with autocast(self.device, self.precision):
                 loss, row = mean_teacher_loss(self.replica, self.teacher, image, label, self.config,
                                               self.iteration, self.streams.noise, self.total)
             row = {"iteration": self.iteration + 1, "lr": self.optimizer.param_groups[0]["lr"], **numbers(row)}
             self._stop_on_nan("loss", row["loss"], row["iteration"])
-            self.optimizer.zero_grad()
             loss.backward()
         self.optimizer.step()
         distributed.share_buffers(self.student, self.teacher)
@@ -188,7 +167,7 @@ class Trainer:
         for name, network in (("student", self.student), ("teacher", self.teacher)):
             was_training = network.training
             scores[f"val_dice_{name}"] = mean_dice(network.eval(), self.val_set, self.config.patch_size,
-                                                   precision=self.config.precision)
+                                                   precision=self.precision)
             network.train(was_training)
         if self.best is None or scores["val_dice_student"] > self.best:
             self.best = scores["val_dice_student"]
@@ -216,7 +195,9 @@ class Trainer:
     def load_state_dict(self, state):
         """Go back to the moment of ``state``.  LasegError when it belongs to other settings."""
         mine, theirs = self.config.to_dict(), TrainConfig.from_dict(state["config"]).to_dict()
-        free = {"max_iterations", "snapshot_path", "device", "cache", "save_every", "root_path"}
+        free = {"snapshot_path", "device", "cache", "save_every", "root_path"}
+        if self.config.schedule == "constant":  # another schedule's learning rate depends on the end
+            free.add("max_iterations")
         other = [name for name in mine if name not in free and mine[name] != theirs[name]]
         if other:
             raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with other settings: "

@@ -9,6 +9,7 @@ still and live view one under the other: a style that lives only with the live v
 """
 
 import html
+import textwrap
 import threading
 import traceback
 
@@ -21,7 +22,7 @@ from .slices import draw_slices, window_of
 _HIDE_STILL = ("<style>.jp-OutputArea-child:has(.laseg-view) ~ .jp-OutputArea-child:has(img.jp-needs-light-background)"
                "{display:none} .laseg-view{overflow:visible}"
                ".laseg-alt{position:absolute;margin:0;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}</style>")
-_DEAD = "(Run this cell to bring the picture to life. Until then, a still.)"
+_DEAD = "(A still: run this cell to bring it to life.)"
 _WIDE = {"description_width": "initial"}
 
 
@@ -40,7 +41,9 @@ class LivePicture(widgets.VBox):
     def show_live(self):
         from IPython.display import display
 
-        display(widgets.VBox._repr_mimebundle_(self) | {"text/plain": _DEAD}, raw=True)
+        # Without a kernel these words stand above the still: few pages show an image's own alternative text.
+        words = "\n".join((*textwrap.wrap(self.alt, 110), _DEAD))
+        display(widgets.VBox._repr_mimebundle_(self) | {"text/plain": words}, raw=True)
 
     def _ipython_display_(self, **kwargs):
         from IPython.display import display

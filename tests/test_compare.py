@@ -9,6 +9,7 @@ from scipy import stats
 
 from laseg_lib import compare, records
 from laseg_lib.compare import Pick
+from laseg_lib.course import choosing
 
 pd = pytest.importorskip("pandas")
 
@@ -32,6 +33,20 @@ def test_a_paired_difference_is_scipys():
     assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high))
     assert found.verdict == "above zero"
     assert compare.difference(table({"MT": B, "lambda0": A}), "x", Pick("MT"), Pick("lambda0")).verdict == "below zero"
+
+
+def test_seeds_and_cases_together():
+    """Against what is known: cases that differ alike in both arms don't count, seeds do; one seed leaves the cases."""
+    two = table({"MT": A, "lambda0": B}, cases=20)
+    found = compare.over_seeds_and_cases(two, "x", Pick("MT"), Pick("lambda0"))
+    assert found.mean == pytest.approx(np.mean(np.subtract(A, B))) and found.verdict == "above zero"
+    normal = 1.96 * np.std(np.subtract(A, B)) / np.sqrt(5)  # the bootstrap's spread: over n, not n - 1
+    assert found.half == pytest.approx(normal, rel=0.15)
+    chance = np.random.default_rng(0)
+    two.loc[two.arm == "MT", "dice"] += chance.normal(0, 0.2, (two.arm == "MT").sum())
+    wide = compare.over_seeds_and_cases(two, "x", Pick("MT"), Pick("lambda0"))
+    assert wide.half > 2 * found.half and wide.verdict == "cannot be told from zero"
+    assert compare.over_seeds_and_cases(two, "x", Pick("strong"), Pick("MT")).verdict == "not recorded yet"
 
 
 def test_only_seeds_that_both_have_are_compared():
@@ -107,15 +122,15 @@ def test_noise_of_a_checkpoint_is_what_cases_add_to_a_difference():
     chance = np.random.default_rng(0)
     many = table({"MT": [0.7] * 30}, cases=50)
     many["dice"] += 0.05 * chance.normal(size=len(many))  # independent for student and teacher
-    assert compare.checkpoint_noise(many) == pytest.approx(0.05 / np.sqrt(50), rel=0.1)
-    assert compare.checkpoint_noise(table({"MT": A})) == pytest.approx(0, abs=1e-12)
+    assert choosing.checkpoint_noise(many) == pytest.approx(0.05 / np.sqrt(50), rel=0.1)
+    assert choosing.checkpoint_noise(table({"MT": A})) == pytest.approx(0, abs=1e-12)
 
 
 def test_the_best_of_many_on_the_test_set_flatters():
-    found = SimpleNamespace(**{name.split()[-2]: value for name, value in compare.choose(27, 0.0, 0.01).items()})
+    found = SimpleNamespace(**{name.split()[-2]: value for name, value in choosing.choose(27, 0.0, 0.01).items()})
     # with no drift: the expected maximum of 27 normals is 2.00 standard deviations, and the choice is worth nothing
     assert found.test == pytest.approx(0.0200, abs=3e-4)
     assert max(abs(found.truly), abs(found.validation), abs(found.last)) < 3e-4
-    with_drift = compare.choose(27, 0.01, 0.01)
+    with_drift = choosing.choose(27, 0.01, 0.01)
     assert with_drift["chosen on the test cases"] > with_drift["what that one is truly worth"] > 0.005
-    assert compare.choose(1, 0.0, 0.01)["chosen on the test cases"] == pytest.approx(0, abs=3e-4)
+    assert choosing.choose(1, 0.0, 0.01)["chosen on the test cases"] == pytest.approx(0, abs=3e-4)

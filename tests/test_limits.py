@@ -198,7 +198,8 @@ def test_one_core_and_either_precision_train(root, precision):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        history = Trainer(tiny_config(root, precision=precision, val_every=2)).run(2, progress=False)
+        history = Trainer(tiny_config(root, precision=precision, patch_size=(48, 16, 8), val_every=2)).run(
+            2, progress=False)
     finally:
         torch.set_num_threads(before)
     assert all(0 < row["loss"] < 10 for row in history)

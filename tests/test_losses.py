@@ -85,7 +85,7 @@ def test_consistency_is_a_scalar_zero_at_agreement_and_moves_the_student_only(lo
     assert loss(student + 5, student.detach()).item() == pytest.approx(0, abs=1e-7)  # softmax ignores a shift
 
 
-@pytest.mark.parametrize("loss", [losses.softmax_mse_loss, losses.softmax_kl_loss])
+@pytest.mark.parametrize("loss", [losses.softmax_mse_loss, losses.softmax_kl_loss, losses.pseudo_label_loss])
 def test_shapes_that_differ_are_refused(loss):
     with pytest.raises(ValueError, match=r"\(2, 2, 4, 4, 4\).*\(1, 2, 4, 4, 4\)"):
         loss(torch.zeros(2, 2, 4, 4, 4), torch.zeros(1, 2, 4, 4, 4))
@@ -97,3 +97,33 @@ def test_extreme_logits_stay_finite():
         value = loss(student, -student.detach())
         value.backward()
         assert torch.isfinite(value) and torch.isfinite(student.grad).all()
+
+
+def test_only_the_voxels_asked_for_count():
+    logits, label = torch.randn(2, 2, 4, 4, 4), torch.randint(0, 2, (2, 4, 4, 4))
+    where = torch.zeros(2, 4, 4, 4, dtype=torch.bool)
+    where[:, :2] = True
+    expected = losses.segmentation_loss(logits[:, :, :2], label[:, :2])
+    assert torch.allclose(torch.stack(losses.segmentation_loss(logits, label, where=where)), torch.stack(expected))
+    assert [float(x) for x in losses.segmentation_loss(logits, label, where=where & False)] == [0, 0, 0]
+
+
+def test_pseudo_labels_are_the_teachers_sure_answers():
+    student = torch.randn(1, 2, 1, 1, 3)
+    teacher = torch.tensor([[2.0, -2.0, 0.1], [-2.0, 2.0, -0.1]]).view(1, 2, 1, 1, 3)  # sure: no; sure: yes; unsure
+    sure = losses.segmentation_loss(student[..., :2], torch.tensor([0, 1]).view(1, 1, 1, 2))[0]
+    assert losses.pseudo_label_loss(student, teacher).item() == pytest.approx(sure.item())
+    everyone = losses.segmentation_loss(student, torch.tensor([0, 1, 0]).view(1, 1, 1, 3))[0]
+    assert losses.pseudo_label_loss(student, teacher, confidence=0.5).item() == pytest.approx(everyone.item())
+    assert losses.pseudo_label_loss(student, torch.zeros_like(teacher)).item() == 0, "nobody is sure"
+
+
+def test_pseudo_labels_pull_where_the_mse_has_given_up():
+    """A student that is sure and wrong: the MSE's gradient is gone there, the cross-entropy's is not."""
+    student = torch.tensor([6.0, -6.0]).view(1, 2, 1, 1, 1)
+    pull = {}
+    for loss in (losses.softmax_mse_loss, losses.pseudo_label_loss):
+        at = student.clone().requires_grad_()
+        loss(at, -student).backward()
+        pull[loss] = at.grad.abs().max().item()
+    assert pull[losses.pseudo_label_loss] > 1000 * pull[losses.softmax_mse_loss]

@@ -25,6 +25,13 @@ def test_the_average_is_nearer_to_the_minimum_than_the_student():
     assert 0 < above[1] < above[0] / 5
 
 
+def test_an_outcome_is_a_number_a_warning_or_an_error():
+    assert page.outcome(lambda t, s: t.mul_(0.9).add_(s, alpha=0.1), 4.0, 2.0) == "3.80"
+    assert page.outcome(lambda t, s: t.add_(s, 0.1), 4.0, 2.0) == "TypeError"
+    for _ in range(2):  # torch warns once a process unless told otherwise
+        assert page.outcome(lambda t, s: t.mul_(0.9).add_(0.1, s), 4.0, 2.0) == "3.80, and a warning: deprecated"
+
+
 def test_three_teachers_share_their_weights_and_differ_in_their_buffers(phantom_root):
     config = TrainConfig(root_path=str(phantom_root), **{**SMALL, "model": "supervised", "max_iterations": 2})
     teachers, trainer, rows = page.train_three_teachers(config, every=1)

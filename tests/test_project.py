@@ -20,7 +20,7 @@ CONDA_NAMES = {"pytorch": "torch"}
 
 # The straight way of DESIGN: a module of this list reaches none that stands after it. Others just form no circle.
 ORDER = """errors folders ramps losses ema sampler vnet config machine volumes transforms phantom download prepare
-    checkpoints runlog inference metrics training evaluate records cli""".split()
+    checkpoints runlog inference metrics mixing intensity views objective training evaluate plans records cli""".split()
 JUPYTER = {"IPython", "ipywidgets", "ipykernel", "jupyterlab"}
 
 
@@ -189,6 +189,28 @@ def test_run_notebooks_stores_outputs_without_what_changes(tmp_path):
     assert "widget-view" not in text and '"widgets"' not in text and "iopub" not in text
     run_notebooks.execute(path)
     assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_cell_is_folded_by_its_tag_alone(tmp_path):
+    import nbformat
+    path = small_notebook(tmp_path / "a.ipynb")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].metadata = {"tags": ["hide-input"]}
+    nbformat.write(notebook, path)
+    assert run_notebooks.execute(path) == [] == run_notebooks.problems(path)
+    stored = nbformat.read(path, as_version=4)
+    assert stored.cells[0].metadata == {"tags": ["hide-input"], "jupyter": {"source_hidden": True}}
+    stored.cells[0].metadata["tags"] = []
+    nbformat.write(stored, path)
+    assert "folded" in run_notebooks.problems(path)[0]
+
+
+def test_code_that_teaches_is_never_folded():
+    import nbformat
+    taught = re.compile(r"^(def |class |source\(|check_\w+\(my_)", re.M)
+    cells = [cell for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells
+             if "hide-input" in cell.metadata.get("tags", [])]
+    assert cells and not [cell.source for cell in cells if taught.search(cell.source)]
 
 
 def test_run_notebooks_leaves_a_failing_notebook_alone(tmp_path):

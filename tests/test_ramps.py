@@ -21,12 +21,17 @@ def test_linear_and_cosine_by_formula():
     assert ramps.cosine_rampdown(2, 8) == pytest.approx((1 + math.sqrt(0.5)) / 2)
 
 
+def test_poly():
+    assert [ramps.poly_rampdown(t, 8) for t in (0, 8, 9)] == [1, 0, 0]
+    assert ramps.poly_rampdown(4, 8) == pytest.approx(0.5**0.9) and ramps.poly_rampdown(6, 8, power=2) == 0.0625
+
+
 def test_length_zero_is_no_ramp():
     assert ramps.sigmoid_rampup(3, 0) == ramps.linear_rampup(3, 0) == ramps.cosine_rampdown(0, 0) == 1.0
 
 
 @pytest.mark.parametrize("ramp, sign", [(ramps.sigmoid_rampup, 1), (ramps.linear_rampup, 1),
-                                        (ramps.cosine_rampdown, -1)])
+                                        (ramps.cosine_rampdown, -1), (ramps.poly_rampdown, -1)])
 def test_they_only_go_one_way_and_give_plain_floats(ramp, sign):
     values = [ramp(t, 50) for t in range(51)]
     assert all(type(value) is float for value in values)

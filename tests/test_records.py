@@ -5,7 +5,8 @@ import json
 import pytest
 
 from laseg_lib.config import TrainConfig
-from laseg_lib.records import RECORDS, load_metrics, missing_runs, run_name, six_digits
+from laseg_lib.plans import MODELS, RECORDS
+from laseg_lib.records import load_metrics, missing_runs, run_name, six_digits
 
 
 @pytest.mark.parametrize("record", RECORDS)
@@ -13,7 +14,7 @@ def test_every_run_has_settings_that_work_and_a_name_of_its_own(record):
     runs = RECORDS[record]["runs"]
     assert len({run_name(*run) for run in runs}) == len(runs)
     for arm, labels, seed, settings, *_ in runs:
-        TrainConfig(model=arm, labelnum=labels, seed=seed, **settings).with_split(80)
+        TrainConfig(model=MODELS.get(arm, arm), labelnum=labels, seed=seed, **settings).with_split(80)
 
 
 def test_the_quick_record_compares_like_with_like():

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 from children import POSIX, Child, same, tiny_config, train
@@ -180,6 +181,21 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(root, tmp_path, path):
     torch.save(state, tmp_path / "run/last.pth")
     with pytest.raises(LasegError, match="not a checkpoint that this training can go on from"):
         Trainer(config, resume=True)
+
+
+def test_with_every_lever_of_the_strong_recipe_too(root):
+    """Swapped boxes, intensities and the schedule draw from the same generators, or from the iteration alone."""
+    config = tiny_config(root, consistency_type="pseudo", intensity=1.0, copy_paste=True, schedule="poly")
+    whole = Trainer(config)
+    whole.run(3, progress=False)
+    state = copy.deepcopy(whole.state_dict())
+    whole.run(3, progress=False)
+    rest = Trainer(config)
+    rest.load_state_dict(copy.deepcopy(state))
+    rest.run(3, progress=False)
+    assert same(rest.state_dict(), whole.state_dict()) and rest.history == whole.history[3:]
+    with pytest.raises(LasegError, match="--max_iterations 1000"):
+        Trainer(replace(config, max_iterations=2000)).load_state_dict(state)
 
 
 def test_saved_again_before_the_first_step_it_is_still_the_same(root, halfway):

@@ -75,6 +75,7 @@ def test_it_leaves_a_live_view_and_a_still_with_words(shown):
     view._ipython_display_()
     (live, _), (still, metadata) = shown
     assert "application/vnd.jupyter.widget-view+json" in live and "image/png" not in live
+    assert live["text/plain"].startswith("a grey card\n")
     assert Image.open(io.BytesIO(base64.b64decode(still["image/png"]))).size == (30, 20)
     assert metadata["image/png"]["alt"] == still["text/plain"] == "a grey card"
     assert "laseg-view" in view._dom_classes

@@ -1,246 +1,230 @@
 #!/usr/bin/env python3
-"""The seed's way and ours, side by side, in turn, in one process.
+"""The seed's way and ours, side by side, in turn.
 
-    python tools/bench.py [--rounds 3] [--json build/bench.json] [--only step] [--quick]
+    python tools/bench.py [--rounds 3] [--json build/bench.json] [--only step] [--quick] [--checkpoint last.pth]
 
 Prints a row a task: median seconds of either way, and the ratio seed/ours of each round as median and range.
-The seed's way is what the walkthrough and its family do: float32, contiguous tensors, one HDF5 file read for each
-sample, whole volumes turned before they are cropped, score maps on the host, one window at a time, metrics on whole
-volumes.  LASEG_DATA names real volumes; without it phantoms of the same size are made in memory.
+tools/seed_way.py is the seed's way; a training step of either runs in a process of its own, which tells its peak of
+memory.  LASEG_DATA names real volumes; without it phantoms of the same size are made for the time being.
 """
 
 import argparse
-import copy
+import contextlib
 import json
-import math
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
-import h5py
 import numpy as np
+import seed_way
 import torch
-import torch.nn.functional as F
-from medpy.metric import binary
 
-from laseg_lib import LAHeart, RandomCrop, RandomRotFlip, ToTensor, VNet, losses, update_ema_variables
-from laseg_lib.config import TrainConfig
-from laseg_lib.inference import predict_volume
-from laseg_lib.machine import autocast, pick_device
+from laseg_lib import LAHeart, RandomCrop, RandomRotFlip, ToTensor, VNet, update_ema_variables
+from laseg_lib.checkpoints import load_network
+from laseg_lib.inference import predict_volume, seed_stride
+from laseg_lib.machine import available_memory, has_fast_bf16, pick_device
 from laseg_lib.metrics import case_metrics
 from laseg_lib.phantom import make_phantom
-from laseg_lib.records import provenance
-from laseg_lib.training import mean_teacher_loss
+from laseg_lib.records import HOME, provenance
 from laseg_lib.transforms import Compose
 from laseg_lib.volumes import FILE, find_root, write_volume
 
-FULL, QUICK = (112, 112, 80), (48, 48, 32)
+FULL, QUICK, HALF = (112, 112, 80), (48, 48, 32), (48, 48, 40)
+STEPS = {"training step 2+2, 48x48x32, 8 filters": (QUICK, 8, 1e9, 5),  # patch, filters, bytes needed, times rounds
+         "training step 2+2, 112x112x80, 16 filters": (FULL, 16, 14e9, 1)}
+WINDOWS = 6  # of the full-size volume that the seed's inference is timed on
+CASES = 4  # whose Dice the two windows are compared on
 
 
-def volumes(folder, count=4):
-    """A data folder with ``count`` training cases of real size, and one test case."""
+def volumes(folder):
+    """The root of eight training and four test cases of real size, or that of LASEG_DATA."""
     if os.environ.get("LASEG_DATA"):
         return find_root(os.environ["LASEG_DATA"])
     root = Path(folder) / "phantoms"
-    names = [f"P{i}" for i in range(count)]
+    names = [f"P{i:02d}" for i in range(12)]
     for i, name in enumerate(names):
         write_volume(root / name / FILE, *make_phantom(i, size=(190, 140, 88)))
-    for split, chosen in (("train", names), ("test", names[:1])):
+    for split, chosen in (("train", names[:8]), ("test", names[8:])):
         (Path(folder) / f"{split}.list").write_text("\n".join(chosen) + "\n")
     return root
 
 
-# --- a training step ------------------------------------------------------------------------------
-
-def seed_step(device, patch, filters):
-    student = VNet(1, 2, filters, "batchnorm", True).to(device).train()
-    teacher = copy.deepcopy(student)
-    optimizer = torch.optim.SGD(student.parameters(), 0.01, momentum=0.9, weight_decay=1e-4, foreach=False)
-    image, label = torch.randn(4, 1, *patch, device=device), torch.randint(0, 2, (4, *patch), device=device)
-
-    def step():
-        noise = torch.clamp(torch.randn_like(image[2:]) * 0.1, -0.2, 0.2)
-        outputs = student(image)
-        with torch.no_grad():
-            ema_output = teacher(image[2:] + noise)
-        soft = F.softmax(outputs, dim=1)
-        loss = 0.5 * (F.cross_entropy(outputs[:2], label[:2]) + losses.dice_loss(soft[:2, 1], label[:2] == 1))
-        loss = loss + 0.1 * torch.mean((F.softmax(outputs[2:], dim=1) - F.softmax(ema_output, dim=1)) ** 2)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        seed_ema(student, teacher)
-        loss.item()
-
-    return step
+def timed(function, device, repeat=1):
+    """(seconds, processor seconds of all threads) of one call."""
+    begun, cpu = time.perf_counter(), time.process_time()
+    for _ in range(repeat):
+        function()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - begun) / repeat, (time.process_time() - cpu) / repeat
 
 
-def our_step(device, patch, filters):
-    config = TrainConfig(patch_size=patch, n_filters=filters)
-    student = VNet(1, 2, filters, "batchnorm", True).to(device, memory_format=torch.channels_last_3d).train()
-    teacher = copy.deepcopy(student).eval()
-    optimizer = torch.optim.SGD(student.parameters(), 0.01, momentum=0.9, weight_decay=1e-4)
-    image = torch.randn(4, 1, *patch, device=device).to(memory_format=torch.channels_last_3d)
-    label = torch.randint(0, 2, (4, *patch), device=device)
+class Bench:
+    """The rows so far, and what all tasks share."""
 
-    def step():
-        with autocast(device):
-            loss, row = mean_teacher_loss(student, teacher, image, label, config, 10_000)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        update_ema_variables(student, teacher, 0.99, 10_000, buffers="average")
-        row["loss"].item()
+    def __init__(self, args, root, device):
+        self.args, self.root, self.device, self.rows = args, root, device, []
 
-    return step
+    def row(self, name, pairs, **more):
+        """Add and print one row from the (seed's, our) times of the rounds."""
+        ratios = [theirs[0] / ours[0] for theirs, ours in pairs]
+        (seed_s, seed_cpu), (ours_s, ours_cpu) = (map(statistics.median, zip(*side)) for side in zip(*pairs))
+        self.rows.append({"task": name, "seed_s": seed_s, "ours_s": ours_s, "ratio": statistics.median(ratios),
+                          "low": min(ratios), "high": max(ratios), "rounds": len(pairs),
+                          "cpu_ratio": seed_cpu / ours_cpu, **more})
+        print(f"{name:<52}{seed_s:>10.4g} s{ours_s:>10.4g} s{statistics.median(ratios):>9.1f} x   "
+              f"({min(ratios):.1f} to {max(ratios):.1f}, {len(pairs)} rounds);"
+              f"  processor time {seed_cpu / ours_cpu:.1f} x", flush=True)
 
-
-# --- the other tasks ------------------------------------------------------------------------------
-
-def seed_ema(student, teacher, alpha=0.99):
-    for ema_param, param in zip(teacher.parameters(), student.parameters()):
-        ema_param.data.mul_(alpha).add_(param.data, alpha=1 - alpha)
-
-
-def seed_fetch(path, patch):
-    with h5py.File(path, "r") as file:
-        image, label = file["image"][:], file["label"][:]
-    k, axis = np.random.randint(0, 4), np.random.randint(0, 2)
-    image, label = (np.flip(np.rot90(v, k), axis).copy() for v in (image, label))
-    missing = [max((want - have) // 2 + 3, 0) if have <= want else 0 for want, have in zip(patch, image.shape)]
-    image, label = (np.pad(v, [(m, m) for m in missing]) for v in (image, label))
-    corner = [np.random.randint(0, have - want) for want, have in zip(patch, image.shape)]
-    window = tuple(slice(c, c + size) for c, size in zip(corner, patch))
-    image, label = image[window].astype(np.float32), label[window]
-    return torch.from_numpy(image.reshape(1, *patch).copy()), torch.from_numpy(label.copy()).long()
-
-
-def seed_inference(model, image, patch, device):
-    """Stride 18/18/4, one window at a time, softmax summed in NumPy."""
-    starts = [[min(stride * i, side - size) for i in range(math.ceil((side - size) / stride) + 1)]
-              for side, size, stride in zip(image.shape, patch, (18, 18, 4))]
-    score, count = np.zeros((2, *image.shape), np.float32), np.zeros(image.shape, np.float32)
-    with torch.no_grad():
-        for x in starts[0]:
-            for y in starts[1]:
-                for z in starts[2]:
-                    window = (slice(x, x + patch[0]), slice(y, y + patch[1]), slice(z, z + patch[2]))
-                    piece = torch.from_numpy(image[window][None, None].astype(np.float32)).to(device)
-                    score[(slice(None), *window)] += F.softmax(model(piece), dim=1)[0].cpu().numpy()
-                    count[window] += 1
-    return np.argmax(score / count, axis=0)
-
-
-def compare(name, theirs, ours, rounds, device, repeat=1):
-    """Time both ways in turn; a row of the table."""
-    def seconds(function):
-        begun = time.perf_counter()
-        for _ in range(repeat):
-            function()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return (time.perf_counter() - begun) / repeat
-
-    if rounds > 1:
+    def compare(self, name, theirs, ours, rounds, repeat=1, scale=1, **more):
+        """Time both ways in turn; the seed's seconds times ``scale``, where only a part of its work is done."""
         theirs(), ours()  # warm-up
-    pairs = [(seconds(theirs), seconds(ours)) for _ in range(rounds)]
-    ratios = [a / b for a, b in pairs]
-    row = {"task": name, "seed_s": statistics.median(a for a, _ in pairs),
-           "ours_s": statistics.median(b for _, b in pairs), "ratio": statistics.median(ratios),
-           "low": min(ratios), "high": max(ratios), "rounds": rounds}
-    print(f"{name:<52}{row['seed_s']:>10.4g} s{row['ours_s']:>10.4g} s{row['ratio']:>9.1f} x   "
-          f"({row['low']:.1f} to {row['high']:.1f}, {rounds} rounds)", flush=True)
-    return row
+        self.row(name, [([scale * t for t in timed(theirs, self.device, repeat)], timed(ours, self.device, repeat))
+                        for _ in range(rounds)], **more)
+
+    def fetch(self, rounds):
+        data = LAHeart(self.root, "train", num=4, cache="memory",
+                       transform=Compose([RandomRotFlip(), RandomCrop(FULL), ToTensor()]))
+        paths = [data.path(name) for name in data.image_list]
+        self.compare("sample with augmentation, 112x112x80, cached", lambda: [seed_way.fetch(p, FULL) for p in paths],
+                     lambda: [data[i] for i in range(len(paths))], 5 * rounds)
+
+    def metrics(self, rounds):
+        label = LAHeart(self.root, "test", num=1)[0]["label"].astype(bool)
+        prediction = np.roll(label, (2, 1, 1), (0, 1, 2))
+        ours = list(case_metrics(prediction, label).values())[:4]
+        apart = float(np.abs(np.subtract(seed_way.metrics(prediction, label), ours)).max())
+        assert apart < 1e-6, f"the metrics differ by {apart}"
+        self.compare("Dice, Jaccard, HD95, ASD of a case", lambda: seed_way.metrics(prediction, label),
+                     lambda: case_metrics(prediction, label), rounds, largest_difference=apart)
+        print(f"  largest difference of the four {apart:.1e}")
+
+    def ema(self, rounds):
+        for filters, size in ((16, "9.2"), (4, "0.6")):
+            pair = [VNet(1, 2, filters, "batchnorm").to(self.device) for _ in range(2)]
+            self.compare(f"EMA update, {size} million parameters", partial(seed_way.update_ema, *pair),
+                         partial(update_ema_variables, *pair, 0.99, 10_000), 5 * rounds, repeat=10)
+        if self.device.type == "cpu":
+            print("  the seed's two calls move each value 5 times, our one 3 times: 1.7 x where memory is the limit")
+
+    def step(self, rounds):
+        for name, (patch, filters, needed, times) in STEPS.items():
+            if self.args.quick and patch == FULL:
+                continue
+            if self.device.type == "cpu" and (available_memory(self.device) or needed) < needed:
+                print(f"{name}: left out, the ways side by side need {needed / 1e9:.0f} GB")
+                continue
+            ways = ["fp32"] + (["bf16"] if has_fast_bf16(self.device) else [])
+            with contextlib.ExitStack() as stack:
+                ask = {way: stack.enter_context(child(self.root, way, patch, filters, self.device))
+                       for way in ("seed", *ways)}
+                self._step(name, ask, ways, rounds * times)
+
+    def _step(self, name, ask, ways, rounds):
+        for way in ask:
+            ask[way]("step")  # warm-up
+        told = [{way: ask[way]("step") for way in ask} for _ in range(rounds)]
+        peak = {way: told[-1][way]["peak_mb"] for way in ask}
+        for way in ways:
+            counted = ask[way]("count")
+            rate, bandwidth = machine_limit(self.device, {"fp32": torch.float32, "bf16": torch.bfloat16}[way])
+            limit, moving = counted["operations"] / rate, counted["bytes"] / bandwidth
+            self.row(f"{name}, {way}", [(t["seed"]["seconds"], t[way]["seconds"]) for t in told],
+                     seed_peak_mb=peak["seed"], ours_peak_mb=peak[way], **counted, limit_s=limit, moving_s=moving,
+                     operations_per_s=rate, bytes_per_s=bandwidth)
+            print(f"  peak memory {peak['seed']:.0f} MB, ours {peak[way]:.0f} MB\n"
+                  f"  {counted['operations'] / 1e9:.0f} Gop at {rate / 1e9:.0f} Gop/s (matrix product) {limit:.3g} s;"
+                  f" {counted['bytes'] / 1e9:.1f} GB at {bandwidth / 1e9:.1f} GB/s (copy) {moving:.3g} s;"
+                  f" ours takes {self.rows[-1]['ours_s'] / (limit + moving):.1f} times both together")
+
+    def inference(self, rounds):
+        model, trained = self.network()
+        cases = LAHeart(self.root, "test", num=CASES, downsample=2)
+        stride, patch, dice = seed_stride(HALF), HALF, []
+        for i in range(len(cases)):
+            image, label = (cases[i][key] for key in ("image", "label"))
+            fast, slow = predict_volume(model, image, patch, window="fast")[0], seed_way.predict(model, image, patch,
+                                                                                                 stride)
+            dice.append([2 * (m * label).sum() / (m.sum() + label.sum()) for m in (fast, slow)])
+        fast, slow = map(float, np.mean(dice, axis=0))
+        more = {"dice_fast": fast, "dice_seed": slow, "network": trained}
+        self.compare("whole volume at half resolution, fast window",
+                     partial(seed_way.predict, model, image, patch, stride),
+                     partial(predict_volume, model, image, patch, window="fast"), rounds, **more)
+        print(f"  Dice {fast:.4f}, stride {stride} {slow:.4f}, over {len(cases)} cases ({trained})")
+        if not self.args.quick:
+            image = LAHeart(self.root, "test", num=1)[0]["image"]
+            count = len(seed_way.windows(image.shape, FULL, (18, 18, 4)))
+            model = VNet(1, 2, 16, "batchnorm").to(self.device).eval()
+            self.compare("whole volume, 16 filters, fast window",
+                         partial(seed_way.predict, model, image, FULL, most=WINDOWS),
+                         partial(predict_volume, model, image, FULL, window="fast"), rounds, scale=count / WINDOWS,
+                         windows=count, windows_timed=WINDOWS)
+            print(f"  the seed's time is that of {WINDOWS} of its {count} windows, in proportion; untrained: no Dice")
+
+    def network(self):
+        """(a network for half resolution, words about it): --checkpoint, or one trained for a minute."""
+        if self.args.checkpoint:
+            network, said = load_network(self.args.checkpoint, "student")[0], "from --checkpoint"
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                settings = ("--model supervised_equal --labelnum 8 --max_samples 8 --val_num 0 --downsample 2 "
+                            "--n_filters 8 --patch_size 48 48 40 --max_iterations 300 --save_every 300").split()
+                subprocess.run([sys.executable, "-m", "laseg_lib", "train", "--root_path", str(self.root), *settings,
+                                "--snapshot_path", folder], check=True, capture_output=True, cwd=HOME)
+                network = load_network(Path(folder) / "last.pth", "student")[0]
+            said = "trained 300 iterations on 8 cases"
+        return network.to(self.device).eval(), said
+
+
+@contextlib.contextmanager
+def child(root, way, patch, filters, device):
+    """A process that makes training steps; yields ``ask(line) -> dict``."""
+    command = [sys.executable, str(Path(__file__).with_name("bench_step.py")), root, way, *patch, filters, device]
+    with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        def ask(line):
+            print(line, file=process.stdin, flush=True)
+            return json.loads(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()
 
 
 def machine_limit(device, dtype):
     """(operations a second of a large matrix product, bytes a second of a large copy)."""
-    n = 8192 if device.type == "cuda" else 2048
-    a = torch.randn(n, n, device=device, dtype=dtype)
-    big = torch.empty(64 * 2**20, device=device)
-
-    def rate(function, amount):
-        function()
-        times = []
-        for _ in range(5):
-            begun = time.perf_counter()
-            function()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            times.append(time.perf_counter() - begun)
-        return amount / min(times)
-
-    return rate(lambda: a @ a, 2 * n**3), rate(lambda: big.clone(), 2 * big.numel() * 4)
-
-
-def step_operations(patch, filters):
-    """Floating-point operations of one mean-teacher step at 2+2, counted by torch's own counter."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    step = our_step(torch.device("cpu"), patch, filters)
-    with FlopCounterMode(display=False) as counter:
-        step()
-    return counter.get_total_flops()
+    n = 8192 if device.type == "cuda" else 4096
+    a = torch.randn(n, n, device=device).to(dtype)
+    big = torch.zeros(64 * 2**20, device=device)
+    other = torch.zeros_like(big)
+    seconds = [min(timed(work, device)[0] for _ in range(5)) for work in (lambda: a @ a, lambda: other.copy_(big))]
+    return 2 * n**3 / seconds[0], 2 * big.numel() * 4 / seconds[1]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="only tasks whose name contains this")
-    parser.add_argument("--quick", action="store_true",
-                        help="leave out what takes minutes: the full-size step and inference")
+    parser.add_argument("--only", choices=["fetch", "metrics", "ema", "step", "inference"])
+    parser.add_argument("--quick", action="store_true", help="leave out the full-size step and inference")
+    parser.add_argument("--checkpoint", help="of a network trained at half resolution, instead of training one now")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, default=HOME / "build" / "bench.json")
     args = parser.parse_args()
-    device, rows = pick_device(args.device), []
-
-    def task(name, theirs, ours, rounds=args.rounds, repeat=1):
-        if args.only in name:
-            rows.append(compare(name, theirs, ours, rounds, device, repeat))
-
+    device = pick_device(args.device)
     with tempfile.TemporaryDirectory() as folder:
-        root = volumes(folder)
-        train_set = LAHeart(root, "train", num=4, cache="memory",
-                            transform=Compose([RandomRotFlip(), RandomCrop(FULL), ToTensor()]))
-        image, label = (LAHeart(root, "test", num=1)[0][key] for key in ("image", "label"))
+        bench = Bench(args, volumes(folder), device)
         print(f"{'task':<52}{'seed':>12}{'ours':>12}{'ratio':>11}")
-        paths = [train_set.path(name) for name in train_set.image_list]
-        task("sample with augmentation, 112x112x80, cached", lambda: [seed_fetch(path, FULL) for path in paths],
-             lambda: [train_set[i] for i in range(len(paths))], rounds=5 * args.rounds)
-        prediction = np.roll(label, (2, 1, 1), (0, 1, 2))
-        task("Dice, Jaccard, HD95, ASD of a case", lambda: [f(prediction, label) for f in (
-            binary.dc, binary.jc, binary.hd95, binary.asd)], lambda: case_metrics(prediction, label))
-        student, teacher = (VNet(1, 2, 16, "batchnorm", True).to(device) for _ in range(2))
-        task("EMA update, 9.2 million parameters", lambda: seed_ema(student, teacher),
-             lambda: update_ema_variables(student, teacher, 0.99, 10_000), rounds=5 * args.rounds, repeat=10)
-        task("training step 2+2, 48x48x32, 8 filters", seed_step(device, QUICK, 8), our_step(device, QUICK, 8),
-             rounds=5 * args.rounds)
-        if not args.quick:
-            student.eval()
-            fast = student.to(memory_format=torch.channels_last_3d)
-            task("whole volume, fast window against stride 18/4", lambda: seed_inference(student, image, FULL, device),
-                 lambda: predict_volume(fast, image, FULL, window="fast"), rounds=1)
-            task("training step 2+2, 112x112x80, 16 filters", seed_step(device, FULL, 16), our_step(device, FULL, 16))
-        print_limit(device, rows, args)
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({"rows": rows, **provenance(device)}, indent=1) + "\n", encoding="utf-8")
-
-
-def print_limit(device, rows, args):
-    """How far the quick training step is from what the machine could do at best."""
-    rate, bandwidth = machine_limit(device, torch.float32)
-    print(f"machine: {rate / 1e9:.0f} Gop/s in a float32 matrix product, {bandwidth / 1e9:.1f} GB/s in a copy")
-    for name, patch, filters in (("training step 2+2, 48x48x32, 8 filters", QUICK, 8),
-                                 ("training step 2+2, 112x112x80, 16 filters", FULL, 16)):
-        row = next((row for row in rows if row["task"] == name), None)
-        if row:
-            row["operations"] = step_operations(patch, filters)
-            row["limit_s"] = row["operations"] / rate
-            print(f"{name}: {row['operations'] / 1e9:.0f} Gop, at that rate {row['limit_s']:.3g} s; ours takes "
-                  f"{row['ours_s'] / row['limit_s']:.1f} times that")
+        for task in ("fetch", "metrics", "ema", "step", "inference"):
+            if args.only in (None, task):
+                getattr(bench, task)(args.rounds)
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps({
+        "command": "make bench", "data": "real" if os.environ.get("LASEG_DATA") else "phantoms",
+        **provenance(device), "rows": bench.rows}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

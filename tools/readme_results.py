@@ -10,39 +10,52 @@ import sys
 from pathlib import Path
 
 from laseg_lib.records import RECORDED, load_metrics, missing_runs
-from laseg_lib.style import LOOKS
+from laseg_lib.style import ARMS, LOOKS
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- results: tools/readme_results.py -->", "<!-- end of results -->"
+RECORDS = {"half": (8, 16), "quick": (4,)}  # the records shown, and their numbers of labels
 WORDS = {"quick": "phantoms 32x32x16, 4 labelled of 40, 500 iterations, 4 filters",
-         "half": "real volumes at half resolution, 8 labelled of 80 (76 trained on, 4 for validation), "
+         "half": "real volumes at half resolution, 8 or 16 labelled of 80 (76 trained on, 4 for validation), "
                  "1,500 iterations, 8 filters"}
 NORMS = {"": "BatchNorm", "instancenorm": "InstanceNorm"}
 
 
 def table():
     """The block of Markdown between the markers."""
-    lines = ["| record | arm | runs | student | teacher |", "|---|---|---|---|---|"]
-    for record, labels in (("half", 8), ("quick", 4)):
+    lines = ["| record | labels | arm | runs | student | teacher |", "|---|---|---|---|---|---|"]
+    for record, labels in ((record, n) for record, numbers in RECORDS.items() for n in numbers):
         rows = load_metrics(record)
         rows = rows[(rows.labels == labels) & rows.variant.isin(list(NORMS))]
-        seeds = rows.groupby(["variant", "arm", "seed", "weights"]).dice.mean()
-        for variant, arm in seeds.index.droplevel([2, 3]).unique():
+        lines += [f"| `{record}` | {labels} | {line}" for line in arm_lines(rows, named=record == "quick")]
+    return "\n".join([BEGIN, "", *lines, "", *(note(record) for record in RECORDS), "", END])
+
+
+def arm_lines(rows, named):
+    """A line an arm; ``named``: with its normalisation."""
+    seeds = rows.groupby(["variant", "arm", "seed", "weights"]).dice.mean()
+    for variant in sorted(rows.variant.unique()):
+        for arm in [arm for arm in ARMS if arm in set(rows.arm[rows.variant == variant])]:
             cells = []
             for weights in ("student", "teacher"):
                 dice = seeds[variant, arm].xs(weights, level="weights")
                 spread = f" ± {100 * dice.std():.1f}" if len(dice) > 1 else ""
                 cells.append(f"{100 * dice.mean():.1f}{spread}")
-            norm = f", {NORMS[variant]}" if record == "quick" else ""
-            lines.append(f"| `{record}` | {LOOKS[arm].label}{norm} | {len(dice)} | {cells[0]} | {cells[1]} |")
-    notes = []
-    for record, words in WORDS.items():
-        config = json.loads(next((RECORDED / record).glob("*/config.json")).read_text(encoding="utf-8"))
-        missing = len(missing_runs(record))
-        notes.append(f"- `{record}`: {words}; {config['hardware']}, {config['date'][:10]}, "
-                     f"commit {config['commit'][:7]}. "
-                     + (f"{missing} of its runs are not made yet." if missing else "Complete."))
-    return "\n".join([BEGIN, "", *lines, "", *sorted(notes), "", END])
+            norm = f", {NORMS[variant]}" if named else ""
+            yield f"{LOOKS[arm].label}{norm} | {len(dice)} | {cells[0]} | {cells[1]} |"
+
+
+def note(record):
+    """Where the record's numbers come from, as a list item."""
+    made = [json.loads(path.read_text(encoding="utf-8"))
+            for path in sorted((RECORDED / record).glob("*/config.json"))]
+    if not made:
+        return f"- `{record}`: {WORDS[record]}; not recorded yet."
+    told = ["/".join(sorted({run[key][:length] for run in made})) for key, length in (
+        ("hardware", 99), ("date", 10), ("commit", 7))]
+    missing = len(missing_runs(record))
+    return (f"- `{record}`: {WORDS[record]}; {told[0]}, {told[1]}, commit {told[2]}. "
+            + (f"{missing} of its runs are not made yet." if missing else "Complete."))
 
 
 def main():

@@ -25,6 +25,7 @@ MAX_BYTES = 1_000_000
 MAX_LINES = 25
 MAX_CELL_SECONDS = 90
 EXEMPT_TAGS = {"nbval-ignore-output", "nbval-skip"}    # the cells that nbval doesn't compare
+HIDE_TAG = "hide-input"    # set-up and plotting, which a talk leaves out
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # Not after a base64 character, or pictures would be found to hold paths.
 MACHINE_PATH = re.compile(r"(?<![\w+/=.])(/(home|root|tmp|work|Users|var|opt|mnt)/\w|[A-Z]:\\\w)")
@@ -94,6 +95,8 @@ def tidy(notebook):
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for number, cell in enumerate(notebook.cells):
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in ("tags", "jupyter")})
+        if HIDE_TAG in cell.metadata.get("tags", []):
+            cell.metadata["jupyter"] = {"source_hidden": True}  # JupyterLab folds the code; the output stays
         cell.setdefault("id", f"cell-{number}")
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET_VIEW, None)
@@ -126,6 +129,8 @@ def cell_problems(cell):
         yield f"names a path of a machine: {MACHINE_PATH.search(cell.source).group()}"
     if cell.cell_type != "code":
         return
+    if cell.metadata.get("jupyter", {}).get("source_hidden", False) != (HIDE_TAG in cell.metadata.get("tags", [])):
+        yield f"is folded without the tag {HIDE_TAG}, or has it and isn't: run make notebooks"
     if len(cell.source.splitlines()) > MAX_LINES:
         yield f"has {len(cell.source.splitlines())} lines, more than {MAX_LINES}"
     if cell.source.strip() and cell.execution_count is None:

@@ -4,10 +4,12 @@ import inspect
 import os
 import platform
 import shutil
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from IPython.display import Code, display
 
 from ..config import TrainConfig
 from ..records import HOME, RECORDS, find_data
@@ -55,12 +57,18 @@ def remove(folder):
         folder.parent.rmdir()
 
 
+class Listing(Code):
+    """Code on the page in a typewriter's letters: JupyterLab gives a ``pre`` in an output those of prose."""
+
+    def _repr_html_(self):
+        letters = "font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px)"
+        return super()._repr_html_().replace("<pre>", f'<pre style="{letters}">')
+
+
 def source(*things):
     """Show the code of functions or classes of the library: what you read is what runs."""
-    from IPython.display import Code, display
-
     for thing in things:
-        display(Code(inspect.getsource(thing), language="python"))
+        display(Listing(textwrap.dedent(inspect.getsource(thing)), language="python"))
 
 
 def check_machine():

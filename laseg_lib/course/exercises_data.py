@@ -40,12 +40,19 @@ check_places = Exercise(
 
 # --- 09 atria_in_3d -------------------------------------------------------------------------------
 
+
+def crossing(a, b, level):
+    """The share of the way from a to b at which the level is crossed."""
+    return (level - a) / (b - a)
+
+
 check_crossing = Exercise(
-    lambda a, b, level: (level - a) / (b - a), [(0.0, 1.0, 0.5), (0.2, 0.6, 0.5), (0.9, 0.1, 0.5), (0.0, 4.0, 1.0)],
+    crossing, [(0.0, 1.0, 0.5), (0.2, 0.6, 0.5), (0.9, 0.1, 0.5), (0.0, 4.0, 1.0)],
     {"The middle is right for a mask only. With other values the crossing lies nearer to the end that is nearer to the "
      "level.": lambda a, b, level: 0.5,
      "That is the share of the way from b to a: turn it round.": lambda a, b, level: (b - level) / (b - a),
-     "That is a difference of values; divide by b - a to get a share of the edge.": lambda a, b, level: level - a})
+     "That is a difference of values; divide by b - a to get a share of the edge.": lambda a, b, level: level - a,
+     "Divide by the difference of the two ends, b - a, not by b.": lambda a, b, level: (level - a) / b})
 
 
 def mesh_area(vertices, triangles):

@@ -11,6 +11,7 @@ from ..axes import SMALL, TEXT, dress, line_style, new_axes
 from ..losses import softmax_kl_loss, softmax_mse_loss
 from ..style import INK, LOOKS
 from ..vnet import STAGES, VNet
+from .pages_08_10 import one_thread
 
 # --- 02 two_stream_sampler ------------------------------------------------------------------------
 
@@ -180,6 +181,7 @@ class NoSkips(VNet):
 # --- 04 losses ------------------------------------------------------------------------------------
 
 
+@one_thread()  # rounding grows in a training: the pictures must not depend on the number of cores
 def dice_at_work(loss, network, image, label, iterations, lr=0.1):
     """Train on two volumes at a time with ``loss(logits, label)``; Dice of each batch before its step, as floats."""
     optimizer, scores = torch.optim.SGD(network.parameters(), lr, momentum=0.9), []

@@ -5,6 +5,7 @@ What is measured is measured on the library's own training step, teacher and los
 
 import copy
 import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +15,13 @@ from ..axes import SMALL, TEXT, dress, line_style, new_axes
 from ..config import TrainConfig
 from ..ema import update_ema_variables
 from ..inference import mean_dice
+from ..objective import consistency_weight, mean_teacher_loss
 from ..ramps import cosine_rampdown, linear_rampup, sigmoid_rampup
 from ..records import HOME, load_metrics
 from ..style import LOOKS
-from ..training import Trainer, consistency_weight, mean_teacher_loss
+from ..training import Trainer
 from ..vnet import VNet
+from .pages_08_10 import one_thread
 
 # --- 05 ema_teacher -------------------------------------------------------------------------------
 
@@ -78,6 +81,21 @@ def draw_fit(student, teacher, slow, loss):
     return figure
 
 
+def outcome(step, teacher, student):
+    """What ``step(teacher, student)`` makes of two weights: the new one, whether torch warns, or the error's name."""
+    torch.set_warn_always(True)  # or a second run in the same kernel would be silent
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            value = step(torch.tensor([teacher]), torch.tensor([student])).item()
+        except TypeError:
+            return "TypeError"
+        finally:
+            torch.set_warn_always(False)
+    return f"{value:.2f}" + (", and a warning: deprecated" if told else "")
+
+
+@one_thread()  # as in notebook 03: the numbers must not depend on the number of cores
 def train_three_teachers(config, every=10):
     """One student, and three teachers of it that differ only in what becomes of BatchNorm's buffers.
 
@@ -150,7 +168,7 @@ def draw_collapse(histories):
     """Validation Dice of the student and the consistency distance, a line a training: {name: history}."""
     figure, (left, right) = new_axes(2, height=3.9, xlabel="iteration")
     dress(left, "iteration", "Dice of the student", "does it segment?")
-    dress(right, "iteration", "distance", "do the two agree?")
+    dress(right, "iteration", "consistency distance (MSE)", "do the two agree?")
     for (name, rows), arm in zip(histories.items(), ("strong", "MT")):
         style = line_style(LOOKS[arm]._replace(label=name), 2.6)
         scored = [(row["iteration"], row["val_dice_student"]) for row in rows if "val_dice_student" in row]

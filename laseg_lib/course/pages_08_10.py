@@ -96,6 +96,7 @@ def forest(differences, *, xlabel="difference of Dice", title=""):
     names = [given.name.replace(": ", ":\n", 1).replace(", without", ",\nwithout") for given in differences]
     ax.set_yticks(range(len(differences)), names, fontsize=SMALL)
     ax.set(xlim=(-reach, reach), ylim=(len(differences) - 0.4, -0.6))
+    ax.locator_params(axis="x", nbins=6)
     return figure
 
 

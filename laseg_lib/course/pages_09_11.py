@@ -218,7 +218,7 @@ def draw_efficiency(seconds, megabytes, links, processes=(1, 2, 4, 8, 16)):
                 **line_style(LOOKS[arm]._replace(label=f"{name}, {speed:g} GB/s"), 2.6))
     ax.set_xscale("log", base=2)
     ax.set(xticks=processes, xticklabels=processes, ylim=(0, 104))
-    ax.legend(fontsize=SMALL, frameon=False, loc="center right", bbox_to_anchor=(1, 0.32))
+    ax.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

@@ -1,0 +1,57 @@
+"""What each record holds: which arms, labels and seeds, on which volumes, with which settings."""
+
+from .config import STRONG_RECIPE
+
+ARMS = ("supervised", "supervised_equal", "lambda0", "MT")
+MODELS = {"strong": "MT", "strong_supervised": "supervised_equal"}  # arms that are a model with other settings
+
+HALF = dict(patch_size=(48, 48, 40), downsample=2, n_filters=8, max_samples=76, val_num=4, max_iterations=1500,
+            consistency_rampup=10, val_every=250)
+STRONG_HALF = {**HALF, **STRONG_RECIPE, "consistency_rampup": 7.5}  # lambda at its end after 3/4 of the training
+FULL = dict(max_samples=76, val_num=4, cache="device", val_every=1000, deterministic=0)
+STRONG_FULL = {**FULL, **STRONG_RECIPE, "consistency_rampup": 30.0}
+
+# Chosen on phantom and training seeds of 100 and more, never on those recorded: small volumes, so that two cores
+# make 500 iterations in under a minute; patients and scanners that differ much, four labelled, so that there is
+# something to gain; no dropout, which costs four filters more than it gives them.
+PHANTOMS = dict(train=44, test=20, size=(32, 32, 16), variability=1.5, scanner=1.5)
+QUICK = dict(patch_size=(32, 32, 16), n_filters=4, has_dropout=False, max_samples=40, val_num=4, max_iterations=500,
+             base_lr=0.02, ema_decay=0.97, consistency=10.0, consistency_rampup=20, ramp_every=10,
+             teacher_view="turned", teacher_mode="train", val_every=50, save_every=100, precision="fp32")
+VARIANTS = {  # what a variant changes
+    "": {},
+    "instancenorm": {"normalization": "instancenorm"},  # no way past the loss: lambda = 0 is supervised
+    "noise": {"teacher_view": "same"},  # the walkthrough's consistency: noise alone tells the two views apart
+    "instancenorm_noise": {"normalization": "instancenorm", "teacher_view": "same"},
+}
+
+LEVERS = {  # of the strong recipe, one at a time; as they are, not tuned on phantoms
+    "pseudo": {"consistency_type": "pseudo", "consistency": STRONG_RECIPE["consistency"]},
+    "intensity": {"intensity": STRONG_RECIPE["intensity"]},
+    "poly": {"schedule": "poly"},
+}
+ALL_LEVERS = {name: value for lever in LEVERS.values() for name, value in lever.items()}
+QUICK_ARMS = [*((arm, 4, "") for arm in ARMS),
+              *((arm, 4, "instancenorm") for arm in ("supervised", "supervised_equal", "MT")),
+              ("supervised_equal", 40, ""), ("supervised_equal", 40, "instancenorm"),  # all labelled: the ceiling
+              ("MT", 4, "noise"), ("MT", 4, "instancenorm_noise")]
+
+
+# data: where the volumes come from; runs: (arm, labels, seed, settings beside the defaults[, variant]).
+RECORDS = {
+    "quick": {"data": PHANTOMS, "course": dict(QUICK, labelnum=4),  # seed s has phantoms s
+              "runs": [(arm, labels, seed, {**QUICK, **VARIANTS[variant]}, variant)
+                       for arm, labels, variant in QUICK_ARMS for seed in range(5)]},
+    "half": {"data": "real", "runs": [
+        (arm, labels, seed, STRONG_HALF if arm in MODELS else HALF) for seed in (1337, 1338, 1339)
+        for labels, arms in ((8, (*ARMS, *MODELS)), (16, ("supervised", "MT", "strong"))) for arm in arms]},
+    "full": {"data": "real", "runs": [
+        (arm, labels, seed, STRONG_FULL if arm in MODELS else FULL) for seed in (1337, 1338, 1339)
+        for labels in (8, 16) for arm in ("supervised", "MT", "strong")]},
+    "levers": {"data": PHANTOMS, "runs": [
+        *(("MT", 4, seed, {**QUICK, **lever}, name) for name, lever in LEVERS.items() for seed in range(5)),
+        *((arm, 4, seed, {**QUICK, **ALL_LEVERS}) for arm in MODELS for seed in range(5))]},
+    # Declared before any of its runs was made: whether the first five seeds' difference is found on five others.
+    "replication": {"data": PHANTOMS, "runs": [(arm, 4, seed, QUICK) for seed in range(5, 10)
+                                               for arm in ("lambda0", "MT")]},
+}

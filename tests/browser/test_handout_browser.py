@@ -1,0 +1,143 @@
+"""The hand-out opened from a folder, in a browser whose every other request is refused."""
+
+import io
+import os
+import shutil
+from pathlib import Path
+
+import handout
+import numpy as np
+import pytest
+from PIL import Image
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if not CHROMIUM:
+    pytest.skip("no Chromium: on Debian and Ubuntu, apt-get install chromium", allow_module_level=True)
+sync_api = pytest.importorskip("playwright.sync_api")
+STORED = [handout.REPO / "notebooks" / name for name in ("01_left_atrium_data.ipynb", "09_atria_in_3d.ipynb")]
+SWIFT = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]  # WebGL without a graphics card
+DRAWN = "document.querySelector('.slices canvas').getContext('2d').getImageData(20, 20, 1, 1).data[3]"
+PATIENCE = 120_000  # ms: a machine that is busy with something else draws slowly
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stick")
+    handout.write(STORED, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as play:
+        root = hasattr(os, "geteuid") and os.geteuid() == 0
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=SWIFT + ["--no-sandbox"] * root)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(folder, browser):
+    """A function that opens a page of the hand-out; afterwards nothing was asked for and nothing failed."""
+    asked, failed = [], []
+
+    def route(request):
+        inside = request.request.url.startswith(folder.as_uri() + "/")
+        if not inside:
+            asked.append(request.request.url)
+        request.continue_() if inside else request.abort()
+
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(PATIENCE)
+    page.route(lambda url: not url.startswith(("data:", "blob:")), route)
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.on("console", lambda message: failed.append(message.text) if message.type == "error" else None)
+
+    def open_page(name):
+        page.goto((Path(folder) / name).as_uri())
+        return page
+
+    yield open_page
+    page.close()
+    assert asked == [] and failed == []
+
+
+def pixels(locator):
+    return np.asarray(Image.open(io.BytesIO(locator.screenshot())).convert("RGB")).astype(int)
+
+
+def drawn(canvas):
+    """The canvas's own pixels at the size of a still, uint8 (560, 880, 3)."""
+    url = canvas.evaluate("it => it.toDataURL()")
+    image = Image.open(io.BytesIO(handout.base64.b64decode(url.split(",")[1]))).convert("RGB")
+    return np.asarray(image.resize((880, 560), Image.Resampling.BOX)).astype(int)
+
+
+def test_the_slice_viewer_moves_by_keyboard_slider_and_pointer(opened):
+    page = opened("01_left_atrium_data.html")
+    canvas = page.locator(".slices canvas")
+    page.wait_for_function(DRAWN)
+    seen = [drawn(canvas)]
+
+    def changed(share=0.002):
+        seen.append(drawn(canvas))
+        return (abs(seen[-1] - seen[-2]).max(2) > 30).mean() > share
+
+    page.locator(".slices").focus()
+    for key in ("ArrowUp", "ArrowRight", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+        assert changed(), key
+    page.locator(".slices input[name=window]").focus()
+    page.keyboard.press("Home")
+    assert changed(0.05)
+    page.locator(".slices input[name=gold]").click()
+    assert changed()
+    canvas.click(position={"x": 300, "y": 90})
+    assert changed()
+
+
+def test_the_slice_viewer_draws_what_the_library_draws(opened):
+    page = opened("01_left_atrium_data.html")
+    page.wait_for_function(DRAWN)
+    canvas, still = page.locator(".slices canvas"), page.locator(".slices .still")
+    source = still.get_attribute("src").split(",")[1]
+    wanted = np.asarray(Image.open(io.BytesIO(handout.base64.b64decode(source))).convert("RGB")).astype(int)
+    found = drawn(canvas)
+    for plane, (left, top, width, height) in handout.plane_boxes(handout.SIZE, 1.25).items():
+        if plane == "panel":
+            continue
+        a, b = (picture[top:top + height, left:left + width] for picture in (found, wanted))
+        assert np.corrcoef(a.mean(2).ravel(), b.mean(2).ravel())[0, 1] > 0.9, plane  # mirrored: below 0.5
+        gold = [(abs(picture - (230, 159, 0)).max(2) < 60) for picture in (a, b)]
+        assert (gold[0] & gold[1]).sum() > 0.7 * min(gold[0].sum(), gold[1].sum()) > 0, plane
+
+
+def test_formulas_take_their_place_and_nothing_runs_out_of_the_page(opened):
+    page = opened("01_left_atrium_data.html")
+    assert page.locator("math mfrac").first.bounding_box()["height"] > 25  # laid out as a fraction, not as a line
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("[...document.images].every(it => it.naturalWidth > 0)")
+
+
+def test_a_scene_turns(opened):
+    page = opened("09_atria_in_3d.html")
+    page.set_viewport_size({"width": 640, "height": 640})  # fewer pixels for a processor that plays graphics card
+    scene = page.locator(".scene").first
+    scene.scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelector('.scene .gl-container canvas')")
+    canvas = scene.locator("canvas").first
+    assert canvas.evaluate("it => Boolean(it.getContext('webgl') || it.getContext('webgl2'))")
+    eye = "JSON.stringify(document.querySelector('.scene')._fullLayout.scene._scene.getCamera().eye)"
+    page.wait_for_timeout(1500)
+    before, picture = page.evaluate(eye), pixels(scene)
+    box = scene.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(1, 6):
+        page.mouse.move(x + 40 * step, y + 6 * step)
+        page.wait_for_timeout(100)
+    page.mouse.up()
+    page.wait_for_timeout(1500)
+    assert page.evaluate(eye) != before
+    assert (abs(pixels(scene) - picture).max(2) > 30).mean() > 0.02

@@ -1,0 +1,43 @@
+"""The README's pictures: made by their command, from what is recorded, and stored as the command makes them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import figures
+
+NAMES = ["hero.png", "results.png"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("figures")
+    figures.main(["--output", str(folder)])
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_stored_picture_is_what_the_command_makes(made, name):
+    new, stored = (Image.open(folder / name).convert("L") for folder in (made, figures.REPO / "figures"))
+    assert new.size == stored.size, "run `make figures`"
+    # Coarsely, so that a font's rounding on another machine is no difference
+    new, stored = (np.asarray(image.resize((160, 80)), float) for image in (new, stored))
+    assert np.corrcoef(new.ravel(), stored.ravel())[0, 1] > 0.98, "stale: run `make figures`"
+    assert (figures.REPO / "figures" / name).stat().st_size < 300_000
+
+
+def test_the_readme_shows_them_and_says_what_is_seen():
+    text = (figures.REPO / "README.md").read_text(encoding="utf-8")
+    for name in NAMES:
+        words = text.split(f"](figures/{name})")[0].rpartition("![")[2]
+        assert 80 < len(words) < 600 and "\n\n" not in words
+
+
+def test_the_most_realistic_complete_record_is_shown(monkeypatch):
+    monkeypatch.setattr(figures, "missing_runs", lambda record: [])
+    monkeypatch.setattr(figures, "load_metrics", lambda record: record)
+    monkeypatch.setattr(figures.compare, "arm_rows", lambda table, labels: [table, labels])
+    monkeypatch.setattr(figures, "arm_comparison", lambda rows, **more: rows)
+    assert figures.results() == ["half", 8]
+    monkeypatch.setattr(figures, "missing_runs", lambda record: ["MT"] if record == "half" else [])
+    assert figures.results() == ["quick", 4]

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Draw the pictures of the README into figures/, from phantoms and data/recorded only.
+
+    python tools/figures.py                    hero.png and results.png
+    python tools/figures.py --output elsewhere
+"""
+
+import argparse
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from laseg_lib import compare
+from laseg_lib.meshes import atrium_scene
+from laseg_lib.phantom import FIELD_MM, make_phantom
+from laseg_lib.pictures import to_png
+from laseg_lib.pipeline import pipeline_figure
+from laseg_lib.records import load_metrics, missing_runs
+from laseg_lib.results import arm_comparison
+from laseg_lib.slices import draw_slices
+from laseg_lib.stills import scene_still
+from laseg_lib.style import INK
+
+REPO = Path(__file__).resolve().parent.parent
+SIZE, SEED = (95, 70, 44), 0
+RECORDS = {"half": ("real atria at half resolution, 8 labelled of 80", 8), "quick": ("phantoms, 4 labelled of 40", 4)}
+FOUR = ["supervised", "supervised_equal", "lambda0", "MT"]
+
+
+def hero():
+    """A volume in three planes, the sampler and the two networks, and the atrium as a surface: a Figure."""
+    image, label = make_phantom(SEED, SIZE)
+    spacing = FIELD_MM[0] / SIZE[0]
+    centre = dict(zip("xyz", np.argwhere(label).mean(0).astype(int)))
+    slices = draw_slices(image, label, **centre, spacing=spacing, size=(660, 420))
+    still = scene_still(atrium_scene({"gold": label}, spacing), width=6.4)
+    page = Figure(figsize=(16, 8.2), dpi=100)
+    for picture, box, title in (
+            (slices, (0.01, 0.47, 0.355, 0.46), "a volume, and the label that costs hours"),
+            (as_array(still), (0.01, 0.0, 0.355, 0.41), "the atrium that is to be found"),
+            (as_array(pipeline_figure()), (0.38, 0.02, 0.61, 0.91),
+             "a sampler of both kinds, a student, and a teacher: its average")):
+        ax = page.add_axes(box)
+        ax.imshow(picture)
+        ax.set_axis_off()
+        ax.set_title(title, fontsize=19, color=INK)
+    return page
+
+
+def results():
+    """Dot per seed, mean and interval of the four arms, in the first record of RECORDS that is complete: a Figure."""
+    record = next(name for name in RECORDS if not missing_runs(name))
+    words, labels = RECORDS[record]
+    return arm_comparison(compare.arm_rows(load_metrics(record), labels), arms=FOUR, title=f"{words}, BatchNorm")
+
+
+def as_array(figure, dpi=160):
+    """A Figure's pixels, uint8 (height, width, 3)."""
+    return np.asarray(Image.open(io.BytesIO(to_png(figure, dpi=dpi))).convert("RGB"))
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=REPO / "figures")
+    folder = parser.parse_args(argv).output
+    folder.mkdir(parents=True, exist_ok=True)
+    for draw, dpi in ((hero, 100), (results, 160)):
+        (folder / f"{draw.__name__}.png").write_bytes(to_png(draw(), dpi=dpi, small=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

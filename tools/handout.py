@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""Write the executed course as one folder of HTML that needs no network and no kernel: build/handout.
+
+    python tools/handout.py                                  the whole course
+    python tools/handout.py --output /media/stick/laseg      somewhere else
+    python tools/handout.py notebooks/05_ema_teacher.ipynb   some of the notebooks
+
+Formulas become MathML, which every browser since 2023 shows. Scenes stay alive: plotly.js, from
+plotly's own package, lies beside the pages. A cell with the tag "slice-viewer" becomes a viewer on a
+canvas, always of a phantom, whatever volumes the notebook was executed on. All else is a still.
+"""
+
+import argparse
+import base64
+import gzip
+import html
+import json
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+from jinja2 import pass_context
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.preprocessors import Preprocessor
+from plotly.offline import get_plotlyjs
+from pygments.formatters import HtmlFormatter
+
+from laseg_lib.meshes import PLOTLY
+from laseg_lib.phantom import FIELD_MM, make_phantom
+from laseg_lib.pictures import to_png
+from laseg_lib.slices import DIM, INK, PAPER, PLANES, draw_slices, plane_boxes, window_of
+from laseg_lib.style import LOOKS
+
+REPO = Path(__file__).resolve().parent.parent
+TEMPLATE = Path(__file__).resolve().parent / "handout_template"
+SCRIPT = "plotly.min.js"
+PROSE = {"notebooks/GLOSSARY.md": "Glossary", "notebooks/INSTRUCTOR.md": "Teaching with these notebooks",
+         "README.md": "About LASeg", "data/README.md": "Data"}
+VIEWER_TAG, SIZE = "slice-viewer", (95, 70, 44)  # the phantom of notebook 01, voxels of 1.25 mm
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of notebooks/")
+    parser.add_argument("--output", type=Path, default=REPO / "build" / "handout")
+    args = parser.parse_args(argv)
+    notebooks = args.notebooks or sorted((REPO / "notebooks").glob("*.ipynb"))
+    pages = write(notebooks, args.output)
+    size = sum(path.stat().st_size for path in args.output.iterdir())
+    print(f"{len(pages)} pages, {size / 1e6:.0f} MB: open {args.output / 'index.html'}")
+
+
+def write(notebooks, folder):
+    """Convert ``notebooks`` (paths) and the course's prose into ``folder``; returns the pages' names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sources = {path.resolve(): nbformat.read(path, as_version=4) for path in notebooks}
+    sources |= {REPO / path: prose((REPO / path).read_text(encoding="utf-8")) for path in PROSE}
+    names = {path: page_name(path) for path in sources}
+    for path, notebook in sources.items():
+        (folder / names[path]).write_text(page(notebook, path, names), encoding="utf-8")
+    index = prose(contents({names[path.resolve()]: sources[path.resolve()] for path in notebooks}))
+    (folder / "index.html").write_text(page(index, REPO / "index", names), encoding="utf-8")
+    (folder / SCRIPT).write_text(get_plotlyjs(), encoding="utf-8")
+    (folder / "style.css").write_text((TEMPLATE / "style.css").read_text(encoding="utf-8")
+                                      + HtmlFormatter(style="default", nobackground=True).get_style_defs(".highlight"),
+                                      encoding="utf-8")
+    return [*names.values(), "index.html"]
+
+
+def page_name(path):
+    """notebooks/05_ema_teacher.ipynb → 05_ema_teacher.html; a README is named after its folder."""
+    return (f"{path.parent.name}_readme" if path.name == "README.md" and path.parent != REPO else path.stem) + ".html"
+
+
+def prose(text):
+    """A notebook of one cell."""
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
+
+
+def page(notebook, path, names):
+    """The HTML of a notebook that lies at ``path``; ``names``: {source: name of its page}, for links."""
+    exporter = Pages(template_name=TEMPLATE.name, extra_template_basedirs=[str(TEMPLATE.parent)])
+    exporter.names = names
+    exporter.register_preprocessor(Alive, enabled=True)
+    return exporter.from_notebook_node(notebook, {"metadata": {"name": heading(notebook), "path": str(path.parent)}})[0]
+
+
+def heading(notebook):
+    return re.search(r"^# (.+)", notebook.cells[0].source, re.M)[1]
+
+
+def contents(notebooks):
+    """The first page, in Markdown: every notebook with the promise that stands in bold under its heading."""
+    rows = [f"| [{heading(notebook)}]({name}) | {re.search(r'[*]{2}(.+?)[*]{2}', notebook.cells[0].source, re.S)[1]} |"
+            for name, notebook in notebooks.items()]
+    others = " · ".join(f"[{title}]({page_name(REPO / path)})" for path, title in PROSE.items())
+    return "\n".join([
+        "# LASeg: the course as a hand-out", "",
+        "The notebooks as they were executed, to read without Jupyter and without a network. The slice viewer of "
+        "notebook 01 and the scenes of notebook 09 move; every other picture is a still. To run the code, start "
+        "JupyterLab with `make lab`.", "", "| notebook | |", "|---|---|", *rows, "", others])
+
+
+class Links(IPythonRenderer):
+    """Markdown with formulas as MathML, and links that lead to pages of the hand-out or out of it."""
+
+    def inline_math(self, body, display="inline"):
+        # A prime as a superscript would be raised twice: the sign itself stands high.
+        return convert(re.sub(r"(\\?[A-Za-z]+)'", r"{\1 ′}", body), display=display)
+
+    def block_math(self, body):
+        return self.inline_math(body, "block")
+
+    def link(self, text, url, title=None):
+        target, _, anchor = url.partition("#")
+        if re.match(r"[a-z]+:", url) or not target or target in self.names.values():
+            return super().link(text, url, title)
+        name = self.names.get((Path(self.path) / target.replace("%20", " ")).resolve())
+        return super().link(text, name + ("#" + anchor if anchor else ""), title) if name else text  # not in the folder
+
+
+class Pages(HTMLExporter):
+    embed_images = True
+
+    @pass_context
+    def markdown2html(self, context, source):
+        renderer = Links(escape=False, embed_images=True, path=context["resources"]["metadata"]["path"])
+        renderer.names = self.names
+        return MarkdownWithMath(renderer=renderer).render(source)
+
+
+class Alive(Preprocessor):
+    """Scenes and the slice viewer as HTML that moves; words that speak to someone with a kernel go."""
+
+    def preprocess_cell(self, cell, resources, index):
+        outputs, was_live = [], False
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if set(data) == {"text/plain"} and output.output_type == "display_data":
+                was_live = True  # what a live picture leaves beside its still
+                continue
+            alt = html.escape(output.get("metadata", {}).get("image/png", {}).get("alt", ""))
+            if PLOTLY in data:
+                data["text/html"] = scene(data, alt)
+                resources["scripts"] = [SCRIPT]
+            elif "image/png" in data and VIEWER_TAG in cell.metadata.get("tags", []):
+                data["text/html"] = slice_viewer()
+            elif was_live and "image/png" in data:
+                output.metadata["was_live"] = True
+            outputs.append(output)
+        if "outputs" in cell:
+            cell.outputs = outputs
+        return cell, resources
+
+
+def scene(data, alt):
+    """Where a scene goes, its numbers, and the still for paper and for browsers without WebGL."""
+    numbers = json.dumps(data[PLOTLY]).replace("</", r"<\/")
+    height = data[PLOTLY]["layout"].get("height", 450)
+    return (f'<div class="scene alive" role="img" aria-label="{alt}" style="height: {height}px"></div>'
+            f'<script type="application/json">{numbers}</script>'
+            f'<img class="still" src="data:image/png;base64,{data["image/png"]}" alt="{alt}">')
+
+
+def slice_viewer(seed=0, size=SIZE):
+    """The viewer's HTML around a phantom of ``size``: grey levels and label, zipped, the same every time."""
+    image, label = make_phantom(seed, size)
+    spacing, (window, level), (low, high) = FIELD_MM[0] / size[0], window_of(image), (image.min(), image.max())
+    point = [int(n) for n in np.argwhere(label).mean(0)]
+    start = dict(zip("xyz", point)) | {"window": round(window, 1), "level": round(level, 1)}
+    grey = np.round((image - low) * (255 / (high - low))).astype(np.uint8)
+    head = {"shape": size, "spacing": spacing, "low": float(low), "high": float(high), "start": start,
+            "planes": PLANES, "boxes": plane_boxes(size, spacing), "gold": LOOKS["gold"].colour,
+            "ink": css(INK), "dim": css(DIM), "paper": css(PAPER), "title": f"PHANTOM_{seed:04d}"}
+    still = draw_slices(image, label, **start, spacing=spacing, title=head["title"])
+    parts = {"HEAD": json.dumps(head), "STILL": base64.b64encode(to_png(still, small=True)).decode(),
+             "VOLUME": base64.b64encode(gzip.compress(grey.tobytes() + label.tobytes(), mtime=0)).decode(),
+             "ALT": "Axial, coronal and sagittal slice through a phantom. The orange outline is the gold label: "
+                    "a chamber with veins leaving it. Arrow keys move the planes."}
+    text = (TEMPLATE / "slices.html").read_text(encoding="utf-8")
+    return re.sub(r"@([A-Z]+)@", lambda match: parts[match[1]], text)
+
+
+def css(grey):
+    return f"rgb{tuple(grey)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

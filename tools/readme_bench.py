@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Write the README's table of speeds from data/recorded/bench.json, between its two markers.
+
+    make bench && cp build/bench.json data/recorded/bench.json && python tools/readme_bench.py
+"""
+
+import json
+from pathlib import Path
+
+from laseg_lib.records import RECORDED
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+BEGIN, END = "<!-- speeds: tools/readme_bench.py -->", "<!-- end of speeds -->"
+
+
+def seconds(value):
+    return f"{value:.1f} s" if value >= 1 else f"{1000 * value:.1f} ms"
+
+
+def notes(row):
+    """What is worth telling of a row beside its times."""
+    told = []
+    if "ours_peak_mb" in row:
+        told.append(f"peak memory {row['seed_peak_mb']:.0f} MB, ours {row['ours_peak_mb']:.0f} MB; "
+                    f"{row['ours_s'] / (row['limit_s'] + row['moving_s']):.1f} times what the machine needs at least")
+    if "dice_fast" in row:
+        told.append(f"Dice {row['dice_fast']:.4f}, the seed's window {row['dice_seed']:.4f}")
+    if "windows" in row:
+        told.append(f"the seed's time from {row['windows_timed']} of {row['windows']} windows")
+    if "largest_difference" in row:
+        told.append("equal to 1e-6")
+    return "; ".join(told)
+
+
+def table():
+    """The block of Markdown between the markers."""
+    bench = json.loads((RECORDED / "bench.json").read_text(encoding="utf-8"))
+    lines = ["| task | seed's way | ours | ratio (rounds) | |", "|---|---|---|---|---|"]
+    for row in bench["rows"]:
+        lines.append(f"| {row['task']} | {seconds(row['seed_s'])} | {seconds(row['ours_s'])} | {row['ratio']:.1f} "
+                     f"({row['low']:.1f} to {row['high']:.1f}) | {notes(row)} |")
+    told = (f"{bench['hardware']}, {bench['threads']} threads, torch {bench['versions']['torch']}, "
+            f"{bench['data']} volumes, {bench['date'][:10]}, commit {bench['commit'][:7]}.")
+    return "\n".join([BEGIN, "", *lines, "", told, "", END])
+
+
+def main():
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    README.write_text(before + table() + rest.split(END)[1], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
