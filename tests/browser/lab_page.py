@@ -13,6 +13,9 @@ SHOW_CELL = f"async number => {{ {PANEL}.content.activeCellIndex = number; "\
 BYTES = """async image => { const bytes = await (await fetch(image.src)).arrayBuffer();
     return Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))).join(' '); }"""
 
+NAME = """e => [...e.closest('.widget-inline-hbox').querySelectorAll('label, .widget-label')]
+    .map(label => label.textContent.replace(/[\\s\\u200b]+$/, '')).find(Boolean)"""
+
 SCROLL_BARS = """() => [...document.querySelectorAll('.jp-OutputArea-output, .jp-OutputArea-output *')].filter(e => {
     const style = getComputedStyle(e), bar = way => ['auto', 'scroll'].includes(way);
     return bar(style.overflowX) && e.scrollWidth > e.clientWidth
@@ -82,19 +85,20 @@ class View:
     def controls(self):
         """Every slider's handle, drop-down and toggle, with what stands beside it: [(words, element)]."""
         found = self.element.locator(".noUi-handle, select, input[type=checkbox]").all()
-        return [(element.evaluate("e => e.closest('.widget-inline-hbox').innerText.split('\\n')[0]"), element)
-                for element in found]
+        return [(element.evaluate(NAME), element) for element in found]
 
     def picture(self):
         """A digest of the bytes of the picture."""
         return self.image.evaluate(BYTES)
 
     def move(self, element):
-        """One step by keyboard: an arrow that has somewhere to go, or the space bar for a toggle."""
+        """One step: an arrow key that has somewhere to go, the space bar for a toggle; a drop-down is chosen from."""
         if element.evaluate("e => e.type === 'checkbox'"):
             key = "Space"
-        elif element.evaluate("e => e.tagName === 'SELECT'"):
-            key = "ArrowUp" if element.evaluate("e => e.selectedIndex === e.options.length - 1") else "ArrowDown"
+        elif element.evaluate("e => e.tagName === 'SELECT'"):  # its list opens outside the page
+            index, last = element.evaluate("e => [e.selectedIndex, e.options.length - 1]")
+            element.select_option(index=index - 1 if index == last else index + 1)
+            return
         else:
             now, top = (float(element.get_attribute(f"aria-value{which}")) for which in ("now", "max"))
             key = "ArrowLeft" if now >= top else "ArrowRight"
