@@ -27,11 +27,15 @@ def interval95(values):
     return float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else 0.0
 
 
-def per_seed(table, pick, value="dice"):
-    """{seed: mean over the test cases} of one arm's student or teacher in ``load_metrics``'s table."""
-    rows = table[(table.arm == pick.arm) & (table.weights == pick.weights) & (table.labels == pick.labels)
+def rows_of(table, pick):
+    """The rows of one arm's student or teacher in ``load_metrics``'s table."""
+    return table[(table.arm == pick.arm) & (table.weights == pick.weights) & (table.labels == pick.labels)
                  & (table.variant == pick.variant)]
-    return {int(seed): float(mean) for seed, mean in rows.groupby("seed")[value].mean().items()}
+
+
+def per_seed(table, pick, value="dice"):
+    """{seed: mean over the test cases} of one arm's student or teacher."""
+    return {int(seed): float(mean) for seed, mean in rows_of(table, pick).groupby("seed")[value].mean().items()}
 
 
 def difference(table, name, a, b, value="dice"):
@@ -58,9 +62,8 @@ def over_seeds_and_cases(table, name, a, b, value="dice", repeats=10_000):
     ``half`` is half of the range from the 2.5th to the 97.5th percentile.  Two or three seeds are too few to draw
     from: what varies from seed to seed is then underrated, so look at ``values`` as well.
     """
-    both = [table[(table.arm == p.arm) & (table.weights == p.weights) & (table.labels == p.labels)
-                  & (table.variant == p.variant)].pivot(index="seed", columns="case", values=value) for p in (a, b)]
-    gaps = (both[0] - both[1]).dropna()
+    one, two = (rows_of(table, pick).pivot(index="seed", columns="case", values=value) for pick in (a, b))
+    gaps = (one - two).dropna()
     if not len(gaps):
         return of_values(name, {})
     chance, grid = np.random.default_rng(0), gaps.to_numpy()
@@ -185,9 +188,7 @@ def arm_table(table, labels=4, variant=""):
                 values = factor * np.array(seeds[name])
                 spread = f" ± {interval95(values):.{digits}f}" if len(values) > 1 else ""
                 row[title] = f"{values.mean():.{digits}f}{spread}"
-            mine = table[(table.arm == arm) & (table.weights == weights) & (table.labels == labels)
-                         & (table.variant == variant)]
-            rows.append(row | {"empty": int(mine["empty"].sum())})
+            rows.append(row | {"empty": int(rows_of(table, pick)["empty"].sum())})
     return pd.DataFrame(rows)
 
 

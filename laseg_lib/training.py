@@ -114,8 +114,8 @@ class Trainer:
             self.optimizer.param_groups[0]["lr"] = self.config.base_lr * ramps.poly_rampdown(
                 self.iteration, self.config.max_iterations)
         with explain_memory():
+            self.optimizer.zero_grad()  # first of all: what a step allocates among old gradients splits the memory
             image, label = self.next_batch()
-            self.optimizer.zero_grad()  # before the forward pass: gradients among its tensors would split the memory
             with autocast(self.device, self.precision):
                 loss, row = mean_teacher_loss(self.replica, self.teacher, image, label, self.config,
                                               self.iteration, self.streams.noise, self.total)

@@ -1,9 +1,9 @@
-"""One way of training in a process of its own, for tools/bench.py: a step for each line of input.
+"""One way of training in a process of its own, for tools/bench.py: one piece of work for each line of input.
 
     python tools/bench_step.py ROOT seed|fp32|bf16 W H D FILTERS DEVICE
 
-Answers each line ``step`` with a line of JSON: seconds of the clock and of the processor, and the peak of memory in
-MB above what the imports took.
+Answers each line ``step`` (of training) or ``fetch`` (four samples) with a line of JSON: seconds of the clock and of
+the processor, and the peak of memory in MB above what the imports took.
 The line ``count`` makes a step too, and answers with its operations and the bytes that they read and write.
 """
 
@@ -36,12 +36,14 @@ class CountBytes(TorchDispatchMode):
         return out
 
 
-def our_step(root, way, patch, filters, device):
-    """The library's own step, data included."""
+def our_work(root, way, patch, filters, device):
+    """The library's own step, data included, and its own augmented samples."""
     cache = "device" if device.type == "cuda" else "memory"
     config = TrainConfig(root_path=str(root), labelnum=2, max_samples=4, val_num=0, patch_size=patch,
                          n_filters=filters, precision=way, cache=cache, device=str(device), deterministic=0)
-    return Trainer(config).step
+    trainer = Trainer(config)
+    augment = trainer.streams.augment["labelled"]
+    return {"step": trainer.step, "fetch": lambda: [augment(trainer.train_set[i]) for i in range(4)]}
 
 
 def peak_mb(device):
@@ -57,16 +59,16 @@ def main():
     root, way, *numbers, device = sys.argv[1:]
     *patch, filters = map(int, numbers)
     device, base = torch.device(device), peak_mb(torch.device(device))
-    step = (seed_way.make_step(device, patch, filters, Path(root)) if way == "seed"
-            else our_step(root, way, patch, filters, device))
+    work = (seed_way.work(Path(root), patch, filters, device) if way == "seed"
+            else our_work(root, way, patch, filters, device))
     for line in sys.stdin:
         if line.strip() == "count":
             with FlopCounterMode(display=False) as operations, CountBytes():
-                step()
+                work["step"]()
             answer = {"operations": operations.get_total_flops(), "bytes": CountBytes.total}
         else:
             begun, cpu = time.perf_counter(), time.process_time()
-            step()
+            work[line.strip()]()
             if device.type == "cuda":
                 torch.cuda.synchronize()
             seconds = time.perf_counter() - begun, time.process_time() - cpu

@@ -24,7 +24,7 @@ def notes(row):
         told.append(f"peak memory {row['seed_peak_mb']:.0f} MB, ours {row['ours_peak_mb']:.0f} MB; "
                     f"{row['ours_s'] / (row['limit_s'] + row['moving_s']):.1f} times what the machine needs at least")
     if "dice_fast" in row:
-        told.append(f"Dice {row['dice_fast']:.4f}, the seed's window {row['dice_seed']:.4f}")
+        told.append(f"Dice {row['dice_fast']:.4f}, the seed's window {row['dice_seed']:.4f} ({row['network']})")
     if "windows" in row:
         told.append(f"the seed's time from {row['windows_timed']} of {row['windows']} windows")
     if "largest_difference" in row:

@@ -81,6 +81,12 @@ def make_step(device, patch, filters, root):
     return step
 
 
+def work(root, patch, filters, device):
+    """What tools/bench_step.py is asked for: a step of training, or four samples."""
+    data = Fetching(root, patch)
+    return {"step": make_step(device, patch, filters, root), "fetch": lambda: [data[i] for i in range(4)]}
+
+
 def update_ema(student, teacher, alpha=0.99):
     for ema_param, param in zip(teacher.parameters(), student.parameters()):
         ema_param.data.mul_(alpha).add_(param.data, alpha=1 - alpha)

@@ -74,7 +74,20 @@ class LabPage:
         return cell
 
 
-class View:
+class Pictured:
+    """What has a ``picture()`` on a ``page``."""
+
+    def changes_from(self, before, patience=PATIENCE // 4, pause=200):
+        """Whether the picture becomes another than ``before`` within ``patience``, in ms."""
+        # Not wait_for_function: it takes the promise of an async function for true.
+        for _ in range(patience // pause):
+            if self.picture() != before:
+                return True
+            self.page.wait_for_timeout(pause)
+        return False
+
+
+class View(Pictured):
     """A live view in a cell: its picture and its controls."""
 
     def __init__(self, cell):
@@ -104,15 +117,6 @@ class View:
             key = "ArrowLeft" if now >= top else "ArrowRight"
         element.press(key)
 
-    def changes_from(self, before, seconds=60):
-        """Whether the picture's bytes become others than ``before``."""
-        # Not wait_for_function: it takes the promise of an async function for true.
-        for _ in range(seconds * 10):
-            if self.picture() != before:
-                return True
-            self.page.wait_for_timeout(100)
-        return False
-
     def message(self):
         """The error under the picture, or nothing."""
         return "".join(self.element.locator("[role=alert]").all_inner_texts())
@@ -122,7 +126,7 @@ class View:
         return self.cell.locator(".jp-OutputArea-output img:not(.widget-image):visible").count()
 
 
-class Scene:
+class Scene(Pictured):
     """A plotly scene in a cell: a still until the mouse comes over it."""
 
     def __init__(self, cell):
@@ -136,14 +140,6 @@ class Scene:
     def picture(self):
         """The pixels as they are on the screen."""
         return self.canvas.screenshot()
-
-    def changes_from(self, before, seconds=60):
-        """Whether the pixels become others than ``before``."""
-        for _ in range(seconds * 2):
-            if self.picture() != before:
-                return True
-            self.page.wait_for_timeout(500)
-        return False
 
     def visible(self):
         """Per surface: true, or 'legendonly' when the legend switched it off."""
