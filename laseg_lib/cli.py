@@ -42,7 +42,7 @@ def main(argv=None):
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except KeyboardInterrupt:
         message = "interrupted"
-    print(f"laseg {args.command}:", message.replace("\n", " "), file=sys.stderr)
+    print(f"laseg {args.command}:", one_line(message), file=sys.stderr)
     return 1
 
 
@@ -50,7 +50,12 @@ class OneLineParser(argparse.ArgumentParser):
     """Says what is wrong without repeating forty options."""
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, one_line(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
+
+
+def one_line(message):
+    """A word from the command line may itself contain line breaks."""
+    return " ".join(message.splitlines())
 
 
 def parser():

@@ -103,6 +103,7 @@ def inside(place, monkeypatch):
 
 @fuzz(1200)
 @given(argv=st.lists(st.sampled_from(WORDS), max_size=8))
+@example(argv=["phantom", "phantom", "a\nb"])
 def test_command_lines_of_any_words(inside, argv):
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     one_line_or_success(argv)
