@@ -2,9 +2,7 @@
 
 import base64
 import io
-import struct
 import threading
-import zlib
 
 import numpy as np
 from PIL import Image
@@ -15,18 +13,32 @@ _drawing = threading.Lock()  # widget callbacks run on another thread than the c
 def to_png(picture, dpi=None, small=False):
     """PNG bytes of a uint8 array (H, W, 3), a matplotlib Figure made without pyplot, or PNG bytes.
 
-    ``small`` spends time on size, for what is stored in a notebook; otherwise the picture is
-    encoded for speed, about twice as fast as Pillow at its fastest.
+    ``small`` spends time on size, for what is stored in a notebook.
     """
     if isinstance(picture, bytes):
         return _shrink(picture) if small else picture
+    picture = pixels(picture, dpi)
+    return _shrink(picture) if small else _save(Image.fromarray(picture), "PNG", compress_level=1)
+
+
+def to_frame(picture):
+    """The same as JPEG bytes, for a picture that changes: a fifth of a PNG's time, half its bytes, no loss to be seen.
+
+    What is kept (the still of a view, a figure) is a PNG, which changes no pixel.
+    """
+    return picture if isinstance(picture, bytes) else _save(Image.fromarray(pixels(picture)), "JPEG", quality=95,
+                                                            subsampling=0)
+
+
+def pixels(picture, dpi=None):
+    """uint8 (H, W, 3) of such an array or of a Figure made without pyplot, drawn at ``dpi``."""
     if hasattr(picture, "savefig"):
         picture = _render(picture, dpi)
-    picture = np.ascontiguousarray(picture)
+    picture = np.asarray(picture)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise TypeError("a picture is a uint8 array of shape (height, width, 3), a Figure or PNG bytes; "
                         f"got {picture.dtype} of shape {picture.shape}")
-    return _shrink(picture) if small else _encode(picture)
+    return picture
 
 
 def _render(figure, dpi):
@@ -40,27 +52,16 @@ def _render(figure, dpi):
         return np.asarray(canvas.buffer_rgba())[:, :, :3]
 
 
-def _encode(picture):
-    """A PNG of three 8-bit channels: every row less the one above (filter 2), zlib's quickest level."""
-    height, width, _ = picture.shape
-    rows = picture.reshape(height, width * 3)
-    raw = np.empty((height, 1 + width * 3), np.uint8)
-    raw[:, 0], raw[0, 1:] = 2, rows[0]
-    np.subtract(rows[1:], rows[:-1], out=raw[1:, 1:])
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw, 1)) + chunk(b"IEND", b"")
+def _save(image, kind, **options):
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
 
 
 def _shrink(picture):
     """At most 256 colours: a third of the size, and no eye sees the difference in these figures."""
     image = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else Image.fromarray(picture)
-    out = io.BytesIO()
-    image.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=0).save(out, "PNG", optimize=True)
-    return out.getvalue()
+    return _save(image.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=0), "PNG", optimize=True)
 
 
 def show(picture, alt, caption=True):

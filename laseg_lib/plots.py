@@ -129,7 +129,7 @@ class LiveCurves:
 
         self.every, self.draw, self.alt = every, draw, alt
         self.history, self._last, self.drawings = [], -np.inf, 1
-        self.view = LivePicture(to_png(draw([])), alt)
+        self.view = LivePicture(draw([]), alt)
 
     def __enter__(self):
         self.view.show_live()
@@ -143,7 +143,7 @@ class LiveCurves:
         """Take the history so far; draw it if the last drawing is ``every`` seconds ago."""
         self.history = list(history)
         if now or time.monotonic() - self._last >= self.every:
-            self.view.picture.value = to_png(self.draw(self.history))
+            self.view.put(self.draw(self.history))
             self._last, self.drawings = time.monotonic(), self.drawings + 1
 
     def __exit__(self, *error):

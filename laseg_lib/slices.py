@@ -68,24 +68,24 @@ def draw_slices(image, label=None, predictions=None, x=None, y=None, z=None, *, 
     auto = window_of(image) if window is None or level is None else (window, level)
     window, level = auto[0] if window is None else window, auto[1] if level is None else level
     boxes = plane_boxes(image.shape, spacing, size)
-    agg = RendererAgg(*size, 72)  # 72 dpi: a point is a pixel
-    canvas = np.asarray(agg.buffer_rgba())  # Agg's own memory, row 0 on top
-    canvas[:] = (*PAPER, 255)
-    outlines = []
+    canvas, outlines = Image.new("RGBA", size, PAPER), []
     for plane in PLANES:
         left, top, width, height = boxes[plane]
         grey = (_cut(image, plane, point).astype(np.float32) - (level - window / 2)) * (255 / window)
-        picture = _resize(np.clip(grey, 0, 255).astype(np.uint8), width, height, smooth).convert("RGB")
+        picture = _resize(np.clip(grey, 0, 255).astype(np.uint8), width, height, smooth)
+        canvas.paste(picture.convert("RGBA"), (left, top))
         for name, mask in masks.items():
             flat = _cut(mask, plane, point) != 0
             if style != "outline":
                 where = _resize(flat.astype(np.uint8) * 102, width, height, False)  # 102 of 255: 40 %
-                picture.paste(rgb(style_of[name].colour), mask=where)
+                canvas.paste(rgb(style_of[name].colour), (left, top), where)
             if style != "fill":
                 outlines += [(style_of[name], line) for line in _contours(flat, boxes[plane])]
-        canvas[top : top + height, left : left + width, :3] = picture
-        if crosshair:
-            _cross(canvas, boxes[plane], _screen(plane, point, image.shape, boxes[plane]))
+    agg = RendererAgg(*size, 72)  # 72 dpi: a point is a pixel
+    drawn = np.asarray(agg.buffer_rgba())  # Agg's own memory, row 0 on top
+    drawn[:] = canvas
+    for plane in PLANES if crosshair else ():
+        _cross(drawn[..., :3], boxes[plane], _screen(plane, point, image.shape, boxes[plane]))
     _stroke(agg, outlines)
     picture = Image.frombuffer("RGBA", size, agg.buffer_rgba()).convert("RGB")
     inside = tuple(bool(mask[tuple(point)]) for mask in masks.values())
@@ -118,12 +118,16 @@ def _resize(flat, width, height, smooth):
 
 def _contours(flat, box):
     """Outlines of a mask as lists of screen points; a frame of zeros closes them at the border."""
-    if not flat.any():
+    rows, columns = (np.flatnonzero(flat.any(axis)) for axis in (1, 0))
+    if not len(rows):
         return []
-    # Shifting by half a voxel turns contourpy's grid points into the centres of padded voxels.
-    lines = contourpy.contour_generator(z=np.pad(flat, 1).astype(np.float32)).lines(0.5)
-    scale = np.array([box[2] / flat.shape[1], box[3] / flat.shape[0]])
-    return [(line - 0.5) * scale + box[:2] for line in lines]
+    inside = flat[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    framed = np.zeros((inside.shape[0] + 2, inside.shape[1] + 2), np.float32)
+    framed[1:-1, 1:-1] = inside
+    # contourpy's grid points are the centres of the framed voxels.
+    lines = contourpy.contour_generator(z=framed).lines(0.5)
+    scale, corner = np.array([box[2] / flat.shape[1], box[3] / flat.shape[0]]), (columns[0] - 0.5, rows[0] - 0.5)
+    return [(line + corner) * scale + box[:2] for line in lines]
 
 
 def _stroke(agg, outlines):
@@ -149,7 +153,7 @@ def _cross(canvas, box, centre):
 
 
 def _brighten(pixels):
-    pixels[:] = pixels // 2 + np.array([70, 127, 127, 128], np.uint8)  # cyan-white: not a label's colour
+    pixels[:] = pixels // 2 + np.array([70, 127, 127], np.uint8)  # cyan-white: not a label's colour
 
 
 @lru_cache

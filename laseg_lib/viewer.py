@@ -1,6 +1,6 @@
 """One slider class for the whole course, and the slice viewer built on it.
 
-The picture is an ipywidgets.Image that receives PNG bytes: no pyplot, because widget callbacks run
+The picture is an ipywidgets.Image that receives encoded bytes: no pyplot, because widget callbacks run
 on another thread than the cell.  The browser holds back slider moves while one is being drawn and
 sends only the newest, so that quick sliding leaves out frames instead of queueing them.
 
@@ -16,7 +16,7 @@ import traceback
 import ipywidgets as widgets
 import numpy as np
 
-from .pictures import bundle, to_png
+from .pictures import bundle, pixels, to_frame
 from .slices import draw_slices, window_of
 
 _HIDE_STILL = ("<style>.jp-OutputArea-child:has(.laseg-view) ~ .jp-OutputArea-child:has(img.jp-needs-light-background)"
@@ -29,14 +29,20 @@ _WIDE = {"description_width": "initial"}
 class LivePicture(widgets.VBox):
     """A picture that changes in place, and the two outputs it makes: the live view and a still."""
 
-    def __init__(self, png, alt, below=()):
+    def __init__(self, picture, alt, below=()):
         self.alt = alt or "A still of a picture that changes."
-        self.picture = widgets.Image(value=png)  # it takes no alternative text, and breaks on a tooltip
+        self.picture = widgets.Image(format="jpeg")  # it takes no alternative text, and breaks on a tooltip
         self.picture.layout = widgets.Layout(max_width="100%", height="auto", object_fit="contain",
                                              align_self="flex-start", margin="0")
         words = f'<p class="laseg-alt">{html.escape(self.alt)}</p>'  # for screen readers
         super().__init__([self.picture, *below, widgets.HTML(_HIDE_STILL + words)])
         self.add_class("laseg-view")
+        self.put(picture)
+
+    def put(self, picture):
+        """Show another picture: uint8 array (H, W, 3), Figure without pyplot, or PNG bytes."""
+        self.drawn = picture if isinstance(picture, bytes) else pixels(picture)
+        self.picture.value = to_frame(self.drawn)
 
     def show_live(self):
         from IPython.display import display
@@ -49,7 +55,7 @@ class LivePicture(widgets.VBox):
         from IPython.display import display
 
         self.show_live()
-        still, metadata = bundle(bytes(self.picture.value), self.alt, needs_background="light")
+        still, metadata = bundle(self.drawn, self.alt, needs_background="light")
         display(still, metadata=metadata, raw=True)
 
 
@@ -77,7 +83,7 @@ class SliderView(LivePicture):
         slides = [w for w in items if not isinstance(w, (widgets.Dropdown, widgets.Checkbox))]
         rows = [widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap", grid_gap="0 14px"))
                 for row in (slides, [w for w in items if w not in slides]) if row]
-        super().__init__(to_png(draw(**self.values)), alt, [*rows, self.message])
+        super().__init__(draw(**self.values), alt, [*rows, self.message])
         for widget in self.controls.values():
             widget.observe(self._changed, "value")
 
@@ -106,7 +112,7 @@ class SliderView(LivePicture):
             if state == self._drawn:
                 return
             try:
-                self.picture.value = to_png(self.draw(**self.values))
+                self.put(self.draw(**self.values))
                 self.message.value = ""
             except Exception as error:
                 self.message.value = _explain(error)
