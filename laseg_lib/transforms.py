@@ -97,9 +97,14 @@ class ToTensor:
     """
 
     def __call__(self, sample):
-        image, label = (torch.from_numpy(np.array(v, order="C")) if isinstance(v, np.ndarray)
-                        else v.clone(memory_format=torch.contiguous_format) for v in (sample["image"], sample["label"]))
-        return {**sample, "image": image.float()[None], "label": label.long()}
+        image, label = _copy(sample["image"], "float32"), _copy(sample["label"], "int64")
+        return {**sample, "image": image[None], "label": label}
+
+
+def _copy(volume, dtype):
+    if isinstance(volume, np.ndarray):  # turned, cropped and converted in one pass
+        return torch.from_numpy(np.array(volume, dtype, order="C"))
+    return volume.to(getattr(torch, dtype), memory_format=torch.contiguous_format, copy=True)
 
 
 class Compose:
