@@ -8,6 +8,8 @@ PY := .venv/bin/python
 READY := .venv/.ready
 NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb))
 RECORD ?= quick
+# How long PyTorch's threads wait for one another by spinning: see laseg_lib/__init__.py.
+export GOMP_SPINCOUNT ?= 1000
 
 .PHONY: help lab test notebooks bench record handout figures clean
 help:

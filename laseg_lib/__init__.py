@@ -1,5 +1,12 @@
 """LASeg: the Mean Teacher for semi-supervised segmentation of the left atrium."""
 
+import os
+
+# Where other programs want the processor too, libgomp's threads (PyTorch's on Linux) wait for one another by spinning:
+# measured on two busy cores, a small training step took 6.2 s, with this 0.2 s (and 0.065 s for 0.055 s on idle ones).
+# Read when torch is imported, so it stands first; a value from outside wins.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 import numpy as np  # the walkthrough's script has its np by a star import
 
 from . import losses, ramps

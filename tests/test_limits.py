@@ -214,3 +214,19 @@ def test_a_volume_beyond_the_memory_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "available_memory", lambda device: 1000)
     with pytest.raises(LasegError, match="x.h5.*not enough memory|not enough memory.*x.h5"):
         read_volume(tmp_path / "x.h5")
+
+
+def test_threads_do_not_spin_for_long_where_others_want_the_processor():
+    code = """if True:
+        import os, sys
+        class Watch:
+            def find_spec(self, name, *rest):
+                if name == "torch":
+                    print(os.environ.get("GOMP_SPINCOUNT"))
+        sys.meta_path.insert(0, Watch())
+        import laseg_lib"""
+    for given, want in ((None, "1000"), ("5", "5")):
+        environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+        environment |= {} if given is None else {"GOMP_SPINCOUNT": given}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [want], "read when torch is imported"

@@ -1,5 +1,8 @@
 """The small experiments of notebooks 05 to 07 show what their pages say."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -92,12 +95,12 @@ def test_measuring_leaves_the_training_as_it_was(phantom_root):
     assert not page.same_weights(plain.student, plain.teacher)
 
 
-def test_a_fresh_folder_is_empty(monkeypatch, tmp_path):
-    monkeypatch.setattr(page, "HOME", tmp_path)
-    folder = tmp_path / "data" / "scratch_of_notebooks" / "a"
-    folder.mkdir(parents=True)
-    (folder / "old").write_text("")
-    assert page.fresh_folder("a") == str(folder) and not folder.exists()
+def test_two_kernels_have_two_scratch_folders_and_leave_none(tmp_path):
+    code = ("import sys, pathlib, laseg_lib.course as c; c.HOME = pathlib.Path(sys.argv[1]); "
+            "a, b = c.scratch_folder('07'), c.scratch_folder('07'); (a / 'old').write_text(''); "
+            "print(a != b, len(list(a.parent.iterdir())))")
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "2"] and list((tmp_path / "data").iterdir()) == []
 
 
 def test_a_record_that_is_not_made_says_how(monkeypatch):

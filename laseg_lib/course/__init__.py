@@ -1,9 +1,12 @@
 """What only the notebooks need: volumes to run on, the code that runs, the check of the machine."""
 
+import atexit
+import contextlib
 import inspect
 import os
 import platform
 import shutil
+import tempfile
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,17 +46,18 @@ def course_data():
 
 
 def scratch_folder(name):
-    """An empty folder under data/, for what a notebook makes to take it apart; the notebook removes it."""
-    folder = HOME / "data" / "scratch_of_notebooks" / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """An empty folder under data/ for what this kernel leaves behind; it goes when the kernel ends."""
+    parent = HOME / "data" / "scratch_of_notebooks"
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}_", dir=parent))  # two kernels may run one notebook
+    atexit.register(_remove, folder)
     return folder
 
 
-def remove(folder):
+def _remove(folder):
     """Take a scratch folder away, and the one around it when it was the last."""
-    shutil.rmtree(folder)
-    if not any(folder.parent.iterdir()):
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another kernel's lies beside it
         folder.parent.rmdir()
 
 

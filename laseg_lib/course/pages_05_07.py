@@ -4,7 +4,6 @@ What is measured is measured on the library's own training step, teacher and los
 """
 
 import copy
-import shutil
 import warnings
 from dataclasses import replace
 
@@ -17,7 +16,7 @@ from ..ema import update_ema_variables
 from ..inference import mean_dice
 from ..objective import consistency_weight, mean_teacher_loss
 from ..ramps import cosine_rampdown, linear_rampup, sigmoid_rampup
-from ..records import HOME, load_metrics
+from ..records import load_metrics
 from ..style import LOOKS
 from ..training import Trainer
 from ..vnet import VNet
@@ -182,13 +181,6 @@ def draw_collapse(histories):
 
 
 # --- 07 train_mean_teacher ------------------------------------------------------------------------
-
-
-def fresh_folder(name):
-    """A folder of that name under data/scratch_of_notebooks, emptied: for what a notebook's trainings leave behind."""
-    folder = HOME / "data" / "scratch_of_notebooks" / name
-    shutil.rmtree(folder, ignore_errors=True)
-    return str(folder)
 
 
 def command(config):
