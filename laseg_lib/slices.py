@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .style import looks, rgb
 
+KEPT = 60  # planes between steps: some 30 MB
 GAP, LINE, PAPER, INK, DIM = 10, 28, (16, 16, 16), (240, 240, 240), (165, 165, 165)  # px; grey levels
 #        axes shown (right, down), is "down" the reverse of the array, letters left-right, top-bottom
 PLANES = {"axial": (0, 1, False, "RL", "AP"), "coronal": (0, 2, True, "RL", "SI"),
@@ -49,13 +50,15 @@ def window_of(image):
 
 
 def draw_slices(image, label=None, predictions=None, x=None, y=None, z=None, *, spacing=0.625, size=(880, 560),
-                window=None, level=None, style="outline", smooth=True, crosshair=True, title=""):
+                window=None, level=None, style="outline", smooth=True, crosshair=True, title="", kept=None):
     """The axial, coronal and sagittal slice through voxel (x, y, z) → uint8 (height, width, 3).
 
     ``image`` (W, H, D) of any real dtype; ``label`` and each of ``predictions`` ({name: mask}) of
     the same shape, foreground where non-zero.  x, y, z default to the middle and are clipped to the
     volume.  ``spacing`` in mm, one number or three.  ``style`` is 'outline', 'fill' or 'both';
-    ``smooth=False`` shows bare voxels.  Raises ValueError when a mask's shape isn't the image's.
+    ``smooth=False`` shows bare voxels.  ``kept``: a dict of the caller's in which planes already
+    drawn of these same volumes are kept; a step along z then draws one plane, not three.
+    Raises ValueError when a mask's shape isn't the image's.
     """
     masks = ({} if label is None else {"gold": label}) | (predictions or {})
     for name, mask in masks.items():
@@ -63,43 +66,52 @@ def draw_slices(image, label=None, predictions=None, x=None, y=None, z=None, *, 
             raise ValueError(f"{name} has shape {mask.shape}, the image {image.shape}")
     if image.size == 0 or image.ndim != 3:
         raise ValueError(f"an image has three axes and at least one voxel, not shape {image.shape}")
-    style_of = looks(masks)
     point = [n // 2 if p is None else int(np.clip(p, 0, n - 1)) for p, n in zip((x, y, z), image.shape)]
     auto = window_of(image) if window is None or level is None else (window, level)
-    window, level = auto[0] if window is None else window, auto[1] if level is None else level
-    boxes = plane_boxes(image.shape, spacing, size)
-    canvas, outlines = Image.new("RGBA", size, PAPER), []
-    for plane in PLANES:
-        left, top, width, height = boxes[plane]
-        grey = (_cut(image, plane, point).astype(np.float32) - (level - window / 2)) * (255 / window)
-        picture = _resize(np.clip(grey, 0, 255).astype(np.uint8), width, height, smooth)
-        canvas.paste(picture.convert("RGBA"), (left, top))
-        for name, mask in masks.items():
-            flat = _cut(mask, plane, point) != 0
-            if style != "outline":
-                where = _resize(flat.astype(np.uint8) * 102, width, height, False)  # 102 of 255: 40 %
-                canvas.paste(rgb(style_of[name].colour), (left, top), where)
-            if style != "fill":
-                outlines += [(style_of[name], line) for line in _contours(flat, boxes[plane])]
-    agg = RendererAgg(*size, 72)  # 72 dpi: a point is a pixel
-    drawn = np.asarray(agg.buffer_rgba())  # Agg's own memory, row 0 on top
-    drawn[:] = canvas
-    for plane in PLANES if crosshair else ():
-        _cross(drawn[..., :3], boxes[plane], _screen(plane, point, image.shape, boxes[plane]))
-    _stroke(agg, outlines)
-    picture = Image.frombuffer("RGBA", size, agg.buffer_rgba()).convert("RGB")
+    look = (auto[0] if window is None else window, auto[1] if level is None else level, style, smooth)
+    boxes, styles, kept = plane_boxes(image.shape, spacing, size), looks(masks), {} if kept is None else kept
+    picture = Image.new("RGB", size, PAPER)
+    for plane, (across, down, *_) in PLANES.items():
+        at = boxes[plane]
+        drawn = _plane(image, masks, styles, plane, point[3 - across - down], at[2:], *look, kept)
+        picture.paste(drawn, at[:2])
+        if crosshair:
+            _cross(ImageDraw.Draw(picture, "RGBA"), at, _screen(plane, point, image.shape, at))
+    panel = boxes["panel"]
+    picture.paste(_legend(panel[2:], tuple(styles.values()), style, title), panel[:2])
     inside = tuple(bool(mask[tuple(point)]) for mask in masks.values())
-    frame = _frame(size, tuple(boxes.items()), tuple(style_of.values()), style, title)
-    picture.paste(frame, mask=frame)
-    _readout(picture, boxes["panel"], point, image[tuple(point)], inside, np.broadcast_to(spacing, 3), bool(title))
+    _readout(picture, panel, point, image[tuple(point)], inside, np.broadcast_to(spacing, 3), bool(title))
     return np.asarray(picture)
 
 
-def _cut(volume, plane, point):
-    """The plane through ``point`` as rows from the top of the screen down."""
+def _plane(image, masks, styles, plane, number, size, window, level, style, smooth, kept):
+    """Slice ``number`` of a plane with its masks and side letters: an RGB picture of ``size``."""
+    key = (plane, number, tuple(masks), size, window, level, style, smooth)
+    if key in kept:
+        return kept[key]
+    grey = (_cut(image, plane, number).astype(np.float32) - (level - window / 2)) * (255 / window)
+    picture = _resize(np.clip(grey, 0, 255).astype(np.uint8), size, smooth).convert("RGBA")
+    outlines = []
+    for name, mask in masks.items():
+        flat = _cut(mask, plane, number) != 0
+        if style != "outline":
+            where = _resize(flat.astype(np.uint8) * 102, size, False)  # 102 of 255: 40 %
+            picture.paste(rgb(styles[name].colour), mask=where)
+        if style != "fill":
+            outlines += [(styles[name], line) for line in _contours(flat, size)]
+    picture = _stroke(picture, outlines)
+    letters = _letters(plane, size)
+    picture.paste(letters, mask=letters)
+    if len(kept) >= KEPT:
+        kept.clear()
+    kept[key] = picture
+    return picture
+
+
+def _cut(volume, plane, number):
+    """Slice ``number`` of the plane as rows from the top of the screen down."""
     across, down, flip, *_ = PLANES[plane]
-    fixed = 3 - across - down
-    flat = np.take(volume, point[fixed], axis=fixed).T
+    flat = np.take(volume, number, axis=3 - across - down).T
     return flat[::-1] if flip else flat
 
 
@@ -111,13 +123,12 @@ def _screen(plane, point, shape, box):
             int(box[1] + (row + 0.5) * box[3] / shape[down]))
 
 
-def _resize(flat, width, height, smooth):
-    how = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
-    return Image.fromarray(flat).resize((width, height), how)
+def _resize(flat, size, smooth):
+    return Image.fromarray(flat).resize(size, Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST)
 
 
-def _contours(flat, box):
-    """Outlines of a mask as lists of screen points; a frame of zeros closes them at the border."""
+def _contours(flat, size):
+    """Outlines of a mask as lists of points of a picture of ``size``; a frame of zeros closes them at the border."""
     rows, columns = (np.flatnonzero(flat.any(axis)) for axis in (1, 0))
     if not len(rows):
         return []
@@ -126,12 +137,14 @@ def _contours(flat, box):
     framed[1:-1, 1:-1] = inside
     # contourpy's grid points are the centres of the framed voxels.
     lines = contourpy.contour_generator(z=framed).lines(0.5)
-    scale, corner = np.array([box[2] / flat.shape[1], box[3] / flat.shape[0]]), (columns[0] - 0.5, rows[0] - 0.5)
-    return [(line + corner) * scale + box[:2] for line in lines]
+    scale, corner = np.array(size) / flat.shape[::-1], (columns[0] - 0.5, rows[0] - 0.5)
+    return [(line + corner) * scale for line in lines]
 
 
-def _stroke(agg, outlines):
+def _stroke(picture, outlines):
     """Antialiased lines with their dashes; the rim sets bright lines off from bright blood, dark from dark."""
+    agg = RendererAgg(*picture.size, 72)  # 72 dpi: a point is a pixel
+    np.asarray(agg.buffer_rgba())[:] = picture  # Agg's own memory, row 0 on top
     gc = agg.new_gc()
     flip = Affine2D().scale(1, -1).translate(0, agg.height)  # Agg's paths count rows from the bottom
     for rim in (True, False):
@@ -141,19 +154,19 @@ def _stroke(agg, outlines):
             gc.set_foreground((shade, shade, shade, 0.55) if rim else style.colour, isRGBA=rim)
             gc.set_dashes(0, [2.8 * length for length in style.dash] or None)
             agg.draw_path(gc, Outline(line), flip)
+    return Image.frombuffer("RGBA", picture.size, agg.buffer_rgba()).convert("RGB")
 
 
-def _cross(canvas, box, centre):
+def _cross(pen, box, centre):
     """Hair lines through ``centre``, open in the middle so that they don't hide the voxel."""
     left, top, width, height = box
-    for start, end in ((left, centre[0] - 8), (centre[0] + 9, left + width)):
-        _brighten(canvas[centre[1] : centre[1] + 1, max(start, left) : max(end, left)])
-    for start, end in ((top, centre[1] - 8), (centre[1] + 9, top + height)):
-        _brighten(canvas[max(start, top) : max(end, top), centre[0] : centre[0] + 1])
-
-
-def _brighten(pixels):
-    pixels[:] = pixels // 2 + np.array([70, 127, 127], np.uint8)  # cyan-white: not a label's colour
+    (x, y), colour = centre, (140, 254, 254, 128)  # cyan-white, half of it: not a label's colour
+    for start, end in ((left, x - 9), (x + 9, left + width - 1)):
+        if start <= end:
+            pen.line((start, y, end, y), colour)
+    for start, end in ((top, y - 9), (y + 9, top + height - 1)):
+        if start <= end:
+            pen.line((x, start, x, end), colour)
 
 
 @lru_cache
@@ -163,31 +176,34 @@ def font(size, bold=False):
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
 
 
+@lru_cache(maxsize=16)
+def _letters(plane, size):
+    """The plane's name and which side is which, on nothing."""
+    picture, (width, height), (*_, sides, ends) = Image.new("RGBA", size), size, PLANES[plane]
+    for text, at, anchor in ((sides[0], (5, height // 2), "lm"), (sides[1], (width - 5, height // 2), "rm"),
+                             (ends[0], (width // 2, 4), "mt"), (ends[1], (width // 2, height - 4), "mb"),
+                             (plane, (6, 4), "lt")):
+        ImageDraw.Draw(picture).text(at, text, INK, font(16, plane != text), anchor, stroke_width=2,
+                                     stroke_fill=(0, 0, 0))
+    return picture
+
+
 @lru_cache(maxsize=8)
-def _frame(size, boxes, styles, style, title):
-    """What stays the same from step to step, once: side letters on the planes, legend in the panel."""
-    picture = Image.new("RGBA", size)
-    pen, boxes = ImageDraw.Draw(picture), dict(boxes)
-    for plane, (_, _, _, sides, ends) in PLANES.items():
-        left, top, width, height = boxes[plane]
-        for text, at, anchor in ((sides[0], (left + 5, top + height // 2), "lm"),
-                                 (sides[1], (left + width - 5, top + height // 2), "rm"),
-                                 (ends[0], (left + width // 2, top + 4), "mt"),
-                                 (ends[1], (left + width // 2, top + height - 4), "mb"),
-                                 (plane, (left + 6, top + 4), "lt")):
-            pen.text(at, text, INK, font(16, plane != text), anchor, stroke_width=2, stroke_fill=(0, 0, 0))
-    left, top, width, height = boxes["panel"]
+def _legend(size, styles, style, title):
+    """The panel's part that stays the same from step to step."""
+    picture, (width, height) = Image.new("RGB", size, PAPER), size
+    pen = ImageDraw.Draw(picture)
     if title:
-        pen.text((left + 4, top + 4), _fit(title, width - 8, 17, True), INK, font(17, True))
-    for row, given in enumerate(styles):
-        y = top + 4 + LINE * (row + bool(title))
-        _sample(pen, left + 4, y + 10, given, style)
-        pen.text((left + 54, y), _fit(given.label, width - 140, 16), INK, font(16))
+        pen.text((4, 4), _fit(title, width - 8, 17, True), INK, font(17, True))
+    for row, given in enumerate(styles, bool(title)):
+        y = 4 + LINE * row
+        _sample(pen, 4, y + 10, given, style)
+        pen.text((54, y), _fit(given.label, width - 140, 16), INK, font(16))
     for row, name in enumerate(("voxel", "mm", "value"), len(styles) + bool(title)):
-        pen.text((left + 4, top + 12 + LINE * row), name, DIM, font(16))
+        pen.text((4, 12 + LINE * row), name, DIM, font(16))
     for row, line in enumerate(("R L A P S I: patient's right, left,", "front, back, head, feet")):
-        if top + 40 + LINE * (len(styles) + bool(title) + 3) < top + height:
-            pen.text((left + 4, top + height - 38 + 19 * row), _fit(line, width - 8, 14), DIM, font(14))
+        if 40 + LINE * (len(styles) + bool(title) + 3) < height:
+            pen.text((4, height - 38 + 19 * row), _fit(line, width - 8, 14), DIM, font(14))
     return picture
 
 

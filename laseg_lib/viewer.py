@@ -202,7 +202,7 @@ class SliceViewer(SliderView):
         given = self.cases[name]
         image, label, *rest = given() if callable(given) else given
         predictions = rest[0] if rest and rest[0] else {}
-        self.case, self.image = name, np.asarray(image)
+        self.case, self.image, self._kept = name, np.asarray(image), {}
         self.masks = ({} if label is None else {"gold": np.asarray(label)}) | predictions
         inside = np.argwhere(self.masks["gold"]) if "gold" in self.masks else []
         self.centre = [int(v) for v in (inside.mean(0) if len(inside) else np.array(self.image.shape) // 2)]
@@ -216,7 +216,7 @@ class SliceViewer(SliderView):
         masks = {name: mask for name, mask in self.masks.items() if name not in hidden}
         label = masks.pop("gold", None)
         return draw_slices(self.image, label, masks, x, y, z, spacing=self.spacing, size=self.size, window=window,
-                           level=level, style=look, smooth=smooth, title=case)
+                           level=level, style=look, smooth=smooth, title=case, kept=self._kept)
 
     def _fit(self):
         """Sliders to the new case's size and its label's centre, without drawing in between."""

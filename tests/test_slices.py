@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from laseg_lib.slices import PLANES, draw_slices, plane_boxes
+from laseg_lib.slices import KEPT, PLANES, draw_slices, plane_boxes
 from laseg_lib.style import rgb
 
 SIZE = (600, 400)
@@ -135,6 +135,19 @@ def test_the_crosshair_runs_through_the_point_and_leaves_it_free():
     picture = draw(volume(), crosshair=True, point=(12, 8, 5))
     assert at(picture, "axial", (12, 8, 5)).max() == 0
     assert at(picture, "axial", (12, 2, 5)).max() > 60 and at(picture, "axial", (3, 8, 5)).max() > 60
+
+
+def test_planes_kept_between_steps_make_the_same_pictures():
+    image, label = np.random.default_rng(0).normal(size=SHAPE), np.zeros(SHAPE, np.uint8)
+    label[8:17, 5:12, 3:8] = 1
+    steps = [((12, 8, z), {"style": style, "level": level, "smooth": smooth}) for z in (2, 5, 2)
+             for style in ("outline", "fill") for level in (0, 1) for smooth in (True, False)]
+    kept = {}
+    for masks in ({}, {"MT": np.roll(label, 2, 0)}):
+        for point, options in steps:
+            assert np.array_equal(draw(image, label, masks, point, kept=kept, **options),
+                                  draw(image, label, masks, point, **options))
+    assert 0 < len(kept) <= KEPT
 
 
 def test_canvas_size_points_outside_and_wrong_shapes():
