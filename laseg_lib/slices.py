@@ -111,7 +111,7 @@ def _plane(image, masks, styles, plane, number, size, window, level, style, smoo
 def _cut(volume, plane, number):
     """Slice ``number`` of the plane as rows from the top of the screen down."""
     across, down, flip, *_ = PLANES[plane]
-    flat = np.take(volume, number, axis=3 - across - down).T
+    flat = volume[tuple(number if axis == 3 - across - down else slice(None) for axis in range(3))].T  # a view
     return flat[::-1] if flip else flat
 
 
