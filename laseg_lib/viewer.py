@@ -131,7 +131,7 @@ def control(given, description, start=None):
                                 layout=widgets.Layout(width="auto"))
     if isinstance(given, dict):
         return widgets.Dropdown(options=list(given), **first, **common, layout=widgets.Layout(width="auto"))
-    wide = widgets.Layout(width="230px")
+    wide = widgets.Layout(width="218px")
     if isinstance(given, range):
         given = (given.start, given[-1], given.step)
     elif not isinstance(given, tuple):
@@ -152,7 +152,7 @@ def play_button(slider, interval=120):
     if not isinstance(slider, widgets.IntSlider):
         raise ValueError(f"only a slider of whole numbers can play, not {slider.description!r}")
     play = widgets.Play(min=slider.min, max=slider.max, step=slider.step, value=slider.value, interval=interval,
-                        tooltip=f"play {slider.description}", layout=widgets.Layout(width="110px"))
+                        tooltip=f"play {slider.description}", layout=widgets.Layout(width="140px"))
     widgets.jslink((play, "value"), (slider, "value"))
     widgets.dlink((slider, "max"), (play, "max"))
     return widgets.HBox([slider, play])
