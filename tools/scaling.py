@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""What a second process gives on this machine: all ways in turn, several rounds.
+
+    python tools/scaling.py [--rounds 5] [--steps 20] [--json build/scaling.json]
+
+Each process has one thread and makes mean-teacher steps of 1+1 (48x48x32, 8 filters, float32) on phantoms, so that from
+way to way only the company changes.  Run it on an idle machine; notebook 11 reads data/recorded/scaling.json.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from laseg_lib import distributed
+from laseg_lib.config import TrainConfig
+from laseg_lib.phantom import write_phantoms
+from laseg_lib.records import HOME, provenance
+from laseg_lib.training import Trainer
+
+# name: (programs at a time, processes that each program has, shared statistics)
+WAYS = {"one process": (1, 1, False), "two, each its own training": (2, 1, False),
+        "two, one training (DDP)": (1, 2, False), "the same, --sync_norm": (1, 2, True)}
+SETTINGS = dict(labelnum=4, max_samples=8, val_num=0, batch_size=2, labeled_bs=1, patch_size=(48, 48, 32), n_filters=8,
+                precision="fp32", device="cpu")
+
+
+def work(root, steps, shared):
+    """One process: make the steps, and print their seconds (the first rank does)."""
+    trainer = Trainer(TrainConfig(root_path=root, sync_norm=shared == "True", **SETTINGS))
+    for _ in range(4):
+        trainer.step()
+    begun = time.perf_counter()
+    for _ in range(int(steps)):
+        trainer.step()  # DDP's all-reduce keeps the ranks together
+    if distributed.rank() == 0:
+        print("seconds", time.perf_counter() - begun)
+
+
+def measure(root, steps, programs, processes, shared):
+    """Volumes a second of all processes together."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
+               __file__, "--worker", str(root), str(steps), str(shared)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HOME)}
+    started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+               for _ in range(programs)]
+    told = [process.communicate(timeout=600) for process in started]
+    if any(process.returncode for process in started):
+        raise SystemExit(told[0][1][-2000:])
+    volumes = steps * SETTINGS["batch_size"] * processes
+    return sum(volumes / float(out.split("seconds")[1]) for out, _ in told)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--json", type=Path, default=HOME / "build" / "scaling.json")
+    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        return work(*args.worker)
+    found = {way: [] for way in WAYS}
+    with tempfile.TemporaryDirectory() as folder:
+        root = write_phantoms(Path(folder), train=8, test=1, size=(64, 48, 32), progress=False)
+        for _ in range(args.rounds):
+            for way, given in WAYS.items():
+                found[way].append(measure(root, args.steps, *given))
+    for way, rates in found.items():
+        print(f"{way:28} {statistics.median(rates):6.2f} volumes a second ({min(rates):.2f} to {max(rates):.2f})")
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps({"command": "python tools/scaling.py", **provenance(distributed.join("cpu")),
+                                     "volumes_a_second": found}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
