@@ -6,10 +6,12 @@ import bench
 import numpy as np
 import pytest
 import readme_bench
+import scaling
 import seed_way
 import torch
 
 from laseg_lib import VNet
+from laseg_lib.course.pages_09_11 import measured_scaling
 from laseg_lib.inference import predict_volume, seed_stride
 from laseg_lib.metrics import case_metrics
 from laseg_lib.records import RECORDED
@@ -84,3 +86,15 @@ def test_what_was_measured_has_its_provenance():
 
 def test_readme_speeds_are_those_of_the_record():
     assert readme_bench.table() in readme_bench.README.read_text(encoding="utf-8"), "run `python tools/readme_bench.py`"
+
+
+def test_notebook_11_tells_the_record_of_scaling():
+    record = json.loads((RECORDED / "scaling.json").read_text())
+    rates = record["volumes_a_second"]
+    assert list(rates) == list(scaling.WAYS) and record["changed"] is False and len(record["commit"]) == 40
+    assert all(len(found) == 5 and min(found) > 0 for found in rates.values())
+    head, *lines = measured_scaling()
+    assert record["commit"][:7] in head and record["date"][:10] in head
+    for line, found in zip(lines, rates.values()):
+        times = np.median(found) / np.median(rates["one process"])
+        assert f"{np.median(found):.1f} volumes" in line and f"{times:.2f} times" in line

@@ -3,8 +3,10 @@
 What is measured is measured on the library's own predictions, surfaces and processes.
 """
 
+import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 from collections import namedtuple
@@ -220,6 +222,21 @@ def draw_efficiency(seconds, megabytes, links, processes=(1, 2, 4, 8, 16)):
     ax.set(xticks=processes, xticklabels=processes, ylim=(0, 104))
     ax.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
+
+
+def measured_scaling(path=RECORDED / "scaling.json"):
+    """Where, when and how tools/scaling.py was run, and a line a way: volumes a second, and how many times as many as
+    one process."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    rates = record["volumes_a_second"]
+    alone = statistics.median(rates["one process"])
+    lines = [f"{record['command']}: {record['cores']} cores, {record['hardware']}, "
+             f"torch {record['versions']['torch']}, {record['date'][:10]}, commit {record['commit'][:7]}"]
+    for way, found in rates.items():
+        middle = statistics.median(found)
+        lines.append(f"{way:26} {middle:5.1f} volumes a second ({min(found):.1f} to {max(found):.1f})   "
+                     f"{middle / alone:.2f} times one process")
+    return lines
 
 
 if __name__ == "__main__":
