@@ -37,7 +37,7 @@ FULL, QUICK, HALF = (112, 112, 80), (48, 48, 32), (48, 48, 40)
 STEPS = {"training step 2+2, 48x48x32, 8 filters": (QUICK, 8, 1e9, 5),  # patch, filters, bytes needed, times rounds
          "training step 2+2, 112x112x80, 16 filters": (FULL, 16, 14e9, 1)}
 WINDOWS = 6  # of the full-size volume that the seed's inference is timed on
-CASES = 4  # whose Dice the two windows are compared on
+CASES = 4  # whose Dice the two windows are compared on; with --checkpoint all test cases
 
 
 def volumes(folder):
@@ -143,7 +143,7 @@ class Bench:
 
     def inference(self, rounds):
         model, trained = self.network()
-        cases = LAHeart(self.root, "test", num=CASES, downsample=2)
+        cases = LAHeart(self.root, "test", num=None if self.args.checkpoint else CASES, downsample=2)
         stride, patch, dice = seed_stride(HALF), HALF, []
         for i in range(len(cases)):
             image, label = (cases[i][key] for key in ("image", "label"))
@@ -151,11 +151,11 @@ class Bench:
                                                                                                  stride)
             dice.append([2 * (m * label).sum() / (m.sum() + label.sum()) for m in (fast, slow)])
         fast, slow = map(float, np.mean(dice, axis=0))
-        more = {"dice_fast": fast, "dice_seed": slow, "network": trained}
+        more = {"dice_fast": fast, "dice_seed": slow, "network": f"{trained}; {len(cases)} test cases"}
         self.compare("whole volume at half resolution, fast window",
                      partial(seed_way.predict, model, image, patch, stride),
                      partial(predict_volume, model, image, patch, window="fast"), rounds, **more)
-        print(f"  Dice {fast:.4f}, stride {stride} {slow:.4f}, over {len(cases)} cases ({trained})")
+        print(f"  Dice {fast:.4f}, stride {stride} {slow:.4f} ({more['network']})")
         if not self.args.quick:
             image = LAHeart(self.root, "test", num=1)[0]["image"]
             count = len(seed_way.windows(image.shape, FULL, (18, 18, 4)))
@@ -169,7 +169,7 @@ class Bench:
     def network(self):
         """(a network for half resolution, words about it): --checkpoint, or one trained for a minute."""
         if self.args.checkpoint:
-            network, said = load_network(self.args.checkpoint, "student")[0], "from --checkpoint"
+            network, said = load_network(self.args.checkpoint, "student")[0], f"of {self.args.checkpoint}"
         else:
             with tempfile.TemporaryDirectory() as folder:
                 settings = ("--model supervised_equal --labelnum 8 --max_samples 8 --val_num 0 --downsample 2 "
@@ -210,7 +210,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["fetch", "metrics", "ema", "step", "inference"])
     parser.add_argument("--quick", action="store_true", help="leave out the full-size step and inference")
-    parser.add_argument("--checkpoint", help="of a network trained at half resolution, instead of training one now")
+    parser.add_argument("--checkpoint", 
+                        help="of a network trained at half resolution (a run of the record half), not one trained now")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, default=HOME / "build" / "bench.json")
     args = parser.parse_args()
@@ -223,7 +224,7 @@ def main():
                 getattr(bench, task)(args.rounds)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps({
-        "command": "make bench", "data": "real" if os.environ.get("LASEG_DATA") else "phantoms",
+        "command": " ".join(["python tools/bench.py", *sys.argv[1:]]), "data": "real" if os.environ.get("LASEG_DATA") else "phantoms",
         **provenance(device), "rows": bench.rows}, indent=1) + "\n", encoding="utf-8")
 
 
