@@ -210,7 +210,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["fetch", "metrics", "ema", "step", "inference"])
     parser.add_argument("--quick", action="store_true", help="leave out the full-size step and inference")
-    parser.add_argument("--checkpoint", 
+    parser.add_argument("--checkpoint",
                         help="of a network trained at half resolution (a run of the record half), not one trained now")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, default=HOME / "build" / "bench.json")
@@ -224,7 +224,8 @@ def main():
                 getattr(bench, task)(args.rounds)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps({
-        "command": " ".join(["python tools/bench.py", *sys.argv[1:]]), "data": "real" if os.environ.get("LASEG_DATA") else "phantoms",
+        "command": " ".join(["python tools/bench.py", *sys.argv[1:]]),
+        "data": "real" if os.environ.get("LASEG_DATA") else "phantoms",
         **provenance(device), "rows": bench.rows}, indent=1) + "\n", encoding="utf-8")
 
 
