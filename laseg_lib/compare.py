@@ -16,7 +16,8 @@ from .records import RECORDED, missing_runs
 from .style import ARMS, look
 
 Pick = namedtuple("Pick", "arm weights labels variant", defaults=("student", 4, ""))
-Difference = namedtuple("Difference", "name values mean half verdict")  # values: {seed: a - b}; half: of the interval
+# values: {seed: a - b}; half: of the interval; ends: its two ends, where the mean is not in its middle
+Difference = namedtuple("Difference", "name values mean half verdict ends", defaults=[None])
 
 
 def interval95(values):
@@ -72,12 +73,14 @@ def over_seeds_and_cases(table, name, a, b, value="dice", repeats=10_000):
     low, high = np.percentile(means, (2.5, 97.5))
     verdict = "above zero" if low > 0 else "below zero" if high < 0 else "cannot be told from zero"
     return Difference(name, dict(zip(map(int, gaps.index), map(float, grid.mean(1)))), float(grid.mean()),
-                      float(high - low) / 2, verdict)
+                      float(high - low) / 2, verdict, (float(low), float(high)))
 
 
 def told(given):
-    """A Difference as a line: name, mean ± half of the interval, verdict."""
+    """A Difference as a line: name, mean ± half of the interval (or its two ends), verdict."""
     spread = f" ± {given.half:.3f}" if np.isfinite(given.half) else ""
+    if given.ends:
+        spread = f" [{given.ends[0]:+.3f} to {given.ends[1]:+.3f}]"
     return f"{given.name:55} " + (f"{given.mean:+.3f}{spread}   " if given.values else "") + given.verdict
 
 
