@@ -60,8 +60,8 @@ def over_seeds_and_cases(table, name, a, b, value="dice", repeats=10_000):
     """a - b with an interval over seeds and test cases, for records of few seeds on the same cases.
 
     A bootstrap that draws seeds and cases anew, each on its own (crossed), from the table of paired differences;
-    ``half`` is half of the range from the 2.5th to the 97.5th percentile.  Two or three seeds are too few to draw
-    from: what varies from seed to seed is then underrated, so look at ``values`` as well.
+    ``ends`` are the 2.5th and the 97.5th percentile, ``half`` is half of their distance.  Two or three seeds are too
+    few to draw from: what varies from seed to seed is then underrated, so look at ``values`` as well.
     """
     one, two = (rows_of(table, pick).pivot(index="seed", columns="case", values=value) for pick in (a, b))
     gaps = (one - two).dropna()
@@ -78,9 +78,8 @@ def over_seeds_and_cases(table, name, a, b, value="dice", repeats=10_000):
 
 def told(given):
     """A Difference as a line: name, mean ± half of the interval (or its two ends), verdict."""
-    spread = f" ± {given.half:.3f}" if np.isfinite(given.half) else ""
-    if given.ends:
-        spread = f" [{given.ends[0]:+.3f} to {given.ends[1]:+.3f}]"
+    spread = (f" [{given.ends[0]:+.3f} to {given.ends[1]:+.3f}]" if given.ends
+              else f" ± {given.half:.3f}" if np.isfinite(given.half) else "")
     return f"{given.name:55} " + (f"{given.mean:+.3f}{spread}   " if given.values else "") + given.verdict
 
 

@@ -135,3 +135,12 @@ def test_slice_viewer_picks_cases_and_loads_them_when_asked():
 def test_slice_viewer_wants_an_image_or_cases():
     with pytest.raises(ValueError, match="either an image or cases"):
         SliceViewer()
+
+
+def test_another_case_is_drawn_from_its_own_planes():
+    cases = {name: case(at=at) for name, at in (("a", (5, 6, 3)), ("b", (5, 6, 4)))}
+    cases["b"][0][:] = np.roll(cases["b"][0], 2, 0)  # the same grey levels, elsewhere
+    view = SliceViewer(cases=cases, size=(400, 300))
+    view.controls["case"].value = "b"
+    view.controls["z"].value = 3  # where the first case opened
+    assert np.array_equal(view.drawn, SliceViewer(cases={"b": cases["b"]}, size=(400, 300))._draw(**view.values))

@@ -39,8 +39,9 @@ def table():
     for row in bench["rows"]:
         lines.append(f"| {row['task']} | {seconds(row['seed_s'])} | {seconds(row['ours_s'])} | {row['ratio']:.1f} "
                      f"({row['low']:.1f} to {row['high']:.1f}) | {notes(row)} |")
-    told = (f"{bench['hardware']}, {bench['threads']} threads, torch {bench['versions']['torch']}, "
-            f"{bench['data']} volumes, {bench['date'][:10]}, commit {bench['commit'][:7]}.")
+    told = (f"`{bench['command']}`: {bench['hardware']}, {bench['threads']} threads, "
+            f"torch {bench['versions']['torch']}, {bench['data']} volumes, {bench['date'][:10]}, "
+            f"commit {bench['commit'][:7]}.")
     return "\n".join([BEGIN, "", *lines, "", told, "", END])
 
 

@@ -9,16 +9,15 @@ way to way only the company changes.  Run it on an idle machine; notebook 11 rea
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from laseg_lib import distributed
 from laseg_lib.config import TrainConfig
+from laseg_lib.course.pages_09_11 import launch
 from laseg_lib.phantom import write_phantoms
 from laseg_lib.records import HOME, provenance
 from laseg_lib.training import Trainer
@@ -44,16 +43,13 @@ def work(root, steps, shared):
 
 def measure(root, steps, programs, processes, shared):
     """Volumes a second of all processes together."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
-               __file__, "--worker", str(root), str(steps), str(shared)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HOME)}
-    started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-               for _ in range(programs)]
-    told = [process.communicate(timeout=600) for process in started]
-    if any(process.returncode for process in started):
-        raise SystemExit(told[0][1][-2000:])
-    volumes = steps * SETTINGS["batch_size"] * processes
-    return sum(volumes / float(out.split("seconds")[1]) for out, _ in told)
+    def program(_):
+        lines = launch(processes, "tools.scaling", "--worker", root, steps, shared)
+        seconds = next(float(line.split()[1]) for line in lines if line.startswith("seconds"))
+        return steps * SETTINGS["batch_size"] * processes / seconds
+
+    with ThreadPoolExecutor(programs) as pool:
+        return sum(pool.map(program, range(programs)))
 
 
 def main():
