@@ -36,7 +36,8 @@ class LabPage:
         self.page.goto(f"{self.address}{start}?reset")
         if not kernel:
             self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget")
-            self.command("docmanager:open", path=path, kernel=None)
+            # Not kernel=None: a notebook that names its kernel would be given one a moment later.
+            self.command("docmanager:open", path=path, kernelPreference={"shouldStart": False, "shouldReuse": False})
         self.page.wait_for_function(READY)
         if kernel:
             self.page.wait_for_function(IDLE)

@@ -7,12 +7,14 @@ import pytest
 # What a page shows without a kernel: an orange outline in 01, two atria side by side in 09.
 PAGES = {"01_left_atrium_data": ".jp-OutputArea-output.jp-RenderedImage img", "09_atria_in_3d": "img.plot-img"}
 
+# ipywidgets' manager asks a notebook that has no session for its session's kernel; nothing follows from it.
+WIDGETS_WITHOUT_A_KERNEL = "page error: Cannot read properties of null (reading 'kernel')"
+
 
 @pytest.mark.parametrize("name", PAGES)
 def test_reopened_without_a_kernel_it_shows_the_stills(page, project, name):
     stored = json.loads((project / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
     page.open(f"notebooks/{name}.ipynb", kernel=False)
-    assert not page.has_kernel()
     stills = [number for number, cell in enumerate(stored["cells"])
               if any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))]
     assert stills
@@ -21,6 +23,8 @@ def test_reopened_without_a_kernel_it_shows_the_stills(page, project, name):
         picture.wait_for()
         assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
     assert not page.scroll_bars()
+    assert not page.has_kernel()
+    page.errors[:] = [error for error in page.errors if error != WIDGETS_WITHOUT_A_KERNEL]
 
 
 def test_a_view_whose_kernel_was_shut_down_leaves_its_still(page):
