@@ -99,8 +99,9 @@ def parser():
     evaluate.add_argument("--root_path", required=True, help=HELP["root_path"])
     evaluate.add_argument("--split", choices=["train", "test"], default="test")
     evaluate.add_argument("--weights", choices=["student", "teacher"], default="student")
-    evaluate.add_argument("--window", choices=["seed", "fast"], default="seed",
-                          help="seed: stride 18/18/4; fast: the whole volume at once")
+    evaluate.add_argument("--window", choices=["seed", "fast", "whole"], default="seed",
+                          help="seed: stride 18/18/4; fast: windows that overlap by half; "
+                               "whole: the volume at once, not for tables")
     evaluate.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: as trained")
     evaluate.add_argument("--downsample", type=int, help="default: as trained")
     evaluate.add_argument("--largest_component", action="store_true", help="keep only the largest connected part")

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from .machine import autocast, explain_memory
 
 SEED_STRIDE = (18, 18, 4)  # of the walkthrough's window, in voxels
+WINDOWS = ("seed", "fast", "whole")
 
 
 def predict_volume(model, image, patch_size, *, window="seed", precision="fp32", batch_size=4):
@@ -15,12 +16,14 @@ def predict_volume(model, image, patch_size, *, window="seed", precision="fp32",
 
     ``window='seed'``: every ``patch_size`` window at stride 18, 18, 4 (of a 112 x 112 x 80 patch; in proportion for
     other patches), softmax averaged where they overlap, padded with zeros where the volume is smaller.
-    ``'fast'``: V-Net is fully convolutional, so the volume goes through once, padded to a size that the
-    halvings divide.  A voxel is atrium when its probability exceeds one half.
+    ``'fast'``: the same, but windows overlap by half of each side, a few of them in place of dozens.
+    ``'whole'``: V-Net is fully convolutional, so the volume goes through once, padded to a size that the
+    halvings divide; a network that learnt from small patches does badly there (notebook 08).
+    A voxel is atrium when its probability exceeds one half.
     The model is used in the mode it is in: call ``model.eval()`` first.
     """
-    if window not in ("seed", "fast"):
-        raise ValueError(f"window must be 'seed' or 'fast', not {window!r}")
+    if window not in WINDOWS:
+        raise ValueError(f"window must be one of {', '.join(WINDOWS)}; not {window!r}")
     device = next(model.parameters()).device
     image = image if torch.is_tensor(image) else torch.from_numpy(np.array(image, np.float32, order="C"))
     volume = image.to(device, torch.float32)[None, None]
@@ -30,10 +33,11 @@ def predict_volume(model, image, patch_size, *, window="seed", precision="fp32",
         return F.softmax(model(x).float(), dim=1)[:, 1:2]
 
     with torch.inference_mode(), autocast(device, precision), explain_memory():
-        if window == "seed":
-            score = _sliding(probability, volume, patch_size, batch_size)
-        else:
+        if window == "whole":
             score = _whole(probability, volume, model.divisor)
+        else:
+            stride = seed_stride(patch_size) if window == "seed" else [side // 2 for side in patch_size]
+            score = _sliding(probability, volume, patch_size, stride, batch_size)
     score = score[0, 0].float().cpu().numpy()
     return (score > 0.5).astype(np.uint8), score
 
@@ -44,11 +48,11 @@ def seed_stride(patch_size):
                  for size, stride, full in zip(patch_size, SEED_STRIDE, (112, 112, 80)))
 
 
-def _sliding(probability, volume, patch_size, batch_size):
+def _sliding(probability, volume, patch_size, stride, batch_size):
     from monai.inferers import sliding_window_inference
 
     # MONAI takes the overlap as a share and truncates the stride; the small excess keeps 18 from becoming 17.
-    overlap = [1 - (stride + 1e-3) / size for stride, size in zip(seed_stride(patch_size), patch_size)]
+    overlap = [1 - (step + 1e-3) / size for step, size in zip(stride, patch_size)]
     return sliding_window_inference(volume, patch_size, batch_size, probability, overlap=overlap, mode="constant")
 
 

@@ -28,29 +28,32 @@ def mean_teacher_loss(student, teacher, image, label, config, iteration, generat
     Returns (scalar to differentiate, dict of scalars).
     """
     n = config.labelled_in_batch
-    logits = predict_student(student, image, config, generator)
+    seen, box = student_view(image, config, generator)
+    if image.shape[0] > n:
+        noise = teacher_noise(image[n:], generator) if config.noise_on != "none" else 0
+        with torch.no_grad():  # before the student: later its memory would come on top of what the gradient needs
+            targets = predict_view(teacher, image[n:] + noise, config.teacher_view, generator).float()
+    logits = student(seen).float()
+    if box is not None:
+        logits = swap_box(logits, box)  # back into their own volumes, so that labels and targets fit
     supervised, cross_entropy, dice = segmentation_loss(logits[:n], label[:n], total=total)
     weight, distance = consistency_weight(config, iteration), torch.zeros_like(supervised)
     if image.shape[0] > n:
-        noise = teacher_noise(image[n:], generator) if config.noise_on != "none" else 0
-        with torch.no_grad():
-            targets = predict_view(teacher, image[n:] + noise, config.teacher_view, generator).float()
         distance = CONSISTENCY[config.consistency_type](logits[n:], targets)
     loss = supervised + weight * distance
     return loss, {"loss": loss, "loss_seg": cross_entropy, "loss_seg_dice": dice,
                   "consistency_weight": weight, "consistency_dist": distance}
 
 
-def predict_student(student, image, config, generator=None):
-    """The student's logits (B, 2, W, H, D) for ``image`` (B, 1, W, H, D), as ``config`` has it look at the batch:
-    with noise, with other intensities, or with boxes swapped between the first and the second half of the batch.
-    Swapped boxes are back in their own volumes in what is returned, so that labels and targets fit.
+def student_view(image, config, generator=None):
+    """``image`` (B, 1, W, H, D) as ``config`` has the student look at it, and the box whose contents the first and the
+    second half of the batch have exchanged (a tuple of slices), or None: with noise, other intensities, or copy-paste.
     """
     n = config.labelled_in_batch
     if config.noise_on == "both" and image.shape[0] > n:
         image = torch.cat([image[:n], image[n:] + teacher_noise(image[n:], generator)])
     image = vary_intensity(image, config.intensity, generator)
     if not config.copy_paste:
-        return student(image).float()
+        return image, None
     box = random_box(image.shape[2:], generator)
-    return swap_box(student(swap_box(image, box)).float(), box)
+    return swap_box(image, box), box

@@ -255,7 +255,7 @@ def test_from_phantoms_to_a_table(tmp_path, monkeypatch, capsys):
     assert {"last.pth", "best.pth", "history.csv", "log.txt", "log"} <= {p.name for p in folder.iterdir()}
     tables = {}
     for weights in ("student", "teacher"):
-        for window in ("seed", "fast"):
+        for window in ("seed", "fast", "whole"):
             line = ["evaluate", folder / "last.pth", "--root_path", "data/phantoms", "--weights", weights,
                     "--window", window,
                     "--csv", f"out/{weights}_{window}.csv"]
@@ -323,7 +323,7 @@ def test_a_volume_smaller_than_the_patch_is_no_mistake(phantom_root, tmp_path):
     run = ["--root_path", tmp_path / "cases", "--model", "supervised", *TINY, "--labelnum", 1, "--batch_size",
            1, "--labeled_bs", 1]
     assert main([str(a) for a in ["train", *run, "--snapshot_path", tmp_path / "run"]]) == 0
-    for window in ("seed", "fast"):
+    for window in ("seed", "fast", "whole"):
         assert main([str(a) for a in ["evaluate", tmp_path / "run" / "last.pth", "--root_path", tmp_path / "cases",
                                       "--window", window]]) == 0
 

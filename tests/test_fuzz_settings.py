@@ -66,7 +66,7 @@ options = st.one_of(
     st.tuples(st.just("normalization"), st.sampled_from([["none"], ["instancenorm"], ["groupnorm"], ["x"]])),
     st.tuples(st.sampled_from(["recipe", "resume", "gpu", "weights", "window", "csv", "downsample", "split",
                                "unheard"]),
-              st.lists(st.sampled_from(["seed", "fast", "1", "0", "x", "teacher", ""]), max_size=1)))
+              st.lists(st.sampled_from(["seed", "fast", "whole", "1", "0", "x", "teacher", ""]), max_size=1)))
 
 
 def words(pairs):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from laseg_lib import VNet
-from laseg_lib.inference import largest_component, mean_dice, predict_volume, seed_stride
+from laseg_lib.inference import WINDOWS, largest_component, mean_dice, predict_volume, seed_stride
 from laseg_lib.metrics import case_metrics
 from laseg_lib.volumes import LAHeart
 
@@ -95,34 +95,42 @@ def test_a_real_network_also_on_volumes_smaller_than_the_patch(shape):
     assert label.shape == shape
 
 
+def test_fast_windows_overlap_by_half():
+    torch.manual_seed(0)
+    network = VNet(1, 2, 4, "batchnorm").eval()
+    image = np.random.default_rng(0).standard_normal((27, 31, 9), dtype=np.float32)
+    score = predict_volume(network, image, (16, 16, 8), window="fast")[1]
+    assert np.allclose(score, plain_window(network, image, (16, 16, 8), 8, 4)[0], atol=1e-5)
+
+
 def test_strides_keep_their_proportion_to_the_patch():
     assert seed_stride((112, 112, 80)) == (18, 18, 4)
     assert seed_stride((56, 56, 40)) == (9, 9, 2)
     assert seed_stride((16, 16, 8)) == (3, 3, 1)
 
 
-def test_fast_is_one_pass_over_the_volume():
+def test_whole_is_one_pass_over_the_volume():
     torch.manual_seed(0)
     network = VNet(1, 2, 4, "batchnorm").eval()
     image = np.random.default_rng(0).standard_normal((32, 32, 16), dtype=np.float32)
     with torch.no_grad():
         want = network(torch.from_numpy(image)[None, None]).softmax(1)[0, 1].numpy()
-    assert np.allclose(predict_volume(network, image, (16, 16, 8), window="fast")[1], want, atol=1e-5)
+    assert np.allclose(predict_volume(network, image, (16, 16, 8), window="whole")[1], want, atol=1e-5)
     odd = image[:27, :31, :9]
     padded = np.pad(odd, [(2, 3), (0, 1), (3, 4)], mode="edge")
     with torch.no_grad():
         want = network(torch.from_numpy(padded)[None, None]).softmax(1)[0, 1].numpy()[2:29, :31, 3:12]
-    label, score = predict_volume(network, odd, (16, 16, 8), window="fast")
+    label, score = predict_volume(network, odd, (16, 16, 8), window="whole")
     assert score.shape == odd.shape and np.allclose(score, want, atol=1e-5) and np.array_equal(label, score > 0.5)
 
 
-def test_fast_pads_to_what_the_network_divides():
+def test_whole_pads_to_what_the_network_divides():
     network = VNet(1, 2, 4, "batchnorm", bottom_stride=2).eval()
     assert predict_volume(network, np.zeros((17, 16, 24), np.float32), (16, 16, 16),
-                          window="fast")[1].shape == (17, 16, 24)
+                          window="whole")[1].shape == (17, 16, 24)
 
 
-@pytest.mark.parametrize("window", ["seed", "fast"])
+@pytest.mark.parametrize("window", WINDOWS)
 def test_any_array_or_tensor_will_do_and_stays_as_it_is(window):
     network = VNet(1, 2, 4, "batchnorm").eval()
     image = np.random.default_rng(0).standard_normal((20, 16, 8), dtype=np.float32)
@@ -142,7 +150,7 @@ def test_prediction_leaves_no_trace_on_the_network():
 
 
 def test_an_unknown_window_is_refused():
-    with pytest.raises(ValueError, match="'seed' or 'fast', not 'slow'"):
+    with pytest.raises(ValueError, match="one of seed, fast, whole; not 'slow'"):
         predict_volume(VNet(1, 2, 4), np.zeros((16, 16, 8)), (16, 16, 8), window="slow")
 
 
@@ -169,5 +177,5 @@ def test_the_largest_component():
 
 def test_a_real_volume(real_root):
     image = LAHeart(real_root, "test", num=1)[0]["image"]
-    label, score = predict_volume(VNet(1, 2, 2, "batchnorm").eval(), image, (112, 112, 80), window="fast")
+    label, score = predict_volume(VNet(1, 2, 2, "batchnorm").eval(), image, (112, 112, 80), window="whole")
     assert label.shape == image.shape and np.isfinite(score).all() and 0 <= score.min() <= score.max() <= 1

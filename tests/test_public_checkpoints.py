@@ -63,7 +63,7 @@ def test_a_public_checkpoint_loads_and_gives_its_outputs(variant, tmp_path):
         torch.save(state, tmp_path / "public.pth")
         loaded, config = load_network(tmp_path / "public.pth")
         assert config == {} and (loaded(x) - want).abs().max() <= 1e-5
-    label, score = predict_volume(loaded, x[0, 0].numpy(), (48, 32, 16), window="fast")
+    label, score = predict_volume(loaded, x[0, 0].numpy(), (48, 32, 16), window="whole")
     assert torch.allclose(torch.from_numpy(score), want.softmax(1)[0, 1], atol=1e-5)
 
 

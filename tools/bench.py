@@ -26,7 +26,7 @@ import torch
 
 from laseg_lib import LAHeart, VNet, update_ema_variables
 from laseg_lib.checkpoints import load_network
-from laseg_lib.inference import predict_volume, seed_stride
+from laseg_lib.inference import WINDOWS, predict_volume, seed_stride
 from laseg_lib.machine import available_memory, has_fast_bf16, pick_device
 from laseg_lib.metrics import case_metrics
 from laseg_lib.phantom import make_phantom
@@ -36,8 +36,8 @@ from laseg_lib.volumes import FILE, find_root, write_volume
 FULL, QUICK, HALF = (112, 112, 80), (48, 48, 32), (48, 48, 40)
 STEPS = {"training step 2+2, 48x48x32, 8 filters": (QUICK, 8, 1e9, 5),  # patch, filters, bytes needed, times rounds
          "training step 2+2, 112x112x80, 16 filters": (FULL, 16, 14e9, 1)}
-WINDOWS = 6  # of the full-size volume that the seed's inference is timed on
-CASES = 4  # whose Dice the two windows are compared on; with --checkpoint all test cases
+TIMED = 6  # windows of the full-size volume that the seed's inference is timed on
+CASES = 4  # whose Dice the windows are compared on; with --checkpoint all test cases
 
 
 def volumes(folder):
@@ -144,27 +144,37 @@ class Bench:
     def inference(self, rounds):
         model, trained = self.network()
         cases = LAHeart(self.root, "test", num=None if self.args.checkpoint else CASES, downsample=2)
-        stride, patch, dice = seed_stride(HALF), HALF, []
+        precision = "bf16" if has_fast_bf16(self.device) else "fp32"
+        slow = partial(seed_way.predict, model, patch=HALF, stride=seed_stride(HALF))
+        ways = {window: partial(self.predict, model, HALF, window, precision) for window in WINDOWS}
+        dice = []
         for i in range(len(cases)):
             image, label = (cases[i][key] for key in ("image", "label"))
-            fast, slow = predict_volume(model, image, patch, window="fast")[0], seed_way.predict(model, image, patch,
-                                                                                                 stride)
-            dice.append([2 * (m * label).sum() / (m.sum() + label.sum()) for m in (fast, slow)])
-        fast, slow = map(float, np.mean(dice, axis=0))
-        more = {"dice_fast": fast, "dice_seed": slow, "network": f"{trained}; {len(cases)} test cases"}
-        self.compare("whole volume at half resolution, fast window",
-                     partial(seed_way.predict, model, image, patch, stride),
-                     partial(predict_volume, model, image, patch, window="fast"), rounds, **more)
-        print(f"  Dice {fast:.4f}, stride {stride} {slow:.4f} ({more['network']})")
+            masks = [way(image) for way in (slow, *ways.values())]
+            dice.append([2 * (mask * label).sum() / (mask.sum() + label.sum()) for mask in masks])
+        theirs, *ours = map(float, np.mean(dice, axis=0))
+        for (window, way), our in zip(ways.items(), ours):
+            self.compare(f"whole volume at half resolution, window '{window}', {precision}", partial(slow, image),
+                         partial(way, image), rounds, dice=our, dice_seed=theirs,
+                         network=f"{trained}; {len(cases)} test cases")
+            print(f"  Dice {our:.4f}, the seed's way {theirs:.4f} ({trained})")
         if not self.args.quick:
-            image = LAHeart(self.root, "test", num=1)[0]["image"]
-            count = len(seed_way.windows(image.shape, FULL, (18, 18, 4)))
-            model = VNet(1, 2, 16, "batchnorm").to(self.device).eval()
-            self.compare("whole volume, 16 filters, fast window",
-                         partial(seed_way.predict, model, image, FULL, most=WINDOWS),
-                         partial(predict_volume, model, image, FULL, window="fast"), rounds, scale=count / WINDOWS,
-                         windows=count, windows_timed=WINDOWS)
-            print(f"  the seed's time is that of {WINDOWS} of its {count} windows, in proportion; untrained: no Dice")
+            self._full_size(rounds, precision)
+
+    def _full_size(self, rounds, precision):
+        image = LAHeart(self.root, "test", num=1)[0]["image"]
+        count = len(seed_way.windows(image.shape, FULL, (18, 18, 4)))
+        model = VNet(1, 2, 16, "batchnorm").to(self.device).eval()
+        for window in ("fast", "whole"):
+            self.compare(f"whole volume, 16 filters, window '{window}', {precision}",
+                         partial(seed_way.predict, model, image, FULL, most=TIMED),
+                         partial(self.predict, model, FULL, window, precision, image), rounds, scale=count / TIMED,
+                         windows=count, windows_timed=TIMED)
+        print(f"  the seed's time is that of {TIMED} of its {count} windows, in proportion; untrained: no Dice")
+
+    @staticmethod
+    def predict(model, patch, window, precision, image):
+        return predict_volume(model, image, patch, window=window, precision=precision)[0]
 
     def network(self):
         """(a network for half resolution, words about it): --checkpoint, or one trained for a minute."""

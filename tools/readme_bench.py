@@ -23,8 +23,8 @@ def notes(row):
     if "ours_peak_mb" in row:
         told.append(f"peak memory {row['seed_peak_mb']:.0f} MB, ours {row['ours_peak_mb']:.0f} MB; "
                     f"{row['ours_s'] / (row['limit_s'] + row['moving_s']):.1f} times what the machine needs at least")
-    if "dice_fast" in row:
-        told.append(f"Dice {row['dice_fast']:.4f}, the seed's window {row['dice_seed']:.4f} ({row['network']})")
+    if "dice" in row:
+        told.append(f"Dice {row['dice']:.4f}, the seed's way {row['dice_seed']:.4f} ({row['network']})")
     if "windows" in row:
         told.append(f"the seed's time from {row['windows_timed']} of {row['windows']} windows")
     if "largest_difference" in row:

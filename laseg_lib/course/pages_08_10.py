@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..axes import SMALL, TEXT, dress, line_style, new_axes
-from ..inference import predict_volume, seed_stride
+from ..inference import WINDOWS, predict_volume, seed_stride
 from ..metrics import case_metrics
 from ..phantom import write_phantoms
 from ..records import HOME
@@ -154,12 +154,12 @@ def window_network(course, iterations=200):
 
 @one_thread()
 def compare_windows(network, patch_size, samples):
-    """[(Dice by the sliding window, Dice in one pass, share of voxels on which they differ)] of each sample."""
+    """Of each sample: {window: (Dice, share of the voxels that differ from the walkthrough's window)}."""
     rows = []
     for sample in samples:
-        slow, fast = (predict_volume(network, sample["image"], patch_size, window=w)[0] for w in ("seed", "fast"))
-        dice = [case_metrics(mask, sample["label"])["dice"] for mask in (slow, fast)]
-        rows.append((*dice, float((slow != fast).mean())))
+        masks = {window: predict_volume(network, sample["image"], patch_size, window=window)[0] for window in WINDOWS}
+        rows.append({window: (case_metrics(mask, sample["label"])["dice"], float((mask != masks["seed"]).mean()))
+                     for window, mask in masks.items()})
     return rows
 
 
@@ -213,7 +213,7 @@ def look_at_uncertainty(student, teacher, samples):
         opinions = eight_opinions(teacher, sample["image"])
         entropy.append(binary_entropy(opinions))
         wrong.append((opinions[0] > 0.5) != (np.asarray(sample["label"]) > 0))
-        gap.append((opinions[0] - predict_volume(student.eval(), sample["image"], None, window="fast")[1]) ** 2)
+        gap.append((opinions[0] - predict_volume(student.eval(), sample["image"], None, window="whole")[1]) ** 2)
     return entropy, wrong, gap
 
 
