@@ -91,7 +91,10 @@ class Bench:
         with contextlib.ExitStack() as stack:
             ask = [stack.enter_context(child(self.root, way, FULL, 2, self.device)) for way in ("seed", "fp32")]
             pairs = [[one("fetch")["seconds"] for one in ask] for _ in range(5 * rounds + 1)]
-        self.row("four samples with augmentation, 112x112x80, cached", pairs[1:])
+        moved = 4 * int(np.prod(FULL)) * (4 + 4 + 1 + 8)  # float32 read and written, uint8 read and int64 written
+        limit = moved / copy_speed(self.device)
+        self.row("four samples with augmentation, 112x112x80, cached", pairs[1:], copy_s=limit)
+        print(f"  {moved / 1e6:.0f} MB to be copied, {limit:.3g} s: at best {self.rows[-1]['seed_s'] / limit:.0f} x")
 
     def metrics(self, rounds):
         label = LAHeart(self.root, "test", num=1)[0]["label"].astype(bool)
@@ -107,7 +110,7 @@ class Bench:
         for filters, size in ((16, "9.2"), (4, "0.6")):
             pair = [VNet(1, 2, filters, "batchnorm").to(self.device) for _ in range(2)]
             self.compare(f"EMA update, {size} million parameters", partial(seed_way.update_ema, *pair),
-                         partial(update_ema_variables, *pair, 0.99, 10_000), 5 * rounds, repeat=10)
+                         partial(update_ema_variables, *pair, 0.99, 10_000), 5 * rounds, repeat=10, moves=[5, 3])
         if self.device.type == "cpu":
             print("  the seed's two calls move each value 5 times, our one 3 times: 1.7 x where memory is the limit")
 
@@ -131,7 +134,8 @@ class Bench:
         peak = {way: told[-1][way]["peak_mb"] for way in ask}
         for way in ways:
             counted = ask[way]("count")
-            rate, bandwidth = machine_limit(self.device, {"fp32": torch.float32, "bf16": torch.bfloat16}[way])
+            rate = product_speed(self.device, {"fp32": torch.float32, "bf16": torch.bfloat16}[way])
+            bandwidth = copy_speed(self.device)
             limit, moving = counted["operations"] / rate, counted["bytes"] / bandwidth
             self.row(f"{name}, {way}", [(t["seed"]["seconds"], t[way]["seconds"]) for t in told],
                      seed_peak_mb=peak["seed"], ours_peak_mb=peak[way], **counted, limit_s=limit, moving_s=moving,
@@ -205,14 +209,18 @@ def child(root, way, patch, filters, device):
         process.stdin.close()
 
 
-def machine_limit(device, dtype):
-    """(operations a second of a large matrix product, bytes a second of a large copy)."""
+def product_speed(device, dtype):
+    """Operations a second of a large matrix product."""
     n = 8192 if device.type == "cuda" else 4096
     a = torch.randn(n, n, device=device).to(dtype)
+    return 2 * n**3 / min(timed(lambda: a @ a, device)[0] for _ in range(5))
+
+
+def copy_speed(device):
+    """Bytes a second, read and written, of a large copy."""
     big = torch.zeros(64 * 2**20, device=device)
     other = torch.zeros_like(big)
-    seconds = [min(timed(work, device)[0] for _ in range(5)) for work in (lambda: a @ a, lambda: other.copy_(big))]
-    return 2 * n**3 / seconds[0], 2 * big.numel() * 4 / seconds[1]
+    return 2 * big.numel() * 4 / min(timed(lambda: other.copy_(big), device)[0] for _ in range(5))
 
 
 def main():

@@ -23,6 +23,12 @@ def notes(row):
     if "ours_peak_mb" in row:
         told.append(f"peak memory {row['seed_peak_mb']:.0f} MB, ours {row['ours_peak_mb']:.0f} MB; "
                     f"{row['ours_s'] / (row['limit_s'] + row['moving_s']):.1f} times what the machine needs at least")
+    if "copy_s" in row:
+        best = row["seed_s"] / row["copy_s"]
+        told.append(f"its bytes alone take {seconds(row['copy_s'])} to copy: {best:.0f} at best")
+    if "moves" in row:
+        theirs, ours = row["moves"]
+        told.append(f"memory's part: {ours} moves a value in place of {theirs}, {theirs / ours:.1f}")
     if "dice" in row:
         told.append(f"Dice {row['dice']:.4f}, the seed's way {row['dice_seed']:.4f} ({row['network']})")
     if "windows" in row:
