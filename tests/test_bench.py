@@ -17,8 +17,6 @@ from laseg_lib.metrics import case_metrics
 from laseg_lib.records import RECORDED
 from laseg_lib.volumes import FILE, case_names, read_volume
 
-RECORD = RECORDED / "bench.json"
-
 
 @pytest.fixture
 def case(phantom_root):
@@ -77,10 +75,11 @@ def test_a_row_is_the_median_of_the_ratios(capsys):
     assert row["cpu_ratio"] == 4 and "3.0 x" in capsys.readouterr().out
 
 
-def test_what_was_measured_has_its_provenance():
-    told = json.loads(RECORD.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", ["bench", "latency", "scaling"])
+def test_what_was_measured_has_its_provenance(name):
+    told = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
     assert told["commit"] and told["changed"] is False and told["hardware"] and told["date"] and told["command"]
-    for row in told["rows"]:
+    for row in told.get("rows", []):
         assert row["low"] <= row["ratio"] <= row["high"] and row["rounds"] >= 1
 
 

@@ -5,15 +5,19 @@
     python tools/browser_latency.py --steps 100
 
 Measured inside the page: from the key press on the slider's handle until the <img> has loaded and decoded the
-bytes that the kernel drew for it.  Needs what tests/browser needs.
+bytes that the kernel drew for it.  Needs what tests/browser needs.  build/latency.json holds every step's time.
 """
 
 import argparse
+import json
 import statistics
 import sys
 from pathlib import Path
 
 import nbformat
+import torch
+
+from laseg_lib.records import provenance
 
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO / "tests" / "browser"))
@@ -39,8 +43,12 @@ STEP = """([handle, image, key]) => new Promise(resolve => {
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=40, help="steps of each of the three planes' sliders together")
+    parser.add_argument("--json", type=Path, default=REPO / "build" / "latency.json")
     args = parser.parse_args(argv)
     times = measure(args.steps)
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps({"command": f"python tools/browser_latency.py --steps {args.steps}",
+                                     **provenance(torch.device("cpu")), "milliseconds": times}, indent=1) + "\n")
     low, high = min(times), max(times)
     print(f"{len(times)} steps: median {statistics.median(times):.0f} ms, {low:.0f} to {high:.0f} ms; "
           f"nine of ten below {statistics.quantiles(times, n=10)[-1]:.0f} ms")

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Write the README's table of speeds from data/recorded/bench.json, between its two markers.
+"""Write the README's table of speeds from data/recorded/bench.json and latency.json, between its two markers.
 
     make bench && cp build/bench.json data/recorded/bench.json && python tools/readme_bench.py
+    python tools/browser_latency.py && cp build/latency.json data/recorded && python tools/readme_bench.py
 """
 
 import json
+import statistics
 from pathlib import Path
 
 from laseg_lib.records import RECORDED
@@ -45,10 +47,23 @@ def table():
     for row in bench["rows"]:
         lines.append(f"| {row['task']} | {seconds(row['seed_s'])} | {seconds(row['ours_s'])} | {row['ratio']:.1f} "
                      f"({row['low']:.1f} to {row['high']:.1f}) | {notes(row)} |")
-    told = (f"`{bench['command']}`: {bench['hardware']}, {bench['threads']} threads, "
-            f"torch {bench['versions']['torch']}, {bench['data']} volumes, {bench['date'][:10]}, "
-            f"commit {bench['commit'][:7]}.")
-    return "\n".join([BEGIN, "", *lines, "", told, "", END])
+    told = f"{origin(bench)}, torch {bench['versions']['torch']}, {bench['data']} volumes."
+    return "\n".join([BEGIN, "", *lines, "", told, "", viewer(), "", END])
+
+
+def origin(found):
+    """What made it, where and when."""
+    return (f"`{found['command']}`: {found['hardware']}, {found['threads']} threads, {found['date'][:10]}, "
+            f"commit {found['commit'][:7]}")
+
+
+def viewer():
+    """How long the slice viewer takes to answer, in words."""
+    found = json.loads((RECORDED / "latency.json").read_text(encoding="utf-8"))
+    times = found["milliseconds"]
+    middle, most = statistics.median(times), statistics.quantiles(times, n=10)[-1]
+    return (f"The slice viewer, from a key to the new picture, in a real browser: median {middle:.0f} ms, nine of ten "
+            f"below {most:.0f} ms (volume 190x140x88, {len(times)} steps). {origin(found)}.")
 
 
 def main():
