@@ -133,6 +133,15 @@ def test_only_the_student_sees_other_intensities(batch, config):
     assert not torch.allclose(student.seen, batch[0], atol=0.01) and torch.equal(teacher.seen, batch[0][2:])
 
 
+def test_the_teacher_predicts_before_the_student_keeps_memory_for_its_gradient(batch, config):
+    order = []
+    student, teacher = Recorder(1.0), Recorder(1.0)
+    for name, network in (("student", student), ("teacher", teacher)):
+        network.register_forward_hook(lambda *_, name=name: order.append(name))
+    mean_teacher_loss(student, teacher, *batch, config(), 0)
+    assert order == ["teacher", "student"]
+
+
 def test_the_learning_rate_falls_to_nothing(config):
     trainer = Trainer(config(schedule="poly", base_lr=0.02))
     trainer.run(progress=False)
