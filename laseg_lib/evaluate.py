@@ -31,24 +31,29 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
 
 
 def evaluate_network(network, dataset, patch_size, *, window="seed", keep_largest=False, precision="fp32",
-                     progress=True, on_prediction=None):
+                     progress=True):
     """Predict and measure every volume of ``dataset``: a list of dicts, ``case`` and the metrics' COLUMNS.
 
     Voxels are those of the (perhaps downsampled) volume; mm take the downsampling into account
-    and are NaN for phantoms, whose voxels aren't cubes.
-    ``on_prediction(case, mask)`` is called with each.  An empty prediction is announced on stderr
+    and are NaN for phantoms, whose voxels aren't cubes.  An empty prediction is announced on stderr
     and scored as a failure.
     """
-    rows = []
+    found = predict_cases(network, dataset, patch_size, window=window, precision=precision, progress=progress)
+    return [measure_case(dataset, name, largest_component(mask) if keep_largest else mask, label)
+            for name, mask, label in found]
+
+
+def predict_cases(network, dataset, patch_size, *, window="seed", precision="fp32", progress=True):
+    """Yield (case, prediction, label) of every volume of ``dataset``, masks W x H x D; an empty prediction is
+    announced on stderr."""
     for i, name in enumerate(tqdm(dataset.image_list, disable=not progress, desc="evaluate")):
         sample = dataset[i]
-        prediction, _ = predict_volume(network, sample["image"], patch_size, window=window, precision=precision)
-        if keep_largest:
-            prediction = largest_component(prediction)
-        if on_prediction:
-            on_prediction(name, prediction)
-        row = case_metrics(prediction, sample["label"], spacing_mm(dataset.base_dir) * dataset.downsample)
-        if row["empty"]:
+        mask, _ = predict_volume(network, sample["image"], patch_size, window=window, precision=precision)
+        if not mask.any():
             print(f"WARNING: {name}: the prediction is EMPTY", file=sys.stderr)
-        rows.append({"case": name, **row})
-    return rows
+        yield name, mask, sample["label"]
+
+
+def measure_case(dataset, name, mask, label):
+    """The row of one case."""
+    return {"case": name, **case_metrics(mask, label, spacing_mm(dataset.base_dir) * dataset.downsample)}

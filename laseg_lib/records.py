@@ -1,10 +1,11 @@
 """The recorded runs of ``data/recorded``: made by ``make record RECORD=...``, read by the notebooks.
 
     data/recorded/<record>/<arm>_<labels>[_<variant>]_seed<seed>/
-        config.json      every setting, the command, commit, versions, hardware, date and wall time
-        history.csv      a row an iteration
-        metrics.csv      a row a test case, for student and teacher
-        predictions.npz  packed bits of the first test cases (phantoms only)
+        config.json          every setting, the command, commit, versions, hardware, date and wall time
+        history.csv          a row an iteration
+        metrics.csv          a row a test case, for student and teacher
+        metrics_largest.csv  the same of each prediction's largest component alone
+        predictions.npz      packed bits of the first test cases (phantoms only)
 
 A run that is there is skipped; one that was cut off is resumed.  Nothing is filled in by hand.
 """
@@ -28,9 +29,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .checkpoints import load_network
 from .config import TrainConfig
 from .errors import LasegError
-from .evaluate import evaluate_network
+from .evaluate import measure_case, predict_cases
+from .inference import largest_component
 from .metrics import COLUMNS
 from .plans import MODELS, RECORDS
 from .training import Trainer
@@ -38,6 +41,8 @@ from .volumes import LAHeart, find_root
 
 HOME = Path(__file__).resolve().parent.parent
 RECORDED = HOME / "data" / "recorded"
+WEIGHTS = ("student", "teacher")
+METRICS, LARGEST = "metrics.csv", "metrics_largest.csv"
 TEACHING_CASES = 2  # test phantoms whose predictions are kept for the notebooks
 
 
@@ -77,13 +82,10 @@ def make_run(record, arm, labels, seed, settings, variant="", *, recorded=RECORD
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    rows, masks = [], {}
-    for weights in ("student", "teacher"):
-        network = getattr(trainer, weights).eval()
-        scored = evaluate_network(network, test_set, config.patch_size, progress=progress,
-                                  on_prediction=None if kind == "real" else keeper(masks, weights))
-        rows += [{"weights": weights, **row} for row in scored]
-    write_csv(partial / "metrics.csv", rows)
+    tables, masks = score({weights: getattr(trainer, weights) for weights in WEIGHTS}, test_set, config.patch_size,
+                          keep=0 if kind == "real" else TEACHING_CASES, progress=progress)
+    for name, rows in tables.items():
+        write_csv(partial / name, rows)
     (partial / "history.csv").write_text(six_digits((snapshot / "history.csv").read_text()))
     if masks:
         np.savez_compressed(partial / "predictions.npz", **masks)
@@ -105,12 +107,44 @@ def six_digits(text):
     return re.sub(r"\d+\.\d+(e-?\d+)?", lambda number: f"{float(number[0]):.6g}", text)
 
 
-def keeper(masks, weights):
-    """A callback that packs the predictions of the first test cases into ``masks``."""
-    def keep(case, prediction):
-        if len([key for key in masks if key.startswith(weights)]) < TEACHING_CASES:
-            masks[f"{weights}/{case}"] = np.packbits(prediction)
-    return keep
+def score(networks, test_set, patch_size, *, keep=0, progress=True):
+    """Every test case by every network of {weights: network}: ({file name: rows}, {weights/case: packed bits}), of the
+    whole predictions and of their largest components; masks of the first ``keep`` cases."""
+    tables, masks = {METRICS: [], LARGEST: []}, {}
+    for weights, network in networks.items():
+        for i, (case, mask, label) in enumerate(predict_cases(network.eval(), test_set, patch_size, progress=progress)):
+            for name, part in ((METRICS, mask), (LARGEST, largest_component(mask))):
+                tables[name].append({"weights": weights, **measure_case(test_set, case, part, label)})
+            if i < keep:
+                masks[f"{weights}/{case}"] = np.packbits(mask)
+    return tables, masks
+
+
+def add_largest(record, arm, labels, seed, settings, variant="", *, recorded=RECORDED, work=HOME / "runs",
+                progress=True):
+    """Measure the largest components of a run that was recorded without them, from its last checkpoint.  Returns the
+    run's folder.
+
+    Raises LasegError where the checkpoint is gone, or doesn't measure what the record says (0.001 of Dice are left to
+    another machine's rounding).
+    """
+    target = Path(recorded) / record / run_name(arm, labels, seed, settings, variant)
+    told = json.loads((target / "config.json").read_text(encoding="utf-8"))
+    checkpoint = Path(work) / record / target.name / "last.pth"
+    networks = {weights: load_network(checkpoint, weights)[0].to(memory_format=torch.channels_last_3d)
+                for weights in WEIGHTS}
+    config = TrainConfig(**settings)
+    test_set = LAHeart(find_data(RECORDS[record]["data"], seed), "test", downsample=config.downsample)
+    tables, _ = score(networks, test_set, config.patch_size, progress=progress)
+    with open(target / METRICS, newline="", encoding="utf-8") as file:
+        apart = max(abs(float(was["dice"]) - now["dice"]) for was, now in zip(csv.DictReader(file), tables[METRICS]))
+    if apart > 0.001:
+        raise LasegError(f"{checkpoint} is not the network that {target.name} recorded: Dice differs by {apart:.3f}")
+    write_csv(target / LARGEST, tables[LARGEST])
+    told["largest"] = {"command": f"python -m laseg_lib.records {record} --largest", "apart": apart,
+                       **provenance(torch.device("cpu"))}
+    (target / "config.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    return target
 
 
 def provenance(device):
@@ -144,14 +178,18 @@ def write_csv(path, rows):
         writer.writerows(rows)
 
 
-def load_metrics(record, *, recorded=RECORDED):
-    """Every test case of every recorded run as a pandas table: arm, labels, variant, seed, weights, case, metrics."""
+def load_metrics(record, *, largest=False, recorded=RECORDED):
+    """Every test case of every recorded run as a pandas table: arm, labels, variant, seed, weights, case, metrics.
+    ``largest``: of the predictions' largest components, for the runs that have them."""
     import pandas as pd
 
     tables = []
     for path in sorted((Path(recorded) / record).glob("*/config.json")):
         config = json.loads(path.read_text(encoding="utf-8"))
-        table = pd.read_csv(path.with_name("metrics.csv"))
+        file = path.with_name(LARGEST if largest else METRICS)
+        if largest and not file.exists():
+            continue
+        table = pd.read_csv(file)
         tables.append(table.assign(arm=config["arm"], labels=config["labels"], variant=config.get("variant", ""),
                                    seed=config["seed"]))
     columns = ["arm", "labels", "variant", "seed", "weights", "case", *COLUMNS]
@@ -164,26 +202,35 @@ def missing_runs(record, *, recorded=RECORDED):
     return [name for name in names if not (Path(recorded) / record / name / "config.json").exists()]
 
 
+def without_largest(record, *, recorded=RECORDED):
+    """The names of the recorded runs whose largest components nobody has measured."""
+    return [path.parent.name for path in (Path(recorded) / record).glob("*/config.json")
+            if not path.with_name(LARGEST).exists()]
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m laseg_lib.records", description=__doc__.splitlines()[0],
                                      epilog="example: python -m laseg_lib.records quick")
     parser.add_argument("record", choices=RECORDS)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, where the hardware has room")
     parser.add_argument("--only", default="", help="only runs whose name contains this, e.g. MT_8 or seed1337")
+    parser.add_argument("--largest", action="store_true",
+                        help="instead, measure the largest components of runs that were recorded without them")
     args = parser.parse_args(argv)
-    todo = [run for run in RECORDS[args.record]["runs"]
-            if run_name(*run) in missing_runs(args.record) and args.only in run_name(*run)]
-    print(f"{args.record}: {len(todo)} runs to make", flush=True)
+    make = add_largest if args.largest else make_run
+    missing = without_largest(args.record) if args.largest else missing_runs(args.record)
+    todo = [run for run in RECORDS[args.record]["runs"] if run_name(*run) in missing and args.only in run_name(*run)]
+    print(f"{args.record}: {len(todo)} runs to {'measure' if args.largest else 'make'}", flush=True)
     try:
         if args.jobs == 1:
             for run in todo:
-                print(make_run(args.record, *run), flush=True)
+                print(make(args.record, *run), flush=True)
             return 0
         for seed in {run[2] for run in todo}:  # written once, before the workers race for them
             find_data(RECORDS[args.record]["data"], seed)
         threads = max(1, (os.cpu_count() or 1) // args.jobs)
         with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-            for future in [pool.submit(make_run, args.record, *run, progress=False) for run in todo]:
+            for future in [pool.submit(make, args.record, *run, progress=False) for run in todo]:
                 print(future.result(), flush=True)
     except LasegError as error:
         print(f"record {args.record}: {error}", file=sys.stderr)

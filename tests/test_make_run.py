@@ -35,7 +35,7 @@ def test_a_run_leaves_settings_history_metrics_and_predictions(made, tmp_path):
     folder = made()
     assert folder.parent == tmp_path / "recorded" / "tiny" and folder.name == records.run_name(*RUNS[0]) == "MT_2_seed1"
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "history.csv", "metrics.csv",
-                                                        "predictions.npz"]
+                                                        "metrics_largest.csv", "predictions.npz"]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert (config["record"], config["arm"], config["labels"], config["seed"]) == ("tiny", "MT", 2, 1)
     told = config["config"]
@@ -104,7 +104,7 @@ def test_a_run_that_failed_while_it_was_evaluated_leaves_no_record(made, tmp_pat
         raise LasegError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(records, "evaluate_network", fail)
+        patch.setattr(records, "predict_cases", fail)
         with pytest.raises(LasegError):
             made()
     assert records.missing_runs("tiny", recorded=tmp_path / "recorded") == ["MT_2_seed1", "supervised_2_seed1"]
@@ -120,6 +120,52 @@ def test_the_table_of_all_cases(made, tmp_path):
     table = records.load_metrics("tiny", recorded=tmp_path / "recorded")
     assert len(table) == 2 * 2 * 3 and set(table["arm"]) == {"MT", "supervised"} and set(table["labels"]) == {2}
     assert table["dice"].between(0, 1).all()
+
+
+def test_the_largest_components_are_measured_beside(made, tmp_path, monkeypatch):
+    two_parts = np.zeros((32, 16, 8), np.uint8)
+    two_parts[2:14, 2:14, 1:7], two_parts[20:22, 2:4, 2:4] = 1, 1
+    label = np.zeros_like(two_parts)
+    label[2:14, 2:14, 1:6] = 1
+    monkeypatch.setattr(records, "predict_cases", lambda *args, **kwargs: [("PHANTOM_0005", two_parts, label)])
+    folder = made()
+    rows = {name: list(csv.DictReader((folder / name).read_text().splitlines()))
+            for name in (records.METRICS, records.LARGEST)}
+    both, size = 2 * label.sum(), label.sum()
+    for name, parts in ((records.METRICS, 12 * 12 * 6 + 8), (records.LARGEST, 12 * 12 * 6)):
+        assert [row["weights"] for row in rows[name]] == ["student", "teacher"]
+        assert all(float(row["dice"]) == pytest.approx(both / (parts + size)) for row in rows[name])
+    plain, largest = (records.load_metrics("tiny", largest=which, recorded=tmp_path / "recorded")
+                      for which in (False, True))
+    assert (largest.hd95 < plain.hd95).all() or (largest.asd < plain.asd).all()
+
+
+def test_a_run_recorded_without_its_largest_components_gets_them_from_its_checkpoint(made, tmp_path):
+    folder, where = made(), dict(recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
+    want = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / records.LARGEST).unlink()
+    assert records.without_largest("tiny", recorded=where["recorded"]) == ["MT_2_seed1"]
+    assert len(records.load_metrics("tiny", largest=True, recorded=where["recorded"])) == 0
+    assert records.add_largest("tiny", *RUNS[0], **where) == folder
+    told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert told.pop("largest")["apart"] == 0 and told == json.loads(want.pop("config.json"))
+    assert {name: (folder / name).read_bytes() for name in want} == want
+    assert records.without_largest("tiny", recorded=where["recorded"]) == []
+
+
+def test_another_networks_largest_components_are_refused(made, tmp_path):
+    folder, where = made(), dict(recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
+    (folder / records.LARGEST).unlink()
+    text = (folder / records.METRICS).read_text().splitlines()
+    cells = text[2].split(",")
+    text[2] = ",".join([*cells[:2], str(float(cells[2]) + 0.01), *cells[3:]])
+    (folder / records.METRICS).write_text("\n".join(text) + "\n")
+    with pytest.raises(LasegError, match="not the network that MT_2_seed1 recorded: Dice differs by 0.010"):
+        records.add_largest("tiny", *RUNS[0], **where)
+    (tmp_path / "runs" / "tiny" / "MT_2_seed1" / "last.pth").unlink()
+    with pytest.raises(LasegError, match="no such checkpoint"):
+        records.add_largest("tiny", *RUNS[0], **where)
+    assert not (folder / records.LARGEST).exists()
 
 
 def test_the_command_makes_what_is_missing(made, tmp_path, monkeypatch, capsys):

@@ -62,7 +62,7 @@ def predicted_atrium(data, arms=("supervised", "MT"), seed=0, number=0):
 
 
 def unpack(path, key, shape):
-    """A mask from the packed bits that ``records.keeper`` wrote."""
+    """A mask from the packed bits that ``records.score`` kept."""
     with np.load(path) as file:
         return np.unpackbits(file[key], count=int(np.prod(shape))).reshape(shape)
 
