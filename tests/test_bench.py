@@ -56,6 +56,7 @@ def test_a_step_in_its_own_process(way, phantom_root):
     forward = forward_operations((32, 32, 16), 2)
     assert 13 * forward < counted["operations"] < 14 * forward
     assert counted["bytes"] > 4 * 4 * 32 * 32 * 16 * 2
+    assert 0 < counted["convolutions_s"] < 100 * first["seconds"][0]
 
 
 def forward_operations(patch, filters):

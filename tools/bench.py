@@ -143,7 +143,9 @@ class Bench:
             print(f"  peak memory {peak['seed']:.0f} MB, ours {peak[way]:.0f} MB\n"
                   f"  {counted['operations'] / 1e9:.0f} Gop at {rate / 1e9:.0f} Gop/s (matrix product) {limit:.3g} s;"
                   f" {counted['bytes'] / 1e9:.1f} GB at {bandwidth / 1e9:.1f} GB/s (copy) {moving:.3g} s;"
-                  f" ours takes {self.rows[-1]['ours_s'] / (limit + moving):.1f} times both together")
+                  f" ours takes {self.rows[-1]['ours_s'] / (limit + moving):.1f} times both together\n"
+                  f"  its convolutions alone {counted['convolutions_s']:.3g} s: with these at best"
+                  f" {self.rows[-1]['seed_s'] / counted['convolutions_s']:.1f} x")
 
     def inference(self, rounds):
         model, trained = self.network()
@@ -200,7 +202,9 @@ class Bench:
 def child(root, way, patch, filters, device):
     """A process that makes training steps; yields ``ask(line) -> dict``."""
     command = [sys.executable, str(Path(__file__).with_name("bench_step.py")), root, way, *patch, filters, device]
-    with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    quiet = {**os.environ, "KINETO_LOG_LEVEL": "99"}  # PyTorch's profiler announces itself on the terminal
+    with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          env=quiet) as process:
         def ask(line):
             print(line, file=process.stdin, flush=True)
             return json.loads(process.stdout.readline())

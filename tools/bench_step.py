@@ -4,7 +4,8 @@
 
 Answers each line ``step`` (of training) or ``fetch`` (four samples) with a line of JSON: seconds of the clock and of
 the processor, and the peak of memory in MB above what the imports took.
-The line ``count`` makes a step too, and answers with its operations and the bytes that they read and write.
+The line ``count`` makes steps too, and answers with a step's operations, the bytes that they read and write, and
+the seconds that its convolutions take of themselves.
 """
 
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import seed_way
 import torch
+from torch.profiler import profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -46,6 +48,22 @@ def our_work(root, way, patch, filters, device):
     return {"step": trainer.step, "fetch": lambda: [augment(trainer.train_set[i]) for i in range(4)]}
 
 
+def count(step, device):
+    """Operations, bytes and the seconds spent in convolutions, of one ``step()``."""
+    with FlopCounterMode(display=False) as operations, CountBytes():
+        step()
+    return {"operations": operations.get_total_flops(), "bytes": CountBytes.total,
+            "convolutions_s": min(convolution_seconds(step, device) for _ in range(3))}
+
+
+def convolution_seconds(step, device):
+    """What one ``step()`` spends in convolutions."""
+    with profile() as profiled:
+        step()
+    clock = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    return sum(getattr(row, clock) for row in profiled.key_averages() if "conv" in row.key.lower()) / 1e6
+
+
 def peak_mb(device):
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
@@ -63,9 +81,7 @@ def main():
             else our_work(root, way, patch, filters, device))
     for line in sys.stdin:
         if line.strip() == "count":
-            with FlopCounterMode(display=False) as operations, CountBytes():
-                work["step"]()
-            answer = {"operations": operations.get_total_flops(), "bytes": CountBytes.total}
+            answer = count(work["step"], device)
         else:
             begun, cpu = time.perf_counter(), time.process_time()
             work[line.strip()]()

@@ -24,7 +24,8 @@ def notes(row):
     told = []
     if "ours_peak_mb" in row:
         told.append(f"peak memory {row['seed_peak_mb']:.0f} MB, ours {row['ours_peak_mb']:.0f} MB; "
-                    f"{row['ours_s'] / (row['limit_s'] + row['moving_s']):.1f} times what the machine needs at least")
+                    f"{row['ours_s'] / (row['limit_s'] + row['moving_s']):.1f} times what the machine needs at least; "
+                    f"PyTorch's convolutions alone: {row['seed_s'] / row['convolutions_s']:.1f} at best")
     if "copy_s" in row:
         best = row["seed_s"] / row["copy_s"]
         told.append(f"its bytes alone take {seconds(row['copy_s'])} to copy: {best:.0f} at best")
