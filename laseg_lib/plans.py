@@ -44,7 +44,9 @@ RECORDS = {
                        for arm, labels, variant in QUICK_ARMS for seed in range(5)]},
     "half": {"data": "real", "runs": [
         (arm, labels, seed, STRONG_HALF if arm in MODELS else HALF) for seed in (1337, 1338, 1339)
-        for labels, arms in ((8, (*ARMS, *MODELS)), (16, ("supervised", "MT", "strong"))) for arm in arms]},
+        for labels, arms in ((8, (*ARMS, *MODELS)), (16, ("supervised", "MT", "strong")),
+                             (76, ("strong_supervised",)))  # every case labelled that is trained on: the ceiling
+        for arm in arms]},
     "full": {"data": "real", "runs": [
         (arm, labels, seed, STRONG_FULL if arm in MODELS else FULL) for seed in (1337, 1338, 1339)
         for labels in (8, 16) for arm in ("supervised", "MT", "strong")]},
