@@ -11,7 +11,7 @@ import pytest
 from laseg_lib.config import TrainConfig
 from laseg_lib.metrics import COLUMNS
 from laseg_lib.plans import MODELS, RECORDS
-from laseg_lib.records import RECORDED, run_name
+from laseg_lib.records import LARGEST, METRICS, RECORDED, run_name
 from laseg_lib.runlog import read_history
 
 NEWEST = TrainConfig().to_dict()
@@ -51,6 +51,19 @@ def test_a_recorded_run_is_whole(run):
         assert np.allclose(rows.hd95_mm, rows.hd95 * 0.625 * config.downsample)
     else:
         assert rows[["hd95_mm", "asd_mm"]].isna().all().all(), "a phantom's voxels aren't cubes"
+
+
+@pytest.mark.parametrize("run", [run for run in RUNS if run.parent.name in ("half", "full")], ids=lambda run: run.name)
+def test_real_runs_have_their_largest_components_measured(run):
+    """The same cases; where nothing was dropped the same numbers, and never a prediction more or less."""
+    whole, largest = (pd.read_csv(run / name) for name in (METRICS, LARGEST))
+    assert list(largest.columns) == list(whole.columns)
+    assert largest[["case", "weights", "empty"]].equals(whole[["case", "weights", "empty"]])
+    assert (largest.dice - whole.dice).abs().mean() < 0.05 and np.allclose(largest.jaccard,
+                                                                           largest.dice / (2 - largest.dice))
+    told = json.loads((run / "config.json").read_text(encoding="utf-8")).get("largest")
+    assert told is None or (re.fullmatch(r"[0-9a-f]{40}", told["commit"]) and not told["changed"]
+                            and told["apart"] <= 0.001)
 
 
 @pytest.mark.parametrize("record", RECORDS)

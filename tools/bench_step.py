@@ -53,7 +53,7 @@ def count(step, device):
     with FlopCounterMode(display=False) as operations, CountBytes():
         step()
     return {"operations": operations.get_total_flops(), "bytes": CountBytes.total,
-            "convolutions_s": min(convolution_seconds(step, device) for _ in range(3))}
+            "convolutions_s": min(convolution_seconds(step, device) for _ in range(2))}
 
 
 def convolution_seconds(step, device):
