@@ -80,11 +80,17 @@ class Bench:
               f"({min(ratios):.1f} to {max(ratios):.1f}, {len(pairs)} rounds);"
               f"  processor time {seed_cpu / ours_cpu:.1f} x", flush=True)
 
-    def compare(self, name, theirs, ours, rounds, repeat=1, scale=1, **more):
-        """Time both ways in turn; the seed's seconds times ``scale``, where only a part of its work is done."""
-        theirs(), ours()  # warm-up
-        self.row(name, [([scale * t for t in timed(theirs, self.device, repeat)], timed(ours, self.device, repeat))
-                        for _ in range(rounds)], **more)
+    def compare(self, theirs, ours, rounds, repeat=1, scale=1):
+        """The rounds' (seed's, our) times of each of ``ours`` = {name: way}, all in turn, the seed's once a round;
+        its seconds times ``scale``, where only a part of its work is done."""
+        for way in (theirs, *ours.values()):
+            way()  # warm-up
+        pairs = {name: [] for name in ours}
+        for _ in range(rounds):
+            seed = [scale * t for t in timed(theirs, self.device, repeat)]
+            for name, way in ours.items():
+                pairs[name].append((seed, timed(way, self.device, repeat)))
+        return pairs
 
     def fetch(self, rounds):
         """Four samples each, in processes that keep their memory or don't, as their trainings would."""
@@ -102,15 +108,19 @@ class Bench:
         ours = list(case_metrics(prediction, label).values())[:4]
         apart = float(np.abs(np.subtract(seed_way.metrics(prediction, label), ours)).max())
         assert apart < 1e-6, f"the metrics differ by {apart}"
-        self.compare("Dice, Jaccard, HD95, ASD of a case", lambda: seed_way.metrics(prediction, label),
-                     lambda: case_metrics(prediction, label), rounds, largest_difference=apart)
+        name = "Dice, Jaccard, HD95, ASD of a case"
+        pairs = self.compare(lambda: seed_way.metrics(prediction, label),
+                             {name: lambda: case_metrics(prediction, label)}, rounds)
+        self.row(name, pairs[name], largest_difference=apart)
         print(f"  largest difference of the four {apart:.1e}")
 
     def ema(self, rounds):
         for filters, size in ((16, "9.2"), (4, "0.6")):
             pair = [VNet(1, 2, filters, "batchnorm").to(self.device) for _ in range(2)]
-            self.compare(f"EMA update, {size} million parameters", partial(seed_way.update_ema, *pair),
-                         partial(update_ema_variables, *pair, 0.99, 10_000), 5 * rounds, repeat=10, moves=[5, 3])
+            name = f"EMA update, {size} million parameters"
+            pairs = self.compare(partial(seed_way.update_ema, *pair),
+                                 {name: partial(update_ema_variables, *pair, 0.99, 10_000)}, 5 * rounds, repeat=10)
+            self.row(name, pairs[name], moves=[5, 3])
         if self.device.type == "cpu":
             print("  the seed's two calls move each value 5 times, our one 3 times: 1.7 x where memory is the limit")
 
@@ -159,10 +169,11 @@ class Bench:
             masks = [way(image) for way in (slow, *ways.values())]
             dice.append([2 * (mask * label).sum() / (mask.sum() + label.sum()) for mask in masks])
         theirs, *ours = map(float, np.mean(dice, axis=0))
-        for (window, way), our in zip(ways.items(), ours):
-            self.compare(f"whole volume at half resolution, window '{window}', {precision}", partial(slow, image),
-                         partial(way, image), rounds, dice=our, dice_seed=theirs,
-                         network=f"{trained}; {len(cases)} test cases")
+        on_one = {window: partial(way, image) for window, way in ways.items()}
+        pairs = self.compare(partial(slow, image), on_one, rounds)
+        for window, our in zip(ways, ours):
+            self.row(f"whole volume at half resolution, window '{window}', {precision}", pairs[window], dice=our,
+                     dice_seed=theirs, network=f"{trained}; {len(cases)} test cases")
             print(f"  Dice {our:.4f}, the seed's way {theirs:.4f} ({trained})")
         if not self.args.quick:
             self._full_size(rounds, precision)
@@ -171,11 +182,12 @@ class Bench:
         image = LAHeart(self.root, "test", num=1)[0]["image"]
         count = len(seed_way.windows(image.shape, FULL, (18, 18, 4)))
         model = VNet(1, 2, 16, "batchnorm").to(self.device).eval()
-        for window in ("fast", "whole"):
-            self.compare(f"whole volume, 16 filters, window '{window}', {precision}",
-                         partial(seed_way.predict, model, image, FULL, most=TIMED),
-                         partial(self.predict, model, FULL, window, precision, image), rounds, scale=count / TIMED,
-                         windows=count, windows_timed=TIMED)
+        ways = {window: partial(self.predict, model, FULL, window, precision, image) for window in ("fast", "whole")}
+        slow = partial(seed_way.predict, model, image, FULL, most=TIMED)
+        pairs = self.compare(slow, ways, rounds, scale=count / TIMED)
+        for window in ways:
+            self.row(f"whole volume, 16 filters, window '{window}', {precision}", pairs[window], windows=count,
+                     windows_timed=TIMED)
         print(f"  the seed's time is that of {TIMED} of its {count} windows, in proportion; untrained: no Dice")
 
     @staticmethod
