@@ -137,7 +137,8 @@ def add_largest(record, arm, labels, seed, settings, variant="", *, recorded=REC
     test_set = LAHeart(find_data(RECORDS[record]["data"], seed), "test", downsample=config.downsample)
     tables, _ = score(networks, test_set, config.patch_size, progress=progress)
     with open(target / METRICS, newline="", encoding="utf-8") as file:
-        apart = max(abs(float(was["dice"]) - now["dice"]) for was, now in zip(csv.DictReader(file), tables[METRICS]))
+        rows = zip(csv.DictReader(file), tables[METRICS], strict=True)
+        apart = max(abs(float(was["dice"]) - now["dice"]) for was, now in rows)
     if apart > 0.001:
         raise LasegError(f"{checkpoint} is not the network that {target.name} recorded: Dice differs by {apart:.3f}")
     write_csv(target / LARGEST, tables[LARGEST])
