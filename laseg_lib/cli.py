@@ -15,6 +15,7 @@ from .errors import LasegError
 RECIPES = {"right": {}, "seed": SEED_RECIPE, "strong": STRONG_RECIPE}
 HELP = {
     "root_path": "the folder that holds the cases; train.list and test.list lie beside it",
+    "train_list": "a file that lists the training cases, labelled ones first (default: train.list beside the folder)",
     "model": "arm: " + "; ".join(f"{name} = {text}" for name, text in ARMS.items()),
     "labelnum": "how many of the first cases of train.list are labelled (default: a fifth)",
     "max_samples": "how many of the first cases of train.list are trained on (default: all but the validation cases)",
@@ -104,6 +105,9 @@ def parser():
                                "whole: the volume at once, not for tables")
     evaluate.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: as trained")
     evaluate.add_argument("--downsample", type=int, help="default: as trained")
+    evaluate.add_argument("--at", choices=["same", "full"], default="same",
+                          help="same: labels at the network's resolution; full: what a network at half resolution "
+                               "predicts is enlarged and compared with the labels as they are stored")
     evaluate.add_argument("--largest_component", action="store_true", help="keep only the largest connected part")
     evaluate.add_argument("--device", default="auto")
     evaluate.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="fp32")
@@ -153,10 +157,10 @@ def run_train(args):
     if args.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
     from .training import Trainer
-    from .volumes import case_names
+    from .volumes import training_names
 
     config = TrainConfig(**{**RECIPES[args.recipe], **values})
-    config = config.with_split(len(case_names(config.root_path, "train")))
+    config = config.with_split(len(training_names(config)))
     if not config.snapshot_path:
         config.snapshot_path = f"model/LA_{config.exp}_{config.labelnum}_labeled/{config.model}"
     trainer = Trainer(config, resume=args.resume)

@@ -30,6 +30,7 @@ class TrainConfig:
     """One training.  Defaults are the walkthrough's, its plain bugs mended; ``SEED_RECIPE`` brings those back."""
 
     root_path: str = ""  # the folder that holds the cases; train.list lies beside it
+    train_list: str | None = None  # a list of training cases; None: train.list beside root_path
     model: str = "MT"  # one of ARMS
     exp: str = "vnet"
     labelnum: int | None = None  # the first labelnum cases are labelled; None: a fifth of them
@@ -41,6 +42,7 @@ class TrainConfig:
     base_lr: float = 0.01
     ema_decay: float = 0.99
     consistency_type: str = "mse"  # or 'kl', or 'pseudo': the teacher's sure answers as labels
+    confidence: float = 0.8  # of 'pseudo': how sure of a voxel the teacher must be
     consistency: float = 0.1  # lambda at the end of the ramp
     consistency_rampup: float = 40.0  # length of the ramp, in units of ramp_every iterations
     seed: int = 1337
@@ -57,6 +59,7 @@ class TrainConfig:
     val_every: int = 200
     save_every: int = 200
     # The traps: each default is the mended behaviour, or the walkthrough's where that is no bug.
+    turns: bool = True  # quarter turns and mirrors of every volume; hearts lie one way only (trap 10)
     flip_probability: float = 0.5  # 1.0: always mirrored
     seed_offsets: bool = False  # True: never the last crop
     teacher_mode: str = "eval"  # 'train': the teacher normalises by its own batch, and drops out
@@ -65,6 +68,8 @@ class TrainConfig:
     teacher_view: str = "same"  # 'turned': the teacher sees the volume turned and mirrored (views.py)
     # The strong recipe's levers (STRONG_RECIPE): off by default.
     schedule: str = "constant"  # of the learning rate; 'poly': down to 0 at the end (ramps.py)
+    affine: float = 0.0  # half the time: up to so many degrees about each axis, and 1.2^(affine/15) of scale
+    student_affine: float = 0.0  # the same once more for the student's unlabelled volumes, its targets moved along
     intensity: float = 0.0  # strength of the student's intensity augmentation (intensity.py); 1 is strong
     copy_paste: bool = False  # boxes swapped between the two halves of the batch (mixing.py)
     ramp_every: int = 150  # lambda changes every ramp_every iterations
@@ -100,7 +105,8 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise LasegError(f"--{name} must be at least 1; got {getattr(self, name)}")
         for name, most in {"base_lr": 1e9, "consistency": 1e9, "consistency_rampup": 1e9, "ema_decay": 1,
-                           "flip_probability": 1, "intensity": 10, "seed": 2**63 - 1}.items():
+                           "flip_probability": 1, "intensity": 10, "affine": 90, "student_affine": 90,
+                           "confidence": 1, "seed": 2**63 - 1}.items():
             if not 0 <= getattr(self, name) <= most:
                 raise LasegError(f"--{name} must be between 0 and {most}; got {getattr(self, name)}")
         if self.copy_paste and (self.labelled_in_batch + self.unlabeled_bs) % 2:

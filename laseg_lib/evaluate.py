@@ -14,8 +14,11 @@ from .volumes import LAHeart, spacing_mm
 
 
 def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student", window="seed", patch_size=None,
-                        downsample=None, largest_component=False, device="auto", precision="fp32"):
-    """``evaluate_network`` for a checkpoint file; patch and downsampling are those of its training unless given."""
+                        downsample=None, at="same", largest_component=False, device="auto", precision="fp32"):
+    """``evaluate_network`` for a checkpoint file; patch and downsampling are those of its training unless given.
+
+    ``at``: 'same' compares with labels at the network's resolution, 'full' with the labels as they are stored.
+    """
     network, config = load_network(checkpoint, weights)
     channels = network.block_one.conv[0].in_channels
     if channels != 1:
@@ -25,30 +28,36 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
         raise LasegError(f"--patch_size {patch_size}: the sides must be multiples of {network.divisor} "
                          f"for the network of {checkpoint}")
     downsample = downsample or config.get("downsample", 1)
-    dataset = LAHeart(root_path, split, downsample=downsample)
+    dataset = LAHeart(root_path, split, downsample=1 if at == "full" else downsample)
     return evaluate_network(network.to(pick_device(device), memory_format=torch.channels_last_3d), dataset, patch_size,
-                            window=window, keep_largest=largest_component, precision=precision)
+                            window=window, keep_largest=largest_component, precision=precision,
+                            downsample=downsample if at == "full" else 1)
 
 
 def evaluate_network(network, dataset, patch_size, *, window="seed", keep_largest=False, precision="fp32",
-                     progress=True):
+                     downsample=1, progress=True):
     """Predict and measure every volume of ``dataset``: a list of dicts, ``case`` and the metrics' COLUMNS.
+
+    ``downsample``: of the network, where ``dataset`` holds the volumes as they are stored: it is scored at full size.
 
     Voxels are those of the (perhaps downsampled) volume; mm take the downsampling into account
     and are NaN for phantoms, whose voxels aren't cubes.  An empty prediction is announced on stderr
     and scored as a failure.
     """
-    found = predict_cases(network, dataset, patch_size, window=window, precision=precision, progress=progress)
+    found = predict_cases(network, dataset, patch_size, window=window, precision=precision,
+                          downsample=downsample, progress=progress)
     return [measure_case(dataset, name, largest_component(mask) if keep_largest else mask, label)
             for name, mask, label in found]
 
 
-def predict_cases(network, dataset, patch_size, *, window="seed", precision="fp32", progress=True):
+def predict_cases(network, dataset, patch_size, *, window="seed", precision="fp32", downsample=1, progress=True):
     """Yield (case, prediction, label) of every volume of ``dataset``, masks W x H x D; an empty prediction is
-    announced on stderr."""
+    announced on stderr.  ``downsample``: the network sees so many voxels averaged to one, and what it finds is enlarged
+    again (``predict_volume``)."""
     for i, name in enumerate(tqdm(dataset.image_list, disable=not progress, desc="evaluate")):
         sample = dataset[i]
-        mask, _ = predict_volume(network, sample["image"], patch_size, window=window, precision=precision)
+        mask, _ = predict_volume(network, sample["image"], patch_size, window=window, precision=precision,
+                                 downsample=downsample, enlarge=True)
         if not mask.any():
             print(f"WARNING: {name}: the prediction is EMPTY", file=sys.stderr)
         yield name, mask, sample["label"]

@@ -10,9 +10,14 @@ SEED_STRIDE = (18, 18, 4)  # of the walkthrough's window, in voxels
 WINDOWS = ("seed", "fast", "whole")
 
 
-def predict_volume(model, image, patch_size, *, window="seed", precision="fp32", batch_size=4):
+def predict_volume(model, image, patch_size, *, window="seed", precision="fp32", batch_size=4, downsample=1,
+                   enlarge=False):
     """(label uint8, probability of atrium float32), both W x H x D, for one normalised ``image`` of that shape,
     an array or a tensor.
+
+    ``downsample``: average so many voxels of ``image`` to one first, as a network was trained that has seen volumes so;
+    both answers are then of that smaller size, or, with ``enlarge``, the probabilities are brought back to the size of
+    ``image`` (trilinear, the border repeated) and the label is made from these.
 
     ``window='seed'``: every ``patch_size`` window at stride 18, 18, 4 (of a 112 x 112 x 80 patch; in proportion for
     other patches), softmax averaged where they overlap, padded with zeros where the volume is smaller.
@@ -27,6 +32,9 @@ def predict_volume(model, image, patch_size, *, window="seed", precision="fp32",
     device = next(model.parameters()).device
     image = image if torch.is_tensor(image) else torch.from_numpy(np.array(image, np.float32, order="C"))
     volume = image.to(device, torch.float32)[None, None]
+    size = volume.shape[2:]
+    if downsample > 1:
+        volume = F.avg_pool3d(volume, downsample)
 
     def probability(x):
         x = x.to(memory_format=torch.channels_last_3d)
@@ -38,8 +46,20 @@ def predict_volume(model, image, patch_size, *, window="seed", precision="fp32",
         else:
             stride = seed_stride(patch_size) if window == "seed" else [side // 2 for side in patch_size]
             score = _sliding(probability, volume, patch_size, stride, batch_size)
+    if enlarge and downsample > 1:
+        score = enlarged(score.float(), size, downsample)
     score = score[0, 0].float().cpu().numpy()
     return (score > 0.5).astype(np.uint8), score
+
+
+def enlarged(volume, size, factor):
+    """``volume`` (B, C, w, h, d), each voxel the mean of ``factor`` a side, at full ``size`` again, trilinear.
+
+    Voxels of a remainder, that no block holds, repeat the border.
+    """
+    whole = F.interpolate(volume, scale_factor=factor, mode="trilinear", align_corners=False)
+    pads = [n for full, side in reversed(list(zip(size, whole.shape[2:]))) for n in (0, full - side)]
+    return F.pad(whole, pads, mode="replicate")
 
 
 def seed_stride(patch_size):

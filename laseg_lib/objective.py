@@ -1,16 +1,23 @@
 """What one batch costs: the supervised loss of its labelled volumes, and how far student and teacher are apart on the
 unlabelled ones."""
 
+import numpy as np
 import torch
 
 from . import ramps
 from .intensity import vary_intensity
 from .losses import pseudo_label_loss, segmentation_loss, softmax_kl_loss, softmax_mse_loss
 from .mixing import random_box, swap_box
-from .transforms import teacher_noise
+from .transforms import RandomAffine, resample, teacher_noise
 from .views import predict_view
 
 CONSISTENCY = {"mse": softmax_mse_loss, "kl": softmax_kl_loss, "pseudo": pseudo_label_loss}
+
+
+def consistency_loss(config, logits, targets):
+    """How far the student's ``logits`` are from the teacher's ``targets``, by the kind of consistency that is set."""
+    sure = {"confidence": config.confidence} if config.consistency_type == "pseudo" else {}
+    return CONSISTENCY[config.consistency_type](logits, targets, **sure)
 
 
 def consistency_weight(config, iteration):
@@ -33,16 +40,33 @@ def mean_teacher_loss(student, teacher, image, label, config, iteration, generat
         noise = teacher_noise(image[n:], generator) if config.noise_on != "none" else 0
         with torch.no_grad():  # before the student: later its memory would come on top of what the gradient needs
             targets = predict_view(teacher, image[n:] + noise, config.teacher_view, generator).float()
+            if config.student_affine:
+                seen, targets = move_unlabelled(seen, targets, n, config.student_affine, generator)
     logits = student(seen).float()
     if box is not None:
         logits = swap_box(logits, box)  # back into their own volumes, so that labels and targets fit
     supervised, cross_entropy, dice = segmentation_loss(logits[:n], label[:n], total=total)
     weight, distance = consistency_weight(config, iteration), torch.zeros_like(supervised)
     if image.shape[0] > n:
-        distance = CONSISTENCY[config.consistency_type](logits[n:], targets)
+        distance = consistency_loss(config, logits[n:], targets)
     loss = supervised + weight * distance
     return loss, {"loss": loss, "loss_seg": cross_entropy, "loss_seg_dice": dice,
                   "consistency_weight": weight, "consistency_dist": distance}
+
+
+def move_unlabelled(seen, targets, n, degrees, generator=None):
+    """(``seen`` with its unlabelled volumes, from the n-th on, rotated and scaled, ``targets`` moved along): what the
+    teacher found, the student must find from another side.
+    """
+    change = RandomAffine(degrees, 1.2 ** (degrees / 15), probability=1.0, rng=numpy_generator(generator))
+    matrices = np.stack([change.draw() for _ in range(len(targets))])
+    return torch.cat([seen[:n], resample(seen[n:], matrices)]), resample(targets, matrices)
+
+
+def numpy_generator(generator):
+    """A NumPy generator seeded by one draw of ``generator`` (torch's; None: the global one)."""
+    device = generator.device if generator is not None else "cpu"
+    return np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=device)))
 
 
 def student_view(image, config, generator=None):

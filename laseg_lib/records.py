@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -33,11 +34,12 @@ from .checkpoints import load_network
 from .config import TrainConfig
 from .errors import LasegError
 from .evaluate import measure_case, predict_cases
-from .inference import largest_component
-from .metrics import COLUMNS
+from .folders import write_list
+from .inference import largest_component, predict_volume
+from .metrics import COLUMNS, case_metrics
 from .plans import MODELS, RECORDS
 from .training import Trainer
-from .volumes import LAHeart, find_root
+from .volumes import FILE, LAHeart, case_names, find_root, read_volume, write_volume
 
 HOME = Path(__file__).resolve().parent.parent
 RECORDED = HOME / "data" / "recorded"
@@ -64,11 +66,29 @@ def make_run(record, arm, labels, seed, settings, variant="", *, recorded=RECORD
     target = Path(recorded) / record / run_name(arm, labels, seed, settings, variant)
     if (target / "config.json").exists():
         return target
-    kind = RECORDS[record]["data"]
+    plan = RECORDS[record]
+    kind = plan["data"]
     root = find_data(kind, seed)
+    held_out = plan.get("cases") == "held_out"
+    if held_out and arm == "self_training":
+        make_run(record, "labels_only", labels, seed, {**settings}, variant, recorded=recorded, work=work,
+                 progress=progress)
     snapshot = Path(work) / record / target.name
     config = TrainConfig(root_path=str(root), model=MODELS.get(arm, arm), labelnum=labels, seed=seed,
                          snapshot_path=str(snapshot), **settings)
+    test_names, quality = None, None
+    if held_out:
+        train_names, test_names = held_out_split(root, seed)
+        snapshot.parent.mkdir(parents=True, exist_ok=True)
+        lists = snapshot.with_name(f"{target.name}.list")
+        write_list(lists, train_names)
+        config = replace(config, train_list=str(lists))
+        if arm == "self_training":
+            teacher = snapshot.with_name(run_name("labels_only", labels, seed, settings, variant)) / "last.pth"
+            own, quality = self_labelled(teacher, root, train_names, labels, snapshot.with_name(f"{target.name}_data"),
+                                         config)
+            config = replace(config, root_path=str(own), train_list=None, labelnum=len(train_names), labeled_bs=4,
+                             batch_size=4)
     trainer = Trainer(config, resume=(snapshot / "last.pth").exists() or (snapshot / "previous.pth").exists())
     clock = snapshot / "seconds.txt"  # survives a cut, so that the wall time is that of all the pieces
     begun, before = time.perf_counter(), float(clock.read_text()) if clock.exists() else 0.0
@@ -78,28 +98,58 @@ def make_run(record, arm, labels, seed, settings, variant="", *, recorded=RECORD
     if trainer.iteration < config.max_iterations:
         raise KeyboardInterrupt
     seconds, cpu = before + time.perf_counter() - begun, time.process_time() - cpu
-    test_set = LAHeart(root, "test", cache="memory", downsample=config.downsample)
+    at_full = plan.get("at") == "full"
+    test_set = LAHeart(root, "test", cache="memory", downsample=1 if at_full else config.downsample, names=test_names)
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     tables, masks = score({weights: getattr(trainer, weights) for weights in WEIGHTS}, test_set, config.patch_size,
-                          keep=0 if kind == "real" else TEACHING_CASES, progress=progress)
+                          keep=0 if kind == "real" else TEACHING_CASES, downsample=config.downsample if at_full else 1,
+                          progress=progress)
     for name, rows in tables.items():
         write_csv(partial / name, rows)
     (partial / "history.csv").write_text(six_digits((snapshot / "history.csv").read_text()))
     if masks:
         np.savez_compressed(partial / "predictions.npz", **masks)
-    told = {**trainer.config.to_dict(), "root_path": root.name, "snapshot_path": None}
+    told = {**trainer.config.to_dict(), "root_path": root.name, "snapshot_path": None, "train_list": None}
+    extra = {} if not held_out else {"at": "full", "labelled_cases": train_names[:labels], "test_cases": "the last 20 "
+                                     "of train.list", "pseudo_label_dice": quality}
     (partial / "config.json").write_text(json.dumps({
         "record": record, "arm": arm, "labels": labels, "variant": variant, "seed": seed,
         "data": kind if kind == "real" else {**kind, "seed": seed}, "window": "seed", "checkpoint": "last",
         "command": f"make record RECORD={record}", "train_seconds": round(seconds, 1),
         "train_cpu_seconds": None if before else round(cpu, 1),  # of all threads: what a shared machine can't blur
-        "precision": trainer.precision,
+        "precision": trainer.precision, **extra,
         **provenance(trainer.device),
         "config": told}, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, target)
     return target
+
+
+def held_out_split(root, seed):
+    """(60 training cases, labelled ones first, 20 held-out ones), all of the public ``train.list``, no test case: the
+    order of the 60 is the list's for seed 100, and shuffled by any other."""
+    names = case_names(root, "train")
+    first, last = names[:60], names[-20:]
+    return (first if seed == 100 else [str(name) for name in np.random.default_rng(seed).permutation(first)]), last
+
+
+def self_labelled(checkpoint, root, names, labelled, dest, config):
+    """A data set of ``names`` in ``dest`` whose labels, but for the first ``labelled``, are the largest component of
+    what the teacher of ``checkpoint`` predicts.  Returns (its root, mean Dice of these labels)."""
+    network, _ = load_network(checkpoint, "teacher")
+    network = network.eval().to(memory_format=torch.channels_last_3d)
+    quality, folder = [], Path(dest) / "cases"
+    for i, name in enumerate(names):
+        image, label = read_volume(Path(root) / name / FILE)
+        if i >= labelled:
+            found = largest_component(predict_volume(network, image, config.patch_size, window="seed",
+                                                     downsample=config.downsample, enlarge=True)[0])
+            quality.append(case_metrics(found, label)["dice"])
+            label = found
+        write_volume(folder / name / FILE, image, label)
+    write_list(Path(dest) / "train.list", names)
+    return folder, round(float(np.mean(quality)), 4)
 
 
 def six_digits(text):
@@ -107,12 +157,13 @@ def six_digits(text):
     return re.sub(r"\d+\.\d+(e-?\d+)?", lambda number: f"{float(number[0]):.6g}", text)
 
 
-def score(networks, test_set, patch_size, *, keep=0, progress=True):
+def score(networks, test_set, patch_size, *, keep=0, downsample=1, progress=True):
     """Every test case by every network of {weights: network}: ({file name: rows}, {weights/case: packed bits}), of the
     whole predictions and of their largest components; masks of the first ``keep`` cases."""
     tables, masks = {METRICS: [], LARGEST: []}, {}
     for weights, network in networks.items():
-        for i, (case, mask, label) in enumerate(predict_cases(network.eval(), test_set, patch_size, progress=progress)):
+        found = predict_cases(network.eval(), test_set, patch_size, downsample=downsample, progress=progress)
+        for i, (case, mask, label) in enumerate(found):
             for name, part in ((METRICS, mask), (LARGEST, largest_component(mask))):
                 tables[name].append({"weights": weights, **measure_case(test_set, case, part, label)})
             if i < keep:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from .sampler import TwoStreamBatchSampler
-from .transforms import Compose, RandomCrop, RandomRotFlip, ToTensor
+from .transforms import Compose, RandomAffine, RandomCrop, RandomRotFlip, ToTensor
 
 
 class Streams:
@@ -24,10 +24,7 @@ class Streams:
             range(config.labelnum)[rank::world], range(config.labelnum, config.max_samples)[rank::world],
             config.labelled_in_batch + config.unlabeled_bs, config.unlabeled_bs, generator=draws[0])
         self.augment_rngs = {"labelled": draws[1], "unlabelled": draws[2]}
-        self.augment = {stream: Compose([
-            RandomRotFlip(flip_probability=config.flip_probability, rng=rng),
-            RandomCrop(config.patch_size, seed_offsets=config.seed_offsets, rng=rng),
-            ToTensor()]) for stream, rng in self.augment_rngs.items()}
+        self.augment = {stream: Compose(augmentation(config, rng)) for stream, rng in self.augment_rngs.items()}
         self.noise = torch.Generator(device).manual_seed(int(draws[3].integers(2**62)))
         if rank or restart:  # the global generator, which dropout draws from, goes on after the weights were drawn
             torch.manual_seed(int(draws[4].integers(2**62)))
@@ -48,6 +45,13 @@ class Streams:
         torch.set_rng_state(state["dropout"])
         if state["dropout_cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["dropout_cuda"], self.device)
+
+
+def augmentation(config, rng):
+    """What every volume goes through on its way into a batch, as ``config`` has it: a list of transforms."""
+    turns = [RandomRotFlip(flip_probability=config.flip_probability, rng=rng)] if config.turns else []
+    affine = [RandomAffine(config.affine, 1.2 ** (config.affine / 15), rng=rng)] if config.affine else []
+    return [*turns, RandomCrop(config.patch_size, seed_offsets=config.seed_offsets, rng=rng), *affine, ToTensor()]
 
 
 def seed_everything(seed, deterministic=True):

@@ -33,7 +33,7 @@ from .objective import mean_teacher_loss
 from .runlog import RunLog, numbers, read_history
 from .streams import Streams, seed_everything
 from .vnet import VNet
-from .volumes import LAHeart, case_names
+from .volumes import LAHeart, training_names
 
 
 class Trainer:
@@ -48,7 +48,7 @@ class Trainer:
     def __init__(self, config, *, resume=False):
         self.device = distributed.join(config.device)
         self.first = distributed.rank() == 0  # of many processes, the one that validates, writes and prints
-        names = case_names(config.root_path, "train")
+        names = training_names(config)
         self.config = config = config.with_split(len(names), processes=distributed.world())
         require_memory(training_bytes(config), self.device, "this network and batch",
                        "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
@@ -195,7 +195,7 @@ class Trainer:
     def load_state_dict(self, state):
         """Go back to the moment of ``state``.  LasegError when it belongs to other settings."""
         mine, theirs = self.config.to_dict(), TrainConfig.from_dict(state["config"]).to_dict()
-        free = {"snapshot_path", "device", "cache", "save_every", "root_path"}
+        free = {"snapshot_path", "device", "cache", "save_every", "root_path", "train_list"}
         if self.config.schedule == "constant":  # another schedule's learning rate depends on the end
             free.add("max_iterations")
         other = [name for name in mine if name not in free and mine[name] != theirs[name]]

@@ -46,6 +46,63 @@ class RandomRotFlip:
         return _both(sample, turn)
 
 
+def rotation(angles):
+    """The 3 x 3 rotation matrix of ``angles`` (radians) about the first, the second and the third axis, in that order.
+    """
+    matrix = np.eye(3)
+    for axis, angle in enumerate(angles):
+        i, j = (a for a in range(3) if a != axis)
+        turn = np.eye(3)
+        turn[[i, j], [i, j]], turn[i, j], turn[j, i] = np.cos(angle), -np.sin(angle), np.sin(angle)
+        matrix = matrix @ turn
+    return matrix
+
+
+def resample(volumes, matrices):
+    """``volumes`` (B, C, W, H, D) float, each looked up at ``matrix`` times the position, both counted in voxels from
+    the middle: trilinear, the border repeated.  ``matrices``: (B, 3, 3).  Shape and device are kept.
+    """
+    # torch counts from -1 to 1 across each side, last axis first; turning and scaling happen in voxels.
+    sides = np.array(volumes.shape[:1:-1], float)
+    flipped = np.asarray(matrices)[:, ::-1, ::-1] * sides / sides[:, None]
+    theta = np.concatenate([flipped, np.zeros((len(flipped), 3, 1))], 2)
+    theta = torch.as_tensor(theta, dtype=volumes.dtype, device=volumes.device)
+    grid = F.affine_grid(theta, (len(volumes), 1, *volumes.shape[2:]), align_corners=False)
+    return F.grid_sample(volumes, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+class RandomAffine:
+    """Rotate by up to ``degrees`` about each axis and scale all sides by one factor from 1/``scale`` to ``scale``
+    (log-uniform), with ``probability``: patients lie a little differently and differ in size.
+
+    The image is trilinear; the label is the voxels of which at least half is atrium after the same.  What comes in from
+    outside repeats the border.  Arrays or tensors (W, H, D), before ``ToTensor``.
+    """
+
+    def __init__(self, degrees=15.0, scale=1.2, *, probability=0.5, rng=None):
+        self.degrees, self.scale, self.probability, self.rng = degrees, scale, probability, rng
+
+    def draw(self):
+        """The matrix of one change: the identity where chance leaves the volume as it is."""
+        if _uniform(self.rng) >= self.probability:
+            return np.eye(3)
+        angles = [np.deg2rad(self.degrees) * (2 * _uniform(self.rng) - 1) for _ in range(3)]
+        return rotation(angles) * self.scale ** (2 * _uniform(self.rng) - 1)
+
+    def __call__(self, sample):
+        matrix = self.draw()
+        if (matrix == np.eye(3)).all():
+            return sample
+        image, label = sample["image"], sample["label"]
+        numpy = isinstance(image, np.ndarray)
+        if numpy:
+            image, label = (torch.from_numpy(np.ascontiguousarray(volume)) for volume in (image, label))
+        both = torch.stack([image.float(), label.float()])[None]
+        image, share = resample(both, matrix[None])[0]
+        label = (share >= 0.5).to(label.dtype)
+        return {**sample, "image": image.numpy() if numpy else image, "label": label.numpy() if numpy else label}
+
+
 def pad_to(volume, size):
     """Zeros around ``volume``, alike on both sides, so that no side is shorter than in ``size``."""
     missing = [max(want - have, 0) for want, have in zip(size, volume.shape)]

@@ -113,6 +113,11 @@ def case_names(root_path, split="train"):
     return read_list(Path(root_path).resolve().parent / f"{split}.list")
 
 
+def training_names(config):
+    """The training cases of a config: ``train_list``'s, or those of the list beside ``root_path``."""
+    return read_list(config.train_list) if config.train_list else case_names(config.root_path, "train")
+
+
 def find_root(path):
     """The folder that holds the cases, from that folder or from the one around it.
 
