@@ -4,30 +4,20 @@ import argparse
 import csv
 import os
 import sys
-import types
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import get_args
 
-from .config import ARMS, SEED_RECIPE, STRONG_RECIPE, TrainConfig
+from .config import (
+    RECIPES,
+    RENAMED,
+    STRONG_RECIPE,
+    WALKTHROUGH_RECIPE,
+    TrainConfig,
+    choices,
+    explanations,
+    kind_of,
+)
 from .errors import LasegError
-
-RECIPES = {"right": {}, "seed": SEED_RECIPE, "strong": STRONG_RECIPE}
-HELP = {
-    "root_path": "the folder that holds the cases; train.list and test.list lie beside it",
-    "train_list": "a file that lists the training cases, labelled ones first (default: train.list beside the folder)",
-    "model": "arm: " + "; ".join(f"{name} = {text}" for name, text in ARMS.items()),
-    "labelnum": "how many of the first cases of train.list are labelled (default: a fifth)",
-    "max_samples": "how many of the first cases of train.list are trained on (default: all but the validation cases)",
-    "val_num": "how many of the last cases of train.list validate (default: up to 4 of those not trained on)",
-    "patch_size": "sides in voxels: multiples of 16, 16 and 8",
-    "downsample": "average this many voxels to one in each direction (label by majority)",
-    "precision": "auto: bf16 where the hardware has it",
-    "snapshot_path": "where log.txt, history.csv, TensorBoard's log and checkpoints go "
-                     "(default: model/LA_EXP_LABELNUM_labeled/MODEL)",
-    "sync_norm": "several processes: BatchNorm and Dice over all their batches, not over each one's",
-    "consistency_rampup": "length of the ramp, in units of --ramp_every iterations",
-}
 
 
 def main(argv=None):
@@ -89,19 +79,19 @@ def parser():
                     "--patch_size 48 48 32 --n_filters 8 --max_iterations 400")
     add_config_arguments(train)
     train.add_argument("--recipe", choices=RECIPES, default="right",
-                       help="seed: the walkthrough with its bugs (" + ", ".join(SEED_RECIPE) + "); right: mended; "
-                            "strong: right, with " + ", ".join(STRONG_RECIPE))
+                       help="walkthrough (or seed): with its bugs (" + ", ".join(WALKTHROUGH_RECIPE)
+                            + "); right: mended; strong: right, with " + ", ".join(STRONG_RECIPE))
     train.add_argument("--gpu", help="which GPUs the process may see (CUDA_VISIBLE_DEVICES), e.g. 0")
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --snapshot_path")
 
     evaluate = command("evaluate", run_evaluate, "measure a checkpoint on whole volumes",
                        "model/LA_vnet_8_labeled/MT/last.pth --root_path data/phantoms --csv out.csv")
     evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    evaluate.add_argument("--root_path", required=True, help=HELP["root_path"])
+    evaluate.add_argument("--root_path", required=True, help=explanations()["root_path"])
     evaluate.add_argument("--split", choices=["train", "test"], default="test")
     evaluate.add_argument("--weights", choices=["student", "teacher"], default="student")
-    evaluate.add_argument("--window", choices=["seed", "fast", "whole"], default="seed",
-                          help="seed: stride 18/18/4; fast: windows that overlap by half; "
+    evaluate.add_argument("--window", choices=["walkthrough", "seed", "fast", "whole"], default="walkthrough",
+                          help="walkthrough (or seed): stride 18/18/4; fast: windows that overlap by half; "
                                "whole: the volume at once, not for tables")
     evaluate.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: as trained")
     evaluate.add_argument("--downsample", type=int, help="default: as trained")
@@ -116,23 +106,24 @@ def parser():
 
 
 def add_config_arguments(sub):
-    """One argument for each field of TrainConfig, under the same name."""
+    """One argument for each setting of TrainConfig: its name, type, choices and explanation stand there."""
     for field in fields(TrainConfig):
-        kind = next((t for t in get_args(field.type) if t is not type(None)), field.type)
-        options = {"help": HELP.get(field.name, " "), "default": argparse.SUPPRESS}
-        if field.name == "patch_size":
+        kind, _ = kind_of(field.name)
+        options = {"help": explanations()[field.name], "default": argparse.SUPPRESS}
+        if kind is tuple:
             options |= {"type": int, "nargs": 3, "metavar": ("W", "H", "D")}
-        elif field.type is bool:
+        elif kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options["type"] = kind if not isinstance(kind, types.GenericAlias) else str
-        if field.default is not MISSING and field.default not in (None, ""):
+            options |= {"type": kind, "choices": choices(field.name)}
+        if field.default not in (None, ""):
             options["help"] += f" (default: {field.default})"
-        sub.add_argument(f"--{field.name}", required=field.name == "root_path", **options)
+        names = [f"--{name}" for name in (field.name, *(old for old, new in RENAMED.items() if new == field.name))]
+        sub.add_argument(*names, required=field.name == "root_path", **options)
 
 
 def run_phantom(args):
-    from .phantom import write_phantoms
+    from .data.phantom import write_phantoms
 
     root = write_phantoms(args.dest, train=args.train, test=args.test, size=tuple(args.size), seed=args.seed,
                           raw=args.raw)
@@ -140,14 +131,14 @@ def run_phantom(args):
 
 
 def run_fetch(args):
-    from .download import fetch
+    from .data.download import fetch
 
     options = {"base_url": args.base_url} if args.base_url else {}
     print(f"all volumes verified in {fetch(args.dest, **options)}")
 
 
 def run_prepare(args):
-    from .prepare import prepare
+    from .data.prepare import prepare
 
     print(f"prepared volumes in {prepare(args.raw_dir, args.dest)}")
 
@@ -156,8 +147,8 @@ def run_train(args):
     values = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if hasattr(args, f.name)}
     if args.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
+    from .data.volumes import training_names
     from .training import Trainer
-    from .volumes import training_names
 
     config = TrainConfig(**{**RECIPES[args.recipe], **values})
     config = config.with_split(len(training_names(config)))

@@ -1,7 +1,12 @@
-"""Every setting of a training, under the names of the walkthrough's command line."""
+"""Every setting of a training, under the names of the walkthrough's command line.
 
+What a setting means stands below it; ``laseg train --help`` prints the same sentences.
+"""
+
+import ast
+import inspect
 from dataclasses import asdict, dataclass, fields, replace
-from typing import get_args
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from .errors import LasegError
 
@@ -15,69 +20,117 @@ ARMS = {
 }
 
 # The walkthrough to the letter, with what the notebooks call its traps.
-SEED_RECIPE = {"flip_probability": 1.0, "seed_offsets": True, "teacher_mode": "train", "ema_buffers": "keep"}
+WALKTHROUGH_RECIPE = {"flip_probability": 1.0, "walkthrough_offsets": True, "teacher_mode": "train",
+                      "ema_buffers": "keep"}
 
 # The best mean teacher of some trials on held-out training cases (the last 20 of the public 80, half resolution, 1,000
 # iterations): the student sees other intensities, the teacher's sure answers are labels, three of four volumes are
-# labelled, and the learning rate starts higher and falls to 0.  Copy-paste made it worse there and is off; the same on
-# labels only did no worse (notebook 10).
+# labelled, and the learning rate starts higher and falls to 0.
 STRONG_RECIPE = {"has_dropout": False, "base_lr": 0.05, "schedule": "poly", "intensity": 1.0, "labeled_bs": 3,
                  "consistency_type": "pseudo", "consistency": 0.5}
+
+RECIPES = {"right": {}, "walkthrough": WALKTHROUGH_RECIPE, "seed": WALKTHROUGH_RECIPE, "strong": STRONG_RECIPE}
+
+# How files of before this version are read: a setting that has another name now, and one that is gone while it was off.
+RENAMED = {"seed_offsets": "walkthrough_offsets"}
+RETIRED = {"copy_paste": False}
 
 
 @dataclass
 class TrainConfig:
-    """One training.  Defaults are the walkthrough's, its plain bugs mended; ``SEED_RECIPE`` brings those back."""
+    """One training.  Defaults are the walkthrough's with its plain bugs mended; ``WALKTHROUGH_RECIPE`` brings those
+    back, ``STRONG_RECIPE`` turns on what helps.  Raises LasegError for a value that can't work, with its remedy."""
 
-    root_path: str = ""  # the folder that holds the cases; train.list lies beside it
-    train_list: str | None = None  # a list of training cases; None: train.list beside root_path
-    model: str = "MT"  # one of ARMS
+    root_path: str = ""
+    """the folder that holds the cases; train.list and test.list lie beside it"""
+    train_list: str | None = None
+    """a file that lists the training cases, labelled ones first (default: train.list beside the folder)"""
+    model: Literal["supervised", "supervised_equal", "lambda0", "MT"] = "MT"
+    """the arm: {arms}"""
     exp: str = "vnet"
-    labelnum: int | None = None  # the first labelnum cases are labelled; None: a fifth of them
-    max_samples: int | None = None  # the first max_samples cases are trained on; None: all but the validation cases
-    val_num: int | None = None  # the last val_num cases of train.list validate; None: up to 4 of those not trained on
+    """a name for the run's folder, when --snapshot_path gives none"""
+    labelnum: int | None = None
+    """how many of the first cases of train.list are labelled (default: a fifth)"""
+    max_samples: int | None = None
+    """how many of the first cases of train.list are trained on (default: all but the validation cases)"""
+    val_num: int | None = None
+    """how many of the last cases of train.list validate (default: up to 4 of those not trained on)"""
     max_iterations: int = 6000
-    batch_size: int = 4  # per process
+    """steps of the optimiser"""
+    batch_size: int = 4
+    """volumes in a batch, labelled and unlabelled together; of each process, where there are several"""
     labeled_bs: int = 2
+    """labelled volumes in a batch; the others are unlabelled"""
     base_lr: float = 0.01
+    """learning rate of SGD (momentum 0.9, weight decay 1e-4)"""
     ema_decay: float = 0.99
-    consistency_type: str = "mse"  # or 'kl', or 'pseudo': the teacher's sure answers as labels
-    confidence: float = 0.8  # of 'pseudo': how sure of a voxel the teacher must be
-    consistency: float = 0.1  # lambda at the end of the ramp
-    consistency_rampup: float = 40.0  # length of the ramp, in units of ramp_every iterations
+    """alpha: how much of the teacher stays from step to step"""
+    consistency_type: Literal["mse", "kl", "pseudo"] = "mse"
+    """how the two are compared: mse or kl of their softmaxes; pseudo: the teacher's sure answers are labels"""
+    confidence: float = 0.8
+    """for pseudo: the least probability at which the teacher is sure of a voxel"""
+    consistency: float = 0.1
+    """lambda, the weight of the consistency loss, at the end of its ramp"""
+    consistency_rampup: float = 40.0
+    """length of lambda's ramp, in units of --ramp_every iterations"""
+    ramp_every: int = 150
+    """lambda changes every so many iterations"""
     seed: int = 1337
+    """of every random draw"""
     deterministic: int = 1
+    """1: cuDNN may not choose its algorithms by timing; 0: it may, which is quicker on a GPU"""
     patch_size: tuple[int, int, int] = (112, 112, 80)
+    """sides of the patches in voxels: multiples of 16, 16 and 8"""
     downsample: int = 1
+    """average this many voxels to one in each direction (label by majority)"""
     n_filters: int = 16
-    normalization: str = "batchnorm"
+    """V-Net's channels at full size"""
+    normalization: Literal["none", "batchnorm", "groupnorm", "instancenorm"] = "batchnorm"
+    """what follows each convolution"""
     has_dropout: bool = True
+    """drop half of the channels at V-Net's bottom and before its output, while training"""
     device: str = "auto"
-    precision: str = "auto"
-    cache: str = "memory"  # 'none' reads each file each time; 'device' keeps volumes where the network is
-    snapshot_path: str | None = None  # None: nothing is written
+    """auto (a GPU where there is one), cpu, cuda or cuda:N"""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """of the networks' arithmetic; auto: bf16 where the hardware has it"""
+    cache: Literal["none", "memory", "device"] = "memory"
+    """where volumes stay once they are read; none: each is read each time; device: where the network is"""
+    snapshot_path: str | None = None
+    """where log, history.csv, TensorBoard's log and checkpoints go (default: model/LA_EXP_LABELNUM_labeled/MODEL)"""
     val_every: int = 200
+    """validate every so many iterations"""
     save_every: int = 200
+    """write the last checkpoint every so many iterations"""
     # The traps: each default is the mended behaviour, or the walkthrough's where that is no bug.
-    turns: bool = True  # quarter turns and mirrors of every volume; hearts lie one way only (trap 10)
-    flip_probability: float = 0.5  # 1.0: always mirrored
-    seed_offsets: bool = False  # True: never the last crop
-    teacher_mode: str = "eval"  # 'train': the teacher normalises by its own batch, and drops out
-    ema_buffers: str = "average"  # 'keep': BatchNorm's statistics aren't averaged
-    noise_on: str = "teacher"  # or 'both', independent noise on either side, or 'none'
-    teacher_view: str = "same"  # 'turned': the teacher sees the volume turned and mirrored (views.py)
-    # The strong recipe's levers (STRONG_RECIPE): off by default.
-    schedule: str = "constant"  # of the learning rate; 'poly': down to 0 at the end (ramps.py)
-    affine: float = 0.0  # half the time: up to so many degrees about each axis, and 1.2^(affine/15) of scale
-    student_affine: float = 0.0  # the same once more for the student's unlabelled volumes, its targets moved along
-    intensity: float = 0.0  # strength of the student's intensity augmentation (intensity.py); 1 is strong
-    copy_paste: bool = False  # boxes swapped between the two halves of the batch (mixing.py)
-    ramp_every: int = 150  # lambda changes every ramp_every iterations
-    sync_norm: bool = False  # several processes: BatchNorm and Dice over the batches of all of them, not of each
+    turns: bool = True
+    """turn every volume by quarters and mirror it (hearts lie one way only: trap 10)"""
+    flip_probability: float = 0.5
+    """how often a volume is mirrored; 1: always, as the walkthrough does (trap 1)"""
+    walkthrough_offsets: bool = False
+    """never draw a crop's last offset, as the walkthrough's doesn't (trap 2)"""
+    teacher_mode: Literal["train", "eval"] = "eval"
+    """the teacher's while it gives targets; train: it normalises by its own batch, and drops out (trap 3)"""
+    ema_buffers: Literal["keep", "average", "copy"] = "average"
+    """what becomes of the teacher's BatchNorm statistics; keep: the student's never reach it (trap 3)"""
+    noise_on: Literal["teacher", "both", "none"] = "teacher"
+    """whose unlabelled input gets noise; both: independent noise on either side"""
+    teacher_view: Literal["same", "turned"] = "same"
+    """turned: the teacher sees the volume turned and mirrored, its answer is turned back"""
+    # The strong recipe's levers: off by default.
+    schedule: Literal["constant", "poly"] = "constant"
+    """of the learning rate; poly: down to 0 at the end"""
+    affine: float = 0.0
+    """every second volume is rotated by up to so many degrees about each axis, and scaled by up to 1.2^(affine/15)"""
+    student_affine: float = 0.0
+    """the same once more for the student's unlabelled volumes; the teacher's answer is moved along"""
+    intensity: float = 0.0
+    """strength of the student's changes of brightness, contrast, shading, sharpness and noise; 1 is strong"""
+    sync_norm: bool = False
+    """several processes: BatchNorm and Dice over the batches of all of them, not of each"""
 
     def __post_init__(self):
         for field in fields(self):
-            setattr(self, field.name, plain(field, getattr(self, field.name)))
+            setattr(self, field.name, plain(field.name, getattr(self, field.name)))
         self._check()
 
     @property
@@ -91,27 +144,15 @@ class TrainConfig:
         return self.batch_size if self.model == "supervised_equal" else self.labeled_bs
 
     def _check(self):
-        choices = {"model": ARMS, "consistency_type": ("mse", "kl", "pseudo"),
-                   "schedule": ("constant", "poly"), "precision": ("auto", "fp32", "bf16"),
-                   "cache": ("none", "memory", "device"), "teacher_mode": ("train", "eval"),
-                   "ema_buffers": ("keep", "average", "copy"), "noise_on": ("teacher", "both", "none"),
-                   "teacher_view": ("same", "turned"),
-                   "normalization": ("none", "batchnorm", "groupnorm", "instancenorm")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise LasegError(f"--{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
         for name in ("max_iterations", "batch_size", "labeled_bs", "downsample", "n_filters", "val_every",
                      "save_every", "ramp_every"):
             if getattr(self, name) < 1:
                 raise LasegError(f"--{name} must be at least 1; got {getattr(self, name)}")
         for name, most in {"base_lr": 1e9, "consistency": 1e9, "consistency_rampup": 1e9, "ema_decay": 1,
-                           "flip_probability": 1, "intensity": 10, "affine": 90, "student_affine": 90,
-                           "confidence": 1, "seed": 2**63 - 1}.items():
+                           "flip_probability": 1, "confidence": 1, "intensity": 10, "affine": 90, "student_affine": 90,
+                           "seed": 2**63 - 1}.items():
             if not 0 <= getattr(self, name) <= most:
                 raise LasegError(f"--{name} must be between 0 and {most}; got {getattr(self, name)}")
-        if self.copy_paste and (self.labelled_in_batch + self.unlabeled_bs) % 2:
-            raise LasegError("--copy_paste pairs the volumes of a batch: make --batch_size (for --model supervised "
-                             "--labeled_bs) even")
         if self.labeled_bs > self.batch_size:
             raise LasegError(f"--labeled_bs {self.labeled_bs} is more than --batch_size {self.batch_size}")
         if any(s < d or s % d for s, d in zip(self.patch_size, (16, 16, 8))):
@@ -158,32 +199,64 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values):
-        """The config that ``to_dict`` wrote; unknown names raise LasegError."""
+        """The config that ``to_dict`` wrote, by this version or an earlier one; unknown names raise LasegError."""
         if not isinstance(values, dict):
             raise LasegError(f"the settings must be a dictionary, not {type(values).__name__}")
+        values = {RENAMED.get(name, name): value for name, value in values.items()}
+        for name, off in RETIRED.items():
+            if values.pop(name, off) != off:
+                raise LasegError(f"--{name} is gone from LASeg, this was made with it: use the version that wrote it")
         unknown = sorted(map(str, set(values) - {field.name for field in fields(cls)}))
         if unknown:
             raise LasegError(f"unknown settings {', '.join(unknown)}: written by another version of LASeg?")
         return cls(**values)
 
 
-def plain(field, value):
-    """``value`` as the plain int, float, bool, str or tuple that ``field`` of TrainConfig holds, or LasegError."""
-    kinds = get_args(field.type) or (field.type,)
+KINDS = get_type_hints(TrainConfig)
+
+
+def choices(name):
+    """The values that a setting may have, where they are few words; otherwise None."""
+    return get_args(KINDS[name]) if get_origin(KINDS[name]) is Literal else None
+
+
+def kind_of(name):
+    """(the plain type of a setting: int, float, bool, str or tuple; whether it may be None)."""
+    if choices(name):
+        return str, False
+    kinds = [kind for kind in get_args(KINDS[name]) if kind is not type(None)]
+    if get_origin(KINDS[name]) is tuple:
+        return tuple, False
+    return (kinds[0], True) if kinds else (KINDS[name], False)
+
+
+def explanations():
+    """{setting: the sentence below it}, from the source of TrainConfig."""
+    body = ast.parse(inspect.getsource(TrainConfig)).body[0].body
+    said = {setting.target.id: text.value.value for setting, text in zip(body, body[1:])
+            if isinstance(setting, ast.AnnAssign) and isinstance(text, ast.Expr)}
+    said["model"] = said["model"].format(arms="; ".join(f"{name} = {text}" for name, text in ARMS.items()))
+    return said
+
+
+def plain(name, value):
+    """``value`` as the plain int, float, bool, str or tuple that the setting ``name`` holds, or LasegError."""
+    kind, optional = kind_of(name)
     try:
-        if value is None and type(None) in kinds:
+        if value is None and optional:
             return None
-        if field.name == "patch_size":
+        if kind is tuple:
             width, height, depth = (int(side) for side in value if int(side) == side)
             return width, height, depth
-        kind = kinds[0]
         if isinstance(value, str) != (kind is str) and not (kind is str and hasattr(value, "__fspath__")):
             raise TypeError
         converted = kind(value)
         if kind is not str and converted != value:  # 2.5 is no int, and NaN is nothing
             raise ValueError
-        return converted
     except (TypeError, ValueError, OverflowError) as error:
-        want = "three whole numbers" if field.name == "patch_size" else f"of type {kinds[0].__name__}"
+        want = "three whole numbers" if kind is tuple else f"of type {kind.__name__}"
         got = " ".join(repr(value).split())[:60]  # a tensor has many lines
-        raise LasegError(f"--{field.name} must be {want}; got {got}") from error
+        raise LasegError(f"--{name} must be {want}; got {got}") from error
+    if choices(name) and converted not in choices(name):
+        raise LasegError(f"--{name} must be one of {', '.join(choices(name))}; got {converted!r}")
+    return converted

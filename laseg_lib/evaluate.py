@@ -5,16 +5,17 @@ import sys
 import torch
 from tqdm.auto import tqdm
 
-from .checkpoints import load_network
+from .data.volumes import LAHeart, spacing_mm
 from .errors import LasegError
 from .inference import largest_component, predict_volume
-from .machine import pick_device
 from .metrics import case_metrics
-from .volumes import LAHeart, spacing_mm
+from .runtime.checkpoints import load_network
+from .runtime.machine import pick_device
 
 
-def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student", window="seed", patch_size=None,
-                        downsample=None, at="same", largest_component=False, device="auto", precision="fp32"):
+def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student", window="walkthrough",
+                        patch_size=None, downsample=None, at="same", largest_component=False, device="auto",
+                        precision="fp32"):
     """``evaluate_network`` for a checkpoint file; patch and downsampling are those of its training unless given.
 
     ``at``: 'same' compares with labels at the network's resolution, 'full' with the labels as they are stored.
@@ -34,7 +35,7 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
                             downsample=downsample if at == "full" else 1)
 
 
-def evaluate_network(network, dataset, patch_size, *, window="seed", keep_largest=False, precision="fp32",
+def evaluate_network(network, dataset, patch_size, *, window="walkthrough", keep_largest=False, precision="fp32",
                      downsample=1, progress=True):
     """Predict and measure every volume of ``dataset``: a list of dicts, ``case`` and the metrics' COLUMNS.
 
@@ -50,7 +51,7 @@ def evaluate_network(network, dataset, patch_size, *, window="seed", keep_larges
             for name, mask, label in found]
 
 
-def predict_cases(network, dataset, patch_size, *, window="seed", precision="fp32", downsample=1, progress=True):
+def predict_cases(network, dataset, patch_size, *, window="walkthrough", precision="fp32", downsample=1, progress=True):
     """Yield (case, prediction, label) of every volume of ``dataset``, masks W x H x D; an empty prediction is
     announced on stderr.  ``downsample``: the network sees so many voxels averaged to one, and what it finds is enlarged
     again (``predict_volume``)."""

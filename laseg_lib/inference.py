@@ -4,13 +4,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .machine import autocast, explain_memory
+from .metrics import dice_of
+from .runtime.machine import autocast, explain_memory
 
-SEED_STRIDE = (18, 18, 4)  # of the walkthrough's window, in voxels
-WINDOWS = ("seed", "fast", "whole")
+WALKTHROUGH_STRIDE = (18, 18, 4)  # of the walkthrough's window, in voxels
+WINDOWS = ("walkthrough", "fast", "whole")
 
 
-def predict_volume(model, image, patch_size, *, window="seed", precision="fp32", batch_size=4, downsample=1,
+def predict_volume(model, image, patch_size, *, window="walkthrough", precision="fp32", batch_size=4, downsample=1,
                    enlarge=False):
     """(label uint8, probability of atrium float32), both W x H x D, for one normalised ``image`` of that shape,
     an array or a tensor.
@@ -19,14 +20,16 @@ def predict_volume(model, image, patch_size, *, window="seed", precision="fp32",
     both answers are then of that smaller size, or, with ``enlarge``, the probabilities are brought back to the size of
     ``image`` (trilinear, the border repeated) and the label is made from these.
 
-    ``window='seed'``: every ``patch_size`` window at stride 18, 18, 4 (of a 112 x 112 x 80 patch; in proportion for
-    other patches), softmax averaged where they overlap, padded with zeros where the volume is smaller.
+    ``window='walkthrough'`` (or 'seed'): every ``patch_size`` window at stride 18, 18, 4 (of a 112 x 112 x 80 patch;
+    in proportion for other patches), softmax averaged where they overlap, padded with zeros where the volume is
+    smaller.
     ``'fast'``: the same, but windows overlap by half of each side, a few of them in place of dozens.
     ``'whole'``: V-Net is fully convolutional, so the volume goes through once, padded to a size that the
     halvings divide; a network that learnt from small patches does badly there (notebook 08).
     A voxel is atrium when its probability exceeds one half.
     The model is used in the mode it is in: call ``model.eval()`` first.
     """
+    window = "walkthrough" if window == "seed" else window
     if window not in WINDOWS:
         raise ValueError(f"window must be one of {', '.join(WINDOWS)}; not {window!r}")
     device = next(model.parameters()).device
@@ -44,7 +47,7 @@ def predict_volume(model, image, patch_size, *, window="seed", precision="fp32",
         if window == "whole":
             score = _whole(probability, volume, model.divisor)
         else:
-            stride = seed_stride(patch_size) if window == "seed" else [side // 2 for side in patch_size]
+            stride = walkthrough_stride(patch_size) if window == "walkthrough" else [side // 2 for side in patch_size]
             score = _sliding(probability, volume, patch_size, stride, batch_size)
     if enlarge and downsample > 1:
         score = enlarged(score.float(), size, downsample)
@@ -62,10 +65,10 @@ def enlarged(volume, size, factor):
     return F.pad(whole, pads, mode="replicate")
 
 
-def seed_stride(patch_size):
+def walkthrough_stride(patch_size):
     """18, 18, 4 for the 112 x 112 x 80 patch, in the same proportion for any other; at least 1."""
     return tuple(max(1, round(size * stride / full))
-                 for size, stride, full in zip(patch_size, SEED_STRIDE, (112, 112, 80)))
+                 for size, stride, full in zip(patch_size, WALKTHROUGH_STRIDE, (112, 112, 80)))
 
 
 def _sliding(probability, volume, patch_size, stride, batch_size):
@@ -94,7 +97,7 @@ def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):
         sample = dataset[i]
         label = np.asarray(torch.as_tensor(sample["label"]).cpu(), bool)
         prediction = predict_volume(model, sample["image"], patch_size, window=window, precision=precision)[0] > 0
-        scores.append(2 * (prediction & label).sum() / (prediction.sum() + label.sum()))
+        scores.append(dice_of(prediction, label))
     return float(np.mean(scores))
 
 

@@ -7,20 +7,20 @@ import torch
 import torch.nn.functional as F
 
 
-def dice_loss(score, target, *, total=torch.sum):
+def dice_loss(score, target):
     """1 - Dice with squared denominators (V-Net, Milletari et al. 2016, eq. 3).
 
     ``score``: probabilities of one class, any shape.  ``target``: 0/1 or bool, same shape.
-    The sums run over the whole batch, so that a patch without atrium is no special case; ``total`` makes them.
+    The sums run over the whole batch, so that a patch without atrium is no special case.
     """
     target = target.float()
     smooth = 1e-5
-    intersect = total(score * target)
-    denominator = total(score * score) + total(target * target)
+    intersect = torch.sum(score * target)
+    denominator = torch.sum(score * score) + torch.sum(target * target)
     return 1 - (2 * intersect + smooth) / (denominator + smooth)
 
 
-def segmentation_loss(logits, label, *, where=None, total=torch.sum):
+def segmentation_loss(logits, label, *, where=None):
     """(cross-entropy + Dice of class 1) / 2, the supervised loss of the walkthrough.
 
     ``logits``: (B, 2, W, H, D); ``label``: (B, W, H, D) int64.  ``where``: bool, of ``label``'s shape: the voxels
@@ -34,7 +34,7 @@ def segmentation_loss(logits, label, *, where=None, total=torch.sum):
         each = F.cross_entropy(logits, label, reduction="none")
         cross_entropy = (each * where).sum() / where.sum().clamp_min(1)
         score, atrium = score * where, atrium & where
-    dice = dice_loss(score, atrium, total=total)
+    dice = dice_loss(score, atrium)
     return 0.5 * (cross_entropy + dice), cross_entropy, dice
 
 

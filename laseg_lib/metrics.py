@@ -2,9 +2,21 @@
 
 import numpy as np
 
-from .volumes import SPACING_MM
-
 COLUMNS = ["dice", "jaccard", "hd95", "asd", "hd95_mm", "asd_mm", "empty"]
+
+
+def dice_of(one, two):
+    """2 |A and B| / (|A| + |B|) of two masks, from 0 (no overlap) to 1; two empty masks agree."""
+    one, two = np.asarray(one, bool), np.asarray(two, bool)
+    both = int(one.sum()) + int(two.sum())
+    return 2 * int((one & two).sum()) / both if both else 1.0
+
+
+def jaccard_of(one, two):
+    """|A and B| / |A or B| of two masks, from 0 to 1; two empty masks agree."""
+    one, two = np.asarray(one, bool), np.asarray(two, bool)
+    either = int((one | two).sum())
+    return int((one & two).sum()) / either if either else 1.0
 
 
 def crop_to_both(prediction, label):
@@ -30,7 +42,7 @@ def surface_distances(prediction, label):
     return cKDTree(b).query(a)[0], cKDTree(a).query(b)[0]
 
 
-def case_metrics(prediction, label, spacing=SPACING_MM):
+def case_metrics(prediction, label, spacing=float("nan")):
     """A dict of COLUMNS for one case.
 
     ``prediction`` and ``label``: W x H x D masks; ``spacing``: a voxel's side in mm (NaN where
@@ -44,8 +56,6 @@ def case_metrics(prediction, label, spacing=SPACING_MM):
     and both distances are the volume's diagonal, the worst there is.
     Raises ValueError when the shapes differ or the label is empty.
     """
-    from medpy.metric import binary
-
     prediction, label = np.asarray(prediction, bool), np.asarray(label, bool)
     if prediction.shape != label.shape:
         raise ValueError(f"prediction {prediction.shape} and label {label.shape} differ in shape")
@@ -57,7 +67,7 @@ def case_metrics(prediction, label, spacing=SPACING_MM):
         asd = hd95
     else:
         prediction, label = crop_to_both(prediction, label)
-        dice, jaccard = binary.dc(prediction, label), binary.jc(prediction, label)
+        dice, jaccard = dice_of(prediction, label), jaccard_of(prediction, label)
         there, back = surface_distances(prediction, label)
         hd95, asd = np.percentile(np.hstack((there, back)), 95), there.mean()
     values = (dice, jaccard, hd95, asd, hd95 * spacing, asd * spacing)

@@ -13,13 +13,17 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from . import distributed, ramps, sync
-from .checkpoints import BEST, LAST, begun, explain_foreign, load_last, save_checkpoint
+from . import ramps
 from .config import TrainConfig
+from .data.volumes import LAHeart, training_names
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
-from .machine import (
+from .losses import segmentation_loss
+from .mean_teacher import mean_teacher_loss
+from .runtime import distributed
+from .runtime.checkpoints import BEST, LAST, begun, explain_foreign, load_last, save_checkpoint
+from .runtime.machine import (
     StopRequest,
     autocast,
     explain_memory,
@@ -29,11 +33,10 @@ from .machine import (
     training_bytes,
     uses_bf16,
 )
-from .objective import mean_teacher_loss
-from .runlog import RunLog, numbers, read_history
-from .streams import Streams, seed_everything
+from .runtime.randomness import Streams, seed_everything
+from .runtime.runlog import RunLog, numbers, read_history
+from .runtime.sync_norm import segmentation_loss_of_all, synchronise_norm
 from .vnet import VNet
-from .volumes import LAHeart, training_names
 
 
 class Trainer:
@@ -52,22 +55,44 @@ class Trainer:
         self.config = config = config.with_split(len(names), processes=distributed.world())
         require_memory(training_bytes(config), self.device, "this network and batch",
                        "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
-        self.precision = "bf16" if uses_bf16(self.device, config.precision, config.patch_size) else "fp32"
         seed_everything(config.seed, config.deterministic)
+        self._make_networks()
+        self._open_data(names)
+        self._begin_or_go_on(resume)
+
+    def _make_networks(self):
+        """Student, teacher (a copy that no gradient reaches) and the student's optimiser."""
+        config = self.config
         keep_memory()
+        self.precision = "bf16" if uses_bf16(self.device, config.precision, config.patch_size) else "fp32"
         self.student = VNet(1, 2, config.n_filters, config.normalization, config.has_dropout)
+        self.segmentation = segmentation_loss
         if config.sync_norm:
-            self.student = sync.synchronise_norm(self.student, self.device)
+            self.student = synchronise_norm(self.student, self.device)
+            self.segmentation = segmentation_loss_of_all
         self.student.to(self.device, memory_format=torch.channels_last_3d).train()
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher.train(config.teacher_mode == "train")
         self.replica = distributed.replicate(self.student, self.device)  # the student itself, in a single process
-        self.total = sync.total if config.sync_norm else torch.sum
         self.optimizer = torch.optim.SGD(self.student.parameters(), config.base_lr, momentum=0.9, weight_decay=1e-4)
+
+    def _open_data(self, names):
+        """The volumes, and the generators that draw from them."""
+        config = self.config
         self.streams = Streams(config, self.device, distributed.rank(), distributed.world())
         self.batches = iter(self.streams.sampler)
-        self._open_volumes(names)
+        cache = {"none": None, "memory": "memory", "device": self.device}[config.cache]
+        self.train_set = LAHeart(config.root_path, names=names[:config.max_samples], cache=cache,
+                                 downsample=config.downsample)
+        self.val_set = LAHeart(config.root_path, names=names[len(names) - config.val_num:] if self.first else [],
+                               cache=cache and "memory", downsample=config.downsample)
+        self.cache_bytes = self.train_set.cache_bytes() if cache else 0  # filled as the volumes are first drawn
+        where = self.device if config.cache == "device" else torch.device("cpu")
+        require_memory(self.cache_bytes, where, f"a cache of {len(self.train_set)} volumes", "use --cache none")
 
+    def _begin_or_go_on(self, resume):
+        """Iteration 0, or where the last checkpoint was; the files of the run are opened."""
+        config = self.config
         self.iteration, self.saved, self.history, self.best, self.log = 0, 0, [], None, None
         state = load_last(config.snapshot_path, warn=self.tell) if resume else None
         if config.snapshot_path and not resume and begun(config.snapshot_path):
@@ -81,17 +106,6 @@ class Trainer:
                 self.history = read_history(self.log.paths["history.csv"])
         if self.log and not state:
             self.log.say(f"{config}; the cache takes up to {self.cache_bytes / 1e6:.0f} MB")
-
-    def _open_volumes(self, names):
-        config = self.config
-        cache = {"none": None, "memory": "memory", "device": self.device}[config.cache]
-        self.train_set = LAHeart(config.root_path, names=names[:config.max_samples], cache=cache,
-                                 downsample=config.downsample)
-        self.val_set = LAHeart(config.root_path, names=names[len(names) - config.val_num:] if self.first else [],
-                               cache=cache and "memory", downsample=config.downsample)
-        self.cache_bytes = self.train_set.cache_bytes() if cache else 0  # filled as the volumes are first drawn
-        where = self.device if config.cache == "device" else torch.device("cpu")
-        require_memory(self.cache_bytes, where, f"a cache of {len(self.train_set)} volumes", "use --cache none")
 
     def tell(self, message):
         if self.first:
@@ -118,7 +132,7 @@ class Trainer:
             image, label = self.next_batch()
             with autocast(self.device, self.precision):
                 loss, row = mean_teacher_loss(self.replica, self.teacher, image, label, self.config,
-                                              self.iteration, self.streams.noise, self.total)
+                                              self.iteration, self.streams.noise, self.segmentation)
             row = {"iteration": self.iteration + 1, "lr": self.optimizer.param_groups[0]["lr"], **numbers(row)}
             self._stop_on_nan("loss", row["loss"], row["iteration"])
             loss.backward()

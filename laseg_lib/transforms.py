@@ -136,15 +136,15 @@ class CenterCrop(_Crop):
 class RandomCrop(_Crop):
     """A patch from anywhere, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros.
 
-    ``seed_offsets=True`` draws from [0, room) as the walkthrough does, and so never reaches the last offset.
+    ``walkthrough_offsets=True`` draws from [0, room) as the walkthrough does, and so never reaches the last offset.
     """
 
-    def __init__(self, output_size, *, seed_offsets=False, rng=None):
+    def __init__(self, output_size, *, walkthrough_offsets=False, rng=None):
         super().__init__(output_size)
-        self.seed_offsets, self.rng = seed_offsets, rng
+        self.walkthrough_offsets, self.rng = walkthrough_offsets, rng
 
     def offset(self, room):
-        return _integer(self.rng, 0, max(room, 1) if self.seed_offsets else room + 1)
+        return _integer(self.rng, 0, max(room, 1) if self.walkthrough_offsets else room + 1)
 
 
 class ToTensor:
@@ -174,12 +174,3 @@ class Compose:
         for transform in self.transforms:
             sample = transform(sample)
         return sample
-
-
-def teacher_noise(image, generator=None, sigma=0.1, bound=0.2):
-    """clamp(N(0, sigma), -bound, bound), of ``image``'s shape: what is added to the teacher's input.
-
-    ``generator``: a ``torch.Generator`` on ``image``'s device; None draws from torch's global state.
-    """
-    noise = torch.empty_like(image).normal_(generator=generator)
-    return torch.clamp(noise * sigma, -bound, bound)

@@ -9,8 +9,6 @@ import math
 
 from torch import nn
 
-STAGES = {"one": 1, "two": 2, "three": 3, "four": 3, "five": 3, "six": 3, "seven": 3, "eight": 2, "nine": 1}
-
 
 def normalisation(name, channels):
     """The layers (none or one) that ``normalization=name`` puts behind a convolution."""
@@ -67,19 +65,28 @@ class VNet(nn.Module):
         super().__init__()
         self.bottom_stride = (bottom_stride,) * 3 if isinstance(bottom_stride, int) else tuple(bottom_stride)
         self.has_dropout = has_dropout
-        widths = {"one": 1, "two": 2, "three": 4, "four": 8, "five": 16, "six": 8, "seven": 4, "eight": 2, "nine": 1}
-        widths = {name: n_filters * factor for name, factor in widths.items()}
-        names = list(STAGES)
-        for i, name in enumerate(names):
-            n_in = n_channels if name == "one" else widths[name]
-            self.add_module(f"block_{name}", ConvBlock(STAGES[name], n_in, widths[name], normalization))
-            if name == "nine":
-                break
-            kind, convolution = ("dw", nn.Conv3d) if i < 4 else ("up", nn.ConvTranspose3d)
-            stride = self.bottom_stride if name in ("four", "five") else (2, 2, 2)
-            resample = Resample(convolution, widths[name], widths[names[i + 1]], stride, normalization)
-            self.add_module(f"block_{name}_{kind}", resample)
-        self.out_conv = nn.Conv3d(n_filters, n_classes, 1)
+        f, norm, down, up = n_filters, normalization, nn.Conv3d, nn.ConvTranspose3d
+
+        self.block_one = ConvBlock(1, n_channels, f, norm)
+        self.block_one_dw = Resample(down, f, 2 * f, (2, 2, 2), norm)
+        self.block_two = ConvBlock(2, 2 * f, 2 * f, norm)
+        self.block_two_dw = Resample(down, 2 * f, 4 * f, (2, 2, 2), norm)
+        self.block_three = ConvBlock(3, 4 * f, 4 * f, norm)
+        self.block_three_dw = Resample(down, 4 * f, 8 * f, (2, 2, 2), norm)
+        self.block_four = ConvBlock(3, 8 * f, 8 * f, norm)
+        self.block_four_dw = Resample(down, 8 * f, 16 * f, self.bottom_stride, norm)
+
+        self.block_five = ConvBlock(3, 16 * f, 16 * f, norm)
+        self.block_five_up = Resample(up, 16 * f, 8 * f, self.bottom_stride, norm)
+
+        self.block_six = ConvBlock(3, 8 * f, 8 * f, norm)
+        self.block_six_up = Resample(up, 8 * f, 4 * f, (2, 2, 2), norm)
+        self.block_seven = ConvBlock(3, 4 * f, 4 * f, norm)
+        self.block_seven_up = Resample(up, 4 * f, 2 * f, (2, 2, 2), norm)
+        self.block_eight = ConvBlock(2, 2 * f, 2 * f, norm)
+        self.block_eight_up = Resample(up, 2 * f, f, (2, 2, 2), norm)
+        self.block_nine = ConvBlock(1, f, f, norm)
+        self.out_conv = nn.Conv3d(f, n_classes, 1)
         self.dropout = nn.Dropout3d(p=0.5)
 
     @property

@@ -30,14 +30,14 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def phantom_root(tmp_path_factory):
     """root_path of eight training and three test phantoms of 48 x 32 x 16 voxels. Read only."""
-    from laseg_lib.phantom import write_phantoms
+    from laseg_lib.data.phantom import write_phantoms
     return Path(write_phantoms(tmp_path_factory.mktemp("phantoms"), train=8, test=3, size=(48, 32, 16), seed=0))
 
 
 @pytest.fixture(scope="session")
 def real_root(tmp_path_factory):
     """root_path of real volumes: LASEG_DATA, or at least four training and three test cases unpacked. Read only."""
-    from laseg_lib.volumes import find_root
+    from laseg_lib.data.volumes import find_root
     if os.environ.get("LASEG_DATA"):
         yield Path(find_root(os.environ["LASEG_DATA"]))
         return

@@ -9,7 +9,7 @@ from children import tiny_config
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from laseg_lib import phantom
+from laseg_lib.data import phantom
 from laseg_lib.training import Trainer
 
 

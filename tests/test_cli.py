@@ -15,9 +15,9 @@ import torch
 from test_training import closed_logs  # noqa: F401
 
 from laseg_lib import VNet
-from laseg_lib.checkpoints import load_checkpoint
 from laseg_lib.cli import main, parser
-from laseg_lib.volumes import read_volume, write_volume
+from laseg_lib.data.volumes import read_volume, write_volume
+from laseg_lib.runtime.checkpoints import load_checkpoint
 
 REPO = Path(__file__).resolve().parent.parent
 COMMANDS = ["phantom", "fetch", "prepare", "train", "evaluate"]
@@ -180,7 +180,7 @@ def test_a_diverged_training_is_one_line_and_keeps_the_last_good_checkpoint(phan
     state = load_checkpoint(tmp_path / "last.pth")
     network = state["student"]
     network["out_conv.weight"] *= 1e38  # finite, and the next loss isn't
-    from laseg_lib.checkpoints import save_checkpoint
+    from laseg_lib.runtime.checkpoints import save_checkpoint
     save_checkpoint(tmp_path / "last.pth", state)
     fails_with(capsys, r"(inf|nan) at iteration 2: training has diverged.*last good checkpoint.*--base_lr",
                "train", *run,
@@ -289,7 +289,7 @@ def test_the_seed_recipe_and_its_exceptions(phantom_root, tmp_path):
             "--val_num", 0, *TINY, "--max_iterations", 1]
     assert main([str(a) for a in line]) == 0
     config = load_checkpoint(tmp_path / "last.pth")["config"]
-    assert config["flip_probability"] == 1.0 and config["seed_offsets"] and config["teacher_mode"] == "train"
+    assert config["flip_probability"] == 1.0 and config["walkthrough_offsets"] and config["teacher_mode"] == "train"
     assert config["ema_buffers"] == "keep" and config["noise_on"] == "both"
 
 
@@ -329,7 +329,7 @@ def test_a_volume_smaller_than_the_patch_is_no_mistake(phantom_root, tmp_path):
 
 
 def test_real_volumes_are_evaluated(trained, real_root, tmp_path, monkeypatch):
-    from laseg_lib import volumes
+    from laseg_lib.data import volumes
 
     monkeypatch.setattr(volumes, "read_list", lambda path, real=volumes.read_list: real(path)[:1])
     line = ["evaluate", trained / "last.pth", "--root_path", real_root, "--window", "fast", "--downsample", 2,

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from laseg_lib.config import ARMS, SEED_RECIPE, TrainConfig
+from laseg_lib.config import ARMS, WALKTHROUGH_RECIPE, TrainConfig
 from laseg_lib.errors import LasegError
 
 
@@ -20,11 +20,11 @@ def test_the_walkthroughs_defaults():
 
 
 def test_the_seed_recipe_is_the_walkthroughs_bugs_and_nothing_else():
-    config, right = TrainConfig(**SEED_RECIPE), TrainConfig()
-    assert (config.flip_probability, config.seed_offsets, config.teacher_mode, config.ema_buffers) == (1.0,
+    config, right = TrainConfig(**WALKTHROUGH_RECIPE), TrainConfig()
+    assert (config.flip_probability, config.walkthrough_offsets, config.teacher_mode, config.ema_buffers) == (1.0,
         True, "train", "keep")
     differ = {name for name, value in config.to_dict().items() if value != right.to_dict()[name]}
-    assert differ == set(SEED_RECIPE)
+    assert differ == set(WALKTHROUGH_RECIPE)
 
 
 @pytest.mark.parametrize("arm, labelled, unlabelled", [

@@ -17,11 +17,11 @@ from fuzzing import fuzz, no_input_hangs, place, root, trained, values
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from laseg_lib import phantom
-from laseg_lib.checkpoints import explain_foreign, load_checkpoint, load_network, save_checkpoint
 from laseg_lib.config import TrainConfig
+from laseg_lib.data import phantom
+from laseg_lib.data.volumes import LAHeart, read_list, read_volume, write_volume
 from laseg_lib.errors import LasegError
-from laseg_lib.volumes import LAHeart, read_list, read_volume, write_volume
+from laseg_lib.runtime.checkpoints import explain_foreign, load_checkpoint, load_network, save_checkpoint
 
 
 @st.composite

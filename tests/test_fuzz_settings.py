@@ -15,8 +15,9 @@ from fuzzing import fuzz, no_input_hangs, place, root, trained, values
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from laseg_lib import cli, download, phantom, prepare
+from laseg_lib import cli
 from laseg_lib.config import TrainConfig
+from laseg_lib.data import download, phantom, prepare
 from laseg_lib.errors import LasegError
 from laseg_lib.training import Trainer
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from laseg_lib import VNet
-from laseg_lib.inference import WINDOWS, largest_component, mean_dice, predict_volume, seed_stride
+from laseg_lib.data.volumes import LAHeart
+from laseg_lib.inference import WINDOWS, largest_component, mean_dice, predict_volume, walkthrough_stride
 from laseg_lib.metrics import case_metrics
-from laseg_lib.volumes import LAHeart
 
 
 class Corners(nn.Module):
@@ -81,7 +81,7 @@ def monai_strides(monkeypatch, patch):
 def test_rounding_of_the_overlap_shortens_no_stride(side, monkeypatch):
     # MONAI takes the overlap as a share: 112 (1 - 94/112) could as well become 17.999, and 17.
     for patch in ((side, 16, 8), (16, 16, side)):
-        assert monai_strides(monkeypatch, patch) == seed_stride(patch)
+        assert monai_strides(monkeypatch, patch) == walkthrough_stride(patch)
 
 
 @pytest.mark.parametrize("shape", [(20, 22, 12), (12, 20, 6), (15, 16, 5), (9, 9, 4)])
@@ -89,7 +89,7 @@ def test_a_real_network_also_on_volumes_smaller_than_the_patch(shape):
     torch.manual_seed(0)
     network = VNet(1, 2, 4, "batchnorm").eval()
     image = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-    assert seed_stride((16, 16, 8)) == (3, 3, 1)
+    assert walkthrough_stride((16, 16, 8)) == (3, 3, 1)
     label, score = predict_volume(network, image, (16, 16, 8))
     assert np.allclose(score, plain_window(network, image, (16, 16, 8), 3, 1)[0], atol=1e-5)
     assert label.shape == shape
@@ -104,9 +104,9 @@ def test_fast_windows_overlap_by_half():
 
 
 def test_strides_keep_their_proportion_to_the_patch():
-    assert seed_stride((112, 112, 80)) == (18, 18, 4)
-    assert seed_stride((56, 56, 40)) == (9, 9, 2)
-    assert seed_stride((16, 16, 8)) == (3, 3, 1)
+    assert walkthrough_stride((112, 112, 80)) == (18, 18, 4)
+    assert walkthrough_stride((56, 56, 40)) == (9, 9, 2)
+    assert walkthrough_stride((16, 16, 8)) == (3, 3, 1)
 
 
 def test_whole_is_one_pass_over_the_volume():

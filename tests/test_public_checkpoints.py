@@ -9,8 +9,8 @@ import torch
 from test_vnet import plain_vnet
 
 from laseg_lib import VNet
-from laseg_lib.checkpoints import load_network
 from laseg_lib.inference import predict_volume
+from laseg_lib.runtime.checkpoints import load_network
 
 # Name, convolutions, channels in and out at 16 filters, kernel.
 LAYERS = [

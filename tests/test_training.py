@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from laseg_lib import losses, ramps
-from laseg_lib.checkpoints import load_checkpoint, load_network
-from laseg_lib.config import ARMS, SEED_RECIPE, TrainConfig
+from laseg_lib.config import ARMS, WALKTHROUGH_RECIPE, TrainConfig
+from laseg_lib.data.volumes import LAHeart, case_names
 from laseg_lib.errors import LasegError
 from laseg_lib.losses import segmentation_loss
-from laseg_lib.objective import consistency_weight, mean_teacher_loss
-from laseg_lib.runlog import RunLog
+from laseg_lib.mean_teacher import consistency_weight, mean_teacher_loss
+from laseg_lib.runtime.checkpoints import load_checkpoint, load_network
+from laseg_lib.runtime.runlog import RunLog
 from laseg_lib.training import Trainer
-from laseg_lib.volumes import LAHeart, case_names
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +156,7 @@ def test_every_lever_works_in_the_controls_too(arm, config):
 
 @pytest.mark.parametrize("hardware", [False, True])
 def test_bf16_is_not_used_where_a_cpus_weight_gradients_are_wrong(hardware, config, monkeypatch):
-    from laseg_lib import machine
+    from laseg_lib.runtime import machine
 
     monkeypatch.setattr(machine, "has_fast_bf16", lambda device: hardware)
     assert Trainer(config(precision="auto")).precision == "fp32"  # a bottom of 2 x 2 x 2
@@ -252,7 +252,7 @@ def test_the_teacher_is_the_average_of_the_students(config):
 
 
 def test_the_recipes_differ_in_the_traps(config):
-    right, seed = Trainer(config()), Trainer(config(**SEED_RECIPE))
+    right, seed = Trainer(config()), Trainer(config(**WALKTHROUGH_RECIPE))
     assert not right.teacher.training and seed.teacher.training and right.student.training
     for trainer in (right, seed):
         trainer.step()

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from laseg_lib import CenterCrop, RandomCrop, RandomRotFlip, ToTensor, transforms
-from laseg_lib.transforms import Compose, pad_to, teacher_noise
+from laseg_lib.perturbations import teacher_noise
+from laseg_lib.transforms import Compose, pad_to
 
 KINDS = ["array", "tensor"]
 
@@ -55,19 +56,19 @@ def test_the_slices_stay_in_order_and_label_goes_with_image():
             assert image.shape in ((4, 3, 5), (3, 4, 5))
 
 
-def offsets(seed_offsets, size=9, patch=4, draws=400):
-    crop = RandomCrop((patch, 1, 1), seed_offsets=seed_offsets, rng=np.random.default_rng(0))
+def offsets(walkthrough_offsets, size=9, patch=4, draws=400):
+    crop = RandomCrop((patch, 1, 1), walkthrough_offsets=walkthrough_offsets, rng=np.random.default_rng(0))
     return {int(crop(sample_of((size, 1, 1)))["image"][0, 0, 0]) for _ in range(draws)}
 
 
-def test_seed_offsets_never_reach_the_last_one():
-    assert offsets(seed_offsets=True) == {0, 1, 2, 3, 4}
-    assert offsets(seed_offsets=False) == {0, 1, 2, 3, 4, 5}
+def test_walkthrough_offsets_never_reach_the_last_one():
+    assert offsets(walkthrough_offsets=True) == {0, 1, 2, 3, 4}
+    assert offsets(walkthrough_offsets=False) == {0, 1, 2, 3, 4, 5}
 
 
 def test_a_volume_of_the_patchs_size_works_either_way():
-    for seed_offsets in (True, False):
-        assert offsets(seed_offsets, size=4) == {0}
+    for walkthrough_offsets in (True, False):
+        assert offsets(walkthrough_offsets, size=4) == {0}
 
 
 def walkthrough_draws(sample, size):
@@ -85,7 +86,7 @@ def walkthrough_draws(sample, size):
 
 
 def test_the_walkthroughs_patches_number_for_number():
-    augment = Compose([RandomRotFlip(flip_probability=1.0), RandomCrop((6, 6, 4), seed_offsets=True)])
+    augment = Compose([RandomRotFlip(flip_probability=1.0), RandomCrop((6, 6, 4), walkthrough_offsets=True)])
     for seed in range(20):
         np.random.seed(seed)
         want = walkthrough_draws(sample_of((11, 9, 8)), (6, 6, 4))
@@ -104,7 +105,7 @@ def test_center_crop_is_the_walkthroughs(shape):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("crop", [RandomCrop((6, 6, 4)), CenterCrop((6, 6, 4)), RandomCrop(6), RandomCrop([6,
-    6, 4], seed_offsets=True)])
+    6, 4], walkthrough_offsets=True)])
 def test_a_smaller_volume_is_padded_with_zeros_alike_on_both_sides(kind, crop):
     sample = sample_of((3, 8, 2), kind)
     sample["image"] += 1

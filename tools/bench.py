@@ -4,8 +4,8 @@
     python tools/bench.py [--rounds 3] [--json build/bench.json] [--only step] [--quick] [--checkpoint last.pth]
 
 Prints a row a task: median seconds of either way, and the ratio seed/ours of each round as median and range.
-tools/seed_way.py is the seed's way; a training step of either runs in a process of its own, which tells its peak of
-memory.  LASEG_DATA names real volumes; without it phantoms of the same size are made for the time being.
+tools/walkthrough_way.py is the seed's way; a training step of either runs in a process of its own, which tells its
+peak of memory.  LASEG_DATA names real volumes; without it phantoms of the same size are made for the time being.
 """
 
 import argparse
@@ -21,17 +21,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import seed_way
 import torch
+import walkthrough_way
 
 from laseg_lib import LAHeart, VNet, update_ema_variables
-from laseg_lib.checkpoints import load_network
-from laseg_lib.inference import WINDOWS, predict_volume, seed_stride
-from laseg_lib.machine import available_memory, has_fast_bf16, pick_device
+from laseg_lib.data.phantom import make_phantom
+from laseg_lib.data.volumes import FILE, find_root, write_volume
+from laseg_lib.inference import WINDOWS, predict_volume, walkthrough_stride
 from laseg_lib.metrics import case_metrics
-from laseg_lib.phantom import make_phantom
-from laseg_lib.records import HOME, provenance
-from laseg_lib.volumes import FILE, find_root, write_volume
+from laseg_lib.records.make import provenance
+from laseg_lib.records.read import HOME
+from laseg_lib.runtime.checkpoints import load_network
+from laseg_lib.runtime.machine import available_memory, has_fast_bf16, pick_device
 
 FULL, QUICK, HALF = (112, 112, 80), (48, 48, 32), (48, 48, 40)
 STEPS = {"training step 2+2, 48x48x32, 8 filters": (QUICK, 8, 1e9, 5),  # patch, filters, bytes needed, times rounds
@@ -106,10 +107,10 @@ class Bench:
         label = LAHeart(self.root, "test", num=1)[0]["label"].astype(bool)
         prediction = np.roll(label, (2, 1, 1), (0, 1, 2))
         ours = list(case_metrics(prediction, label).values())[:4]
-        apart = float(np.abs(np.subtract(seed_way.metrics(prediction, label), ours)).max())
+        apart = float(np.abs(np.subtract(walkthrough_way.metrics(prediction, label), ours)).max())
         assert apart < 1e-6, f"the metrics differ by {apart}"
         name = "Dice, Jaccard, HD95, ASD of a case"
-        pairs = self.compare(lambda: seed_way.metrics(prediction, label),
+        pairs = self.compare(lambda: walkthrough_way.metrics(prediction, label),
                              {name: lambda: case_metrics(prediction, label)}, rounds)
         self.row(name, pairs[name], largest_difference=apart)
         print(f"  largest difference of the four {apart:.1e}")
@@ -118,7 +119,7 @@ class Bench:
         for filters, size in ((16, "9.2"), (4, "0.6")):
             pair = [VNet(1, 2, filters, "batchnorm").to(self.device) for _ in range(2)]
             name = f"EMA update, {size} million parameters"
-            pairs = self.compare(partial(seed_way.update_ema, *pair),
+            pairs = self.compare(partial(walkthrough_way.update_ema, *pair),
                                  {name: partial(update_ema_variables, *pair, 0.99, 10_000)}, 5 * rounds, repeat=10)
             self.row(name, pairs[name], moves=[5, 3])
         if self.device.type == "cpu":
@@ -161,7 +162,7 @@ class Bench:
         model, trained = self.network()
         cases = LAHeart(self.root, "test", num=None if self.args.checkpoint else CASES, downsample=2)
         precision = "bf16" if has_fast_bf16(self.device) else "fp32"
-        slow = partial(seed_way.predict, model, patch=HALF, stride=seed_stride(HALF))
+        slow = partial(walkthrough_way.predict, model, patch=HALF, stride=walkthrough_stride(HALF))
         ways = {window: partial(self.predict, model, HALF, window, precision) for window in WINDOWS}
         dice = []
         for i in range(len(cases)):
@@ -180,10 +181,10 @@ class Bench:
 
     def _full_size(self, rounds, precision):
         image = LAHeart(self.root, "test", num=1)[0]["image"]
-        count = len(seed_way.windows(image.shape, FULL, (18, 18, 4)))
+        count = len(walkthrough_way.windows(image.shape, FULL, (18, 18, 4)))
         model = VNet(1, 2, 16, "batchnorm").to(self.device).eval()
         ways = {window: partial(self.predict, model, FULL, window, precision, image) for window in ("fast", "whole")}
-        slow = partial(seed_way.predict, model, image, FULL, most=TIMED)
+        slow = partial(walkthrough_way.predict, model, image, FULL, most=TIMED)
         pairs = self.compare(slow, ways, rounds, scale=count / TIMED)
         for window in ways:
             self.row(f"whole volume, 16 filters, window '{window}', {precision}", pairs[window], windows=count,

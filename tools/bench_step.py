@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-import seed_way
 import torch
+import walkthrough_way
 from torch.profiler import profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -77,7 +77,7 @@ def main():
     root, way, *numbers, device = sys.argv[1:]
     *patch, filters = map(int, numbers)
     device, base = torch.device(device), peak_mb(torch.device(device))
-    work = (seed_way.work(Path(root), patch, filters, device) if way == "seed"
+    work = (walkthrough_way.work(Path(root), patch, filters, device) if way == "seed"
             else our_work(root, way, patch, filters, device))
     for line in sys.stdin:
         if line.strip() == "count":

@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 import torch
 
-from laseg_lib.records import provenance
+from laseg_lib.records.make import provenance
 
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO / "tests" / "browser"))

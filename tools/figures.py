@@ -14,16 +14,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from laseg_lib import compare
-from laseg_lib.meshes import atrium_scene
-from laseg_lib.phantom import FIELD_MM, make_phantom
-from laseg_lib.pictures import to_png
-from laseg_lib.pipeline import pipeline_figure
-from laseg_lib.records import load_metrics, missing_runs
-from laseg_lib.results import arm_comparison
-from laseg_lib.slices import draw_slices
-from laseg_lib.stills import scene_still
-from laseg_lib.style import INK
+from laseg_lib.data.phantom import FIELD_MM, make_phantom
+from laseg_lib.figures.meshes import atrium_scene
+from laseg_lib.figures.method_diagram import pipeline_figure
+from laseg_lib.figures.pictures import to_png
+from laseg_lib.figures.plots import arm_comparison
+from laseg_lib.figures.slices import draw_slices
+from laseg_lib.figures.stills import scene_still
+from laseg_lib.figures.style import INK
+from laseg_lib.records import statistics as compare
+from laseg_lib.records.read import load_metrics, missing_runs
 
 REPO = Path(__file__).resolve().parent.parent
 SIZE, SEED = (95, 70, 44), 0

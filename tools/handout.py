@@ -29,11 +29,11 @@ from nbconvert.preprocessors import Preprocessor
 from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
-from laseg_lib.meshes import PLOTLY
-from laseg_lib.phantom import FIELD_MM, make_phantom
-from laseg_lib.pictures import to_png
-from laseg_lib.slices import DIM, INK, PAPER, PLANES, draw_slices, plane_boxes, window_of
-from laseg_lib.style import LOOKS
+from laseg_lib.data.phantom import FIELD_MM, make_phantom
+from laseg_lib.figures.meshes import PLOTLY
+from laseg_lib.figures.pictures import to_png
+from laseg_lib.figures.slices import DIM, INK, PAPER, PLANES, draw_slices, plane_boxes, window_of
+from laseg_lib.figures.style import LOOKS
 
 REPO = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).resolve().parent / "handout_template"

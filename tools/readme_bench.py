@@ -9,7 +9,7 @@ import json
 import statistics
 from pathlib import Path
 
-from laseg_lib.records import RECORDED
+from laseg_lib.records.read import RECORDED
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- speeds: tools/readme_bench.py -->", "<!-- end of speeds -->"

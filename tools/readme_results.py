@@ -9,9 +9,9 @@ import json
 import sys
 from pathlib import Path
 
-from laseg_lib.compare import Pick, rows_of
-from laseg_lib.records import RECORDED, load_metrics, missing_runs
-from laseg_lib.style import ARMS, LOOKS
+from laseg_lib.figures.style import ARMS, LOOKS
+from laseg_lib.records.read import RECORDED, load_metrics, missing_runs
+from laseg_lib.records.statistics import Pick, rows_of
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- results: tools/readme_results.py -->", "<!-- end of results -->"

@@ -15,11 +15,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from laseg_lib import distributed
 from laseg_lib.config import TrainConfig
 from laseg_lib.course.pages_09_11 import launch
-from laseg_lib.phantom import write_phantoms
-from laseg_lib.records import HOME, provenance
+from laseg_lib.data.phantom import write_phantoms
+from laseg_lib.records.make import provenance
+from laseg_lib.records.read import HOME
+from laseg_lib.runtime import distributed
 from laseg_lib.training import Trainer
 
 # name: (programs at a time, processes that each program has, shared statistics)

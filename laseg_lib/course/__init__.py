@@ -8,15 +8,23 @@ import platform
 import shutil
 import tempfile
 import textwrap
+from collections import namedtuple
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from IPython.display import Code, display
 
 from ..config import TrainConfig
-from ..records import HOME, RECORDS, find_data
-from ..volumes import case_names, find_root
+from ..data.phantom import FIELD_MM, write_phantoms
+from ..data.volumes import SPACING_MM, LAHeart, case_names, find_root
+from ..inference import predict_volume
+from ..records.make import find_data
+from ..records.plans import COURSE, RECORDS
+from ..records.read import HOME
+
+Volumes = namedtuple("Volumes", "root real spacing")  # folder of the cases; whether patients; a voxel's sides in mm
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,35 @@ def course_data():
                         max_samples=max(n - 4, n * 2 // 3), max_iterations=150, consistency_rampup=10, ramp_every=10,
                         val_every=50)
         return CourseData(root, True, settings)
-    quick = RECORDS["quick"]
-    return CourseData(find_data(quick["data"]), False, quick["course"])
+    return CourseData(find_data(RECORDS["quick"].data), False, COURSE)
+
+
+def volumes_to_look_at():
+    """The real volumes that LASEG_DATA names, otherwise twelve phantoms with voxels of 1.25 mm, made where missing."""
+    if os.environ.get("LASEG_DATA"):
+        return Volumes(find_root(os.environ["LASEG_DATA"]), True, SPACING_MM)
+    size = (95, 70, 44)
+    root = write_phantoms(HOME / "data" / "course_phantoms", train=10, test=2, size=size, progress=False)
+    return Volumes(root, False, FIELD_MM[0] / size[0])
+
+
+def spacing_of(shape, real):
+    """A voxel's three sides in mm: the public volumes' is fixed, a phantom divides its field of view."""
+    return np.full(3, SPACING_MM) if real else np.divide(FIELD_MM, shape)
+
+
+def try_on_test(trainer, number=0):
+    """A test case that the training never saw: (image, gold label, {'student' | 'teacher': mask}, spacing in mm)."""
+    config, real = trainer.config, bool(os.environ.get("LASEG_DATA"))
+    sample = LAHeart(config.root_path, "test", downsample=config.downsample)[number]
+    masks = {}
+    for who in ("student", "teacher"):
+        network = getattr(trainer, who)
+        was_training = network.training
+        masks[who] = predict_volume(network.eval(), sample["image"], config.patch_size, window="fast")[0]
+        network.train(was_training)
+    spacing = spacing_of(sample["image"].shape, real) * (config.downsample if real else 1)
+    return sample["image"], sample["label"], masks, spacing
 
 
 def scratch_folder(name):
@@ -82,7 +117,7 @@ def check_machine():
     import matplotlib
     import plotly
 
-    from ..machine import has_fast_bf16, pick_device
+    from ..runtime.machine import has_fast_bf16, pick_device
 
     def line(good, text, mark="FAIL"):
         print(f"[{'OK' if good else mark}]".ljust(7) + text)

@@ -14,7 +14,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 if not CHROMIUM:
     pytest.skip("no Chromium: on Debian and Ubuntu, apt-get install chromium", allow_module_level=True)
 sync_api = pytest.importorskip("playwright.sync_api")
-STORED = [handout.REPO / "notebooks" / name for name in ("01_left_atrium_data.ipynb", "09_atria_in_3d.ipynb")]
+STORED = [handout.REPO / "notebooks" / name for name in ("01_left_atrium_data.ipynb", "10_atria_in_3d.ipynb")]
 SWIFT = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]  # WebGL without a graphics card
 DRAWN = "document.querySelector('.slices canvas').getContext('2d').getImageData(20, 20, 1, 1).data[3]"
 PATIENCE = 120_000  # ms: a machine that is busy with something else draws slowly
@@ -120,7 +120,7 @@ def test_formulas_take_their_place_and_nothing_runs_out_of_the_page(opened):
 
 
 def test_a_scene_turns(opened):
-    page = opened("09_atria_in_3d.html")
+    page = opened("10_atria_in_3d.html")
     page.set_viewport_size({"width": 640, "height": 640})  # fewer pixels for a processor that plays graphics card
     scene = page.locator(".scene").first
     scene.scroll_into_view_if_needed()

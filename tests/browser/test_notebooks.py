@@ -13,8 +13,8 @@ CONTROLS = {"00_start_here": {"x", "y", "z", "window", "level", "labels as", "sm
             "04_losses": {"teacher q"},
             "05_ema_teacher": {"α", "warm-up", "another student"},
             "06_ramp_up": {"iterations", "λ_max", "rampup", "ramp_every", "shape"},
-            "09_atria_in_3d": {"voxels wider by", "triangles at most"}}
-SCENES = {"09_atria_in_3d": 4}
+            "10_atria_in_3d": {"voxels wider by", "triangles at most"}}
+SCENES = {"10_atria_in_3d": 4}
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

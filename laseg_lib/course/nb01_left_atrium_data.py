@@ -1,0 +1,194 @@
+"""What notebook 01_left_atrium_data draws, its exercises and their answers."""
+
+import math
+from collections import Counter
+
+import numpy as np
+
+from ..data.phantom import make_phantom
+from ..data.scans import read_nrrd, read_pair
+from ..data.volumes import FILE, case_names, read_volume
+from ..figures.style import INK, LOOKS, SMALL, TEXT, new_axes
+from ..metrics import dice_of as dice
+from .exercise import Exercise
+
+
+def summaries(root):
+    """A row a training case: name, share of foreground, mean, standard deviation, different intensities."""
+    rows = []
+    for name in case_names(root, "train"):
+        image, label = read_volume(root / name / FILE)
+        rows.append((name, float(label.mean()), float(image.mean()), float(image.std()), len(np.unique(image))))
+    return rows
+
+
+def draw_balance(shares):
+    """The share of atrium in each case, lowest first, in percent."""
+    figure, ax = new_axes(height=3.4, xlabel="case, smallest share first", ylabel="atrium (% of voxels)")
+    values = 100 * np.sort(shares)
+    ax.bar(range(len(values)), values, color=LOOKS["gold"].colour, width=0.8, label="left atrium")
+    ax.axhline(values.mean(), color=INK, linewidth=2, linestyle=(0, (4, 2)), label=f"mean {values.mean():.1f} %")
+    ax.set(xticks=[], ylim=(0, max(values.max() * 1.25, 10)))
+    ax.legend(fontsize=TEXT, frameon=False, loc="upper left", ncols=2)
+    return figure
+
+
+def draw_intensities(cases):
+    """Histograms of atrium and everything else, a panel a case: {name: (image, label)}."""
+    figure, axes = new_axes(len(cases), height=3.5, sharex=True, sharey=True, xlabel="normalised intensity")
+    for ax, (name, (image, label)) in zip(axes, cases.items()):
+        for inside, arm, text in ((False, "strong_supervised", "everything else"), (True, "gold", "left atrium")):
+            ax.hist(image[label == inside], bins=np.linspace(-2.5, 4, 60), density=True, color=LOOKS[arm].colour,
+                    alpha=0.65, label=text, histtype="stepfilled", edgecolor=INK, linestyle="-" if inside else ":")
+        ax.set_title(name[:14], fontsize=TEXT, loc="left")
+    axes[0].set_ylabel("density", fontsize=TEXT)
+    axes[-1].legend(fontsize=SMALL, frameon=False, loc="upper left")
+    return figure
+
+
+def best_threshold(image, label):
+    """(threshold, Dice) of the best rule 'brighter than t is atrium', among 60 of them."""
+    scores = {}
+    for t in np.linspace(image.min(), image.max(), 60):
+        found = image > t
+        scores[float(t)] = dice(found, label)
+    best = max(scores, key=scores.get)
+    return best, scores[best]
+
+
+def draw_raw(raw_case, image, label):
+    """An axial slice of a raw scan with the box of the crop, and beside it what is left of it.
+
+    ``raw_case``: folder with the NRRD pair; ``image``, ``label``: the prepared volume of that case.
+    """
+    from matplotlib.patches import Rectangle
+
+    scan, gold, _ = read_pair(raw_case)
+    z = int(np.argwhere(gold)[:, 2].mean())
+    corner = [int(a.min() - b.min()) for a, b in zip(np.nonzero(gold)[:2], np.nonzero(label)[:2])]
+    figure, (left, right) = new_axes(2, height=4.0, gridspec_kw={"width_ratios": [1.5, 1]})
+    for ax, picture, mask, title in ((left, scan, gold, "raw: the whole chest"), (right, image, label, "prepared")):
+        ax.imshow(picture[:, :, z].T, cmap="gray", vmin=np.percentile(scan, 1), vmax=np.percentile(scan, 99.7))
+        ax.contour(mask[:, :, z].T, [0.5], colors=LOOKS["gold"].colour, linewidths=2.2)
+        ax.set_title(f"{title}, {picture.shape[0]} × {picture.shape[1]}", fontsize=TEXT, color=INK)
+        ax.set_axis_off()
+    left.add_patch(Rectangle(corner, *image.shape[:2], fill=False, edgecolor=LOOKS["supervised_equal"].colour,
+                             linewidth=2.6, linestyle="--"))
+    return figure
+
+
+def header(path):
+    """What an NRRD file says of itself: size, voxel type, sides of a voxel in mm."""
+    data, said = read_nrrd(path)
+    return data.shape, str(data.dtype), np.linalg.norm(said["space directions"], axis=1).round(2).tolist()
+
+
+def walkthrough_rot_flip(image):
+    """As the walkthrough's RandomRotFlip has it."""
+    k = np.random.randint(0, 4)
+    image = np.rot90(image, k)
+    axis = np.random.randint(0, 2)
+    return np.flip(image, axis=axis).copy()
+
+
+def walkthrough_offset(size, patch):
+    """One axis of the walkthrough's RandomCrop."""
+    return np.random.randint(0, size - patch)
+
+
+SYMMETRIES = {f"{turn}° {'mirrored' if flip else ''}".strip(): (turn // 90, flip)
+              for flip in (False, True) for turn in (0, 90, 180, 270)}
+
+
+def symmetry(flat, name):
+    """One of the square's eight symmetries of a volume or slice, in its first two axes."""
+    k, flip = SYMMETRIES[name]
+    return np.rot90(np.flip(flat, 0) if flip else flat, k)
+
+
+def count_symmetries(augment, draws=4000):
+    """{symmetry: share of the draws}; ``augment`` takes and returns an array (W, H, 1)."""
+    tile = np.array([[0, 1], [2, 3]])[..., None]
+    names = {symmetry(tile, name).tobytes(): name for name in SYMMETRIES}
+    found = Counter(names[np.ascontiguousarray(augment(tile)).tobytes()] for _ in range(draws))
+    return {name: found[name] / draws for name in SYMMETRIES}
+
+
+def draw_symmetries(image, label, shares):
+    """The eight symmetries of a slice (W, H), each with the percentage at which it comes up: {name: share}."""
+    side = min(image.shape)
+    cut = [slice((n - side) // 2, (n - side) // 2 + side) for n in image.shape]
+    figure, axes = new_axes(4, rows=2, height=5.6)
+    low, high = np.percentile(image, (1, 99.7))
+    for ax, name in zip(axes, SYMMETRIES):
+        ax.imshow(symmetry(image[*cut], name).T, cmap="gray", vmin=low, vmax=high, alpha=1 if shares[name] else 0.3)
+        ax.contour(symmetry(label[*cut], name).T, [0.5], colors=LOOKS["gold"].colour, linewidths=2)
+        ax.set_title(f"{name}: {100 * shares[name]:.0f} %", fontsize=TEXT, color=INK if shares[name] else "#B00020")
+        ax.set_axis_off()
+    return figure
+
+
+def draw_offsets(counts, room):
+    """How often each offset from 0 to ``room`` is drawn, per way of drawing: {name: list of offsets}."""
+    figure, axes = new_axes(len(counts), height=3.4, sharey=True, xlabel="offset of the crop (voxels)")
+    for ax, (name, offsets), arm in zip(axes, counts.items(), ("strong", "MT")):
+        values = np.bincount(offsets, minlength=room + 1)
+        hatch = "//" if arm == "strong" else ""
+        ax.bar(range(room + 1), values, color=LOOKS[arm].colour, hatch=hatch, edgecolor="white")
+        ax.set_title(name, fontsize=TEXT, loc="left")
+        ax.set_xticks(range(room + 1))
+        for at in np.flatnonzero(values == 0):
+            ax.text(at, values.max() * 0.04, "never", rotation=90, ha="center", fontsize=TEXT, color="#B00020")
+    axes[0].set_ylabel("times drawn", fontsize=TEXT)
+    return figure
+
+
+def break_file(folder, how):
+    """A ``mri_norm2.h5`` in ``folder`` with one thing wrong; returns its path."""
+    import h5py
+
+    image, label = make_phantom(0, (24, 20, 12))
+    changes = {"NaN": lambda: image.__setitem__((0, 0, 0), np.nan), "255": lambda: label.__imul__(255),
+               "empty": lambda: label.__imul__(0)}
+    changes.get(how, lambda: None)()
+    path = folder / FILE
+    with h5py.File(path, "w") as file:
+        file["image"] = image
+        if how != "no label":
+            file["label"] = label[:, :, 1:] if how == "shapes" else label
+    if how == "cut off":
+        path.write_bytes(path.read_bytes()[:5000])
+    return path
+
+
+# --- Exercises -----------------------------------------------------------------------------------
+
+
+def atrium_ml(label, spacing):
+    """The volume of a mask in millilitres; ``spacing``: a voxel's side in mm, the same in all directions."""
+    return float(label.sum() * spacing**3 / 1000)
+
+
+_BLOCK = np.zeros((20, 20, 20), np.uint8)
+_BLOCK[5:15, 5:15, 5:10] = 1
+
+check_ml = Exercise(
+    atrium_ml, [(_BLOCK, 1.25), (_BLOCK, 0.625), (_BLOCK[:, :, :8], 2.0)],
+    {"That is in cubic millimetres: a millilitre is 1000 of them.": lambda label, mm: float(label.sum() * mm**3),
+     "A voxel has three sides: its volume is the spacing cubed.": lambda label, mm: float(label.sum() * mm / 1000),
+     "That is the whole scan. Only voxels whose label is 1 are atrium.": lambda label, mm: label.size * mm**3 / 1000})
+
+
+def places(size, patch):
+    """How many different crops of ``patch`` (w, h, d) a volume of ``size`` has; a smaller volume is padded."""
+    return math.prod(max(have - want, 0) + 1 for have, want in zip(size, patch))
+
+
+check_places = Exercise(
+    places, [((6, 5, 4), (4, 4, 4)), ((190, 140, 88), (112, 112, 80)), ((190, 140, 72), (112, 112, 80))],
+    {"Trap 2! With room for k voxels there are k + 1 offsets, from 0 to k: add one on each axis.":
+        lambda size, patch: math.prod(max(a - b, 0) for a, b in zip(size, patch)),
+     "The three offsets are chosen independently: multiply, don't add.":
+        lambda size, patch: sum(max(a - b, 0) + 1 for a, b in zip(size, patch)),
+     "An axis shorter than the patch is padded to it: one place, not none or a negative number.":
+        lambda size, patch: math.prod(a - b + 1 for a, b in zip(size, patch))})

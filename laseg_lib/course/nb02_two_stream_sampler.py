@@ -1,0 +1,94 @@
+"""What notebook 02_two_stream_sampler draws, its exercises and their answers."""
+import itertools
+import math
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from ..figures.style import INK, LOOKS, TEXT, new_axes
+from ..sampler import iterate_eternally
+from .exercise import Exercise
+
+
+class RandomNumbers(Dataset):
+    """Stands for an augmented dataset: an item is one draw from NumPy's global state, as augmentation makes it."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return np.random.randint(100)
+
+
+def seed_python(worker):
+    """The walkthrough's ``worker_init_fn``: seeds Python's generator, which the augmentation doesn't use."""
+    import random
+
+    random.seed(1337 + worker)
+
+
+def seed_numpy(worker):
+    """The cure that everybody writes first."""
+    np.random.seed(1337 + worker)
+
+
+def seed_numpy_by_torch(worker):
+    """From the worker's torch seed, which differs between workers and between epochs."""
+    np.random.seed(torch.initial_seed() % 2**32)
+
+
+def visit_counts(left, right, titles):
+    """How often each unlabelled volume was drawn (two dicts index -> count), most visited first."""
+    figure, axes = new_axes(2, height=3.6, sharey=True, xlabel="unlabelled volumes, most visited first")
+    for ax, counts, title in zip(axes, (left, right), titles):
+        values = sorted(counts.values(), reverse=True)
+        ax.bar(range(len(values)), values, width=1.0, color=LOOKS["MT"].colour, edgecolor="white", linewidth=0.5)
+        unseen = sum(value == 0 for value in values)
+        ax.axvspan(len(values) - unseen - 0.5, len(values) - 0.5, color=LOOKS["strong"].colour, alpha=0.25, linewidth=0)
+        ax.set_title(title, fontsize=TEXT, loc="left")
+        ax.text(0.97, 0.9, f"never seen: {unseen}", transform=ax.transAxes, ha="right", fontsize=TEXT, color=INK)
+        ax.locator_params(axis="y", integer=True)
+    axes[0].set_ylabel("times seen", fontsize=TEXT)
+    return figure
+
+
+# --- Exercises -----------------------------------------------------------------------------------
+
+
+def visits(iterations, labelled, unlabelled, batch_size, unlabelled_bs):
+    """(epochs begun, times each labelled volume is seen, times each unlabelled one is), the last two on average."""
+    labelled_bs = batch_size - unlabelled_bs
+    epochs = -(-iterations // (labelled // labelled_bs))
+    return epochs, iterations * labelled_bs / labelled, iterations * unlabelled_bs / unlabelled
+
+
+def endless(indices, n, seed):
+    """The first ``n`` of the sampler's unlabelled stream."""
+    return list(itertools.islice(iterate_eternally(indices, np.random.default_rng(seed)), n))
+
+
+def passes(drawn, indices, n, seed):
+    """(how many, whether every pass is complete, whether the passes come in different orders)."""
+    rows = [[int(i) for i in drawn[k:k + len(indices)]] for k in range(0, n - len(indices) + 1, len(indices))]
+    return len(drawn), all(sorted(row) == sorted(indices) for row in rows), len(set(map(tuple, rows))) > 1
+
+
+check_visits = Exercise(
+    visits, [(6000, 8, 72, 4, 2), (6000, 16, 64, 4, 2), (1000, 25, 98, 4, 2), (1000, 12, 48, 4, 1)],
+    {"An epoch has whole batches only: 25 labelled volumes, two at a time, make 12 batches, not 12.5.":
+        lambda n, a, b, k, s: (math.ceil(n / (a / (k - s))), n * (k - s) / a, n * s / b),
+     "Divide the labelled volumes by their own share of the batch, not by the whole batch size.":
+        lambda n, a, b, k, s: (math.ceil(n / (a // k)), n * (k - s) / a, n * s / b),
+     "The last epoch counts too when it is only begun: round the number of epochs up.":
+        lambda n, a, b, k, s: (n // (a // (k - s)), n * (k - s) / a, n * s / b)})
+
+check_endless = Exercise(
+    endless, [(list(range(12, 20)), 32, 0), ([3, 5, 7, 9, 11], 18, 1)],
+    {"Some volumes came twice before others came once: permute all of them, then again, and again.":
+        lambda indices, n, seed: list(np.random.default_rng(seed).choice(indices, n)),
+     "Every pass has the same order: draw a new permutation for each.":
+        lambda indices, n, seed: list(itertools.islice(itertools.cycle(indices), n)),
+     "There are too few or too many: stop after exactly n.":
+        lambda indices, n, seed: endless(indices, n // len(indices) * len(indices), seed)[:-1]},
+    look=passes)

@@ -1,0 +1,240 @@
+"""What notebook 05_ema_teacher draws, its exercises and their answers."""
+
+
+import copy
+import warnings
+
+import numpy as np
+import torch
+
+from ..ema import update_ema_variables
+from ..figures.style import INK, LOOKS, SMALL, TEXT, dress, line_style, new_axes
+from ..inference import mean_dice
+from ..runtime.machine import one_thread
+from ..training import Trainer
+from ..vnet import VNet
+from .exercise import Exercise
+
+_TWO = {"left": 0.08, "right": 0.97, "bottom": 0.15, "top": 0.91, "wspace": 0.27}
+
+
+def fit_line(lr, alpha, steps=600):
+    """Fit y = a x + b to 64 noisy points by SGD, four points a step.
+
+    Returns the paths of student and teacher, (steps, 2) arrays of (a, b), and the loss over all points.
+    """
+    chance = torch.Generator().manual_seed(5)
+    x = torch.randn(64, 1, generator=chance)
+    y = 2 * x - 1 + torch.randn(64, 1, generator=chance)
+    student = torch.nn.Linear(1, 1)
+    student.load_state_dict({"weight": torch.tensor([[-1.0]]), "bias": torch.tensor([1.5])})
+    teacher, paths = copy.deepcopy(student), ([], [])
+    optimizer = torch.optim.SGD(student.parameters(), lr)
+    for step in range(steps):
+        some = torch.randint(64, (4,), generator=chance)
+        optimizer.zero_grad()
+        (student(x[some]) - y[some]).square().mean().backward()
+        optimizer.step()
+        update_ema_variables(student, teacher, alpha, step)
+        for network, path in zip((student, teacher), paths):
+            path.append([network.weight.item(), network.bias.item()])
+
+    def loss(a, b):
+        return (((np.multiply.outer(x.numpy().ravel(), a) + b).T - y.numpy().ravel()) ** 2).mean(-1).T
+
+    return np.array(paths[0]), np.array(paths[1]), loss
+
+
+def above_minimum(path, loss):
+    """How far the loss at each point of a path lies above the least there is."""
+    a, b = np.meshgrid(np.linspace(1.5, 2.5, 401), np.linspace(-1.5, -0.5, 401))
+    return loss(path[:, 0], path[:, 1]) - loss(a.ravel(), b.ravel()).min()
+
+
+def draw_fit(student, teacher, slow, loss):
+    """The bowl with the paths of student and teacher, and how far above its minimum three ways of learning are."""
+    figure, (left, right) = new_axes(2, height=4.4, gridspec_kw={"width_ratios": [1, 1.35]})
+    a, b = np.meshgrid(np.linspace(-1.2, 3.2, 90), np.linspace(-2.3, 1.8, 90))
+    height = loss(a.ravel(), b.ravel()).reshape(a.shape)
+    levels = np.geomspace(height.min() * 1.03, height.max(), 12)
+    left.contour(a, b, height, levels=levels, colors="#BBBBBB", linewidths=1)
+    dress(left, "slope a", "intercept b", "where the weights are")
+    dress(right, "step", "loss above the minimum", "how good they are")
+    looks = ((student, LOOKS["supervised_equal"]._replace(label="student, rate 0.1", dash=()), 1.0),
+             (slow, LOOKS["strong"]._replace(label="student, rate 0.01"), 2.4),
+             (teacher, LOOKS["MT"]._replace(label="teacher of the first", dash=()), 3.0))
+    for path, given, width in looks:
+        right.plot(np.maximum(above_minimum(path, loss), 1e-5), **line_style(given, width))
+        if path is not slow:
+            left.plot(*path.T, **line_style(given, width))
+    right.set_yscale("log")
+    right.set_ylim(1e-4, 30)
+    right.legend(fontsize=SMALL, frameon=False, loc="upper right")
+    return figure
+
+
+def outcome(step, teacher, student):
+    """What ``step(teacher, student)`` makes of two weights: the new one, whether torch warns, or the error's name."""
+    torch.set_warn_always(True)  # or a second run in the same kernel would be silent
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            value = step(torch.tensor([teacher]), torch.tensor([student])).item()
+        except TypeError:
+            return "TypeError"
+        finally:
+            torch.set_warn_always(False)
+    return f"{value:.2f}" + (", and a warning: deprecated" if told else "")
+
+
+@one_thread()  # as in notebook 03: the numbers must not depend on the number of cores
+def train_three_teachers(config, every=10):
+    """One student, and three teachers of it that differ only in what becomes of BatchNorm's buffers.
+
+    Returns ({'keep' | 'average' | 'copy': teacher}, trainer, rows of validation Dice in eval mode).
+    """
+    trainer, rows = Trainer(config), []
+    teachers = {rule: copy.deepcopy(trainer.teacher).eval() for rule in ("keep", "average", "copy")}
+    while trainer.iteration < config.max_iterations:
+        step = trainer.iteration
+        trainer.step()
+        for rule, teacher in teachers.items():
+            update_ema_variables(trainer.student, teacher, config.ema_decay, step, buffers=rule)
+        if trainer.iteration % every == 0:
+            networks = {"student": trainer.student.eval(), **teachers}
+            scores = {name: mean_dice(n, trainer.val_set, config.patch_size) for name, n in networks.items()}
+            rows.append({"iteration": trainer.iteration, **scores})
+            trainer.student.train()
+    return teachers, trainer, rows
+
+
+def draw_teachers(rows):
+    """Validation Dice of the student and its three teachers over the iterations."""
+    figure, ax = new_axes(height=4.2, xlabel="iteration", ylabel="Dice on validation cases")
+    at = [row["iteration"] for row in rows]
+    for name, arm, label in (("student", "supervised_equal", "student"), ("keep", "strong", "teacher,\nbuffers kept"),
+                             ("copy", "lambda0", "teacher,\nbuffers copied"),
+                             ("average", "MT", "teacher,\nbuffers averaged")):
+        given = LOOKS[arm]._replace(label=label)
+        ax.plot(at, [row[name] for row in rows], marker=given.marker, markersize=7, **line_style(given, 2.6))
+    ax.set_ylim(-0.03, 1)
+    ax.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def with_dropout(network):
+    """A copy with the same weights that drops out: dropout has no weights of its own."""
+    other = VNet(1, 2, network.out_conv.in_channels, "batchnorm", has_dropout=True)
+    other.load_state_dict(network.state_dict())
+    return other.train(network.training)
+
+
+def agreement(network, volume, neighbour, other):
+    """Dice between what ``network`` says of ``volume`` beside ``neighbour`` and beside ``other`` in its batch."""
+    network = copy.deepcopy(network)  # train mode would change the running statistics
+    with torch.no_grad():
+        one, two = (network(torch.stack([volume, beside])).argmax(1)[0] for beside in (neighbour, other))
+    return float(2 * (one * two).sum() / (one.sum() + two.sum()))
+
+
+def student_walk(steps=400, seed=0, noise=0.25):
+    """A made-up weight of a student (steps + 1,): from 0 towards 1, and noisy as SGD is."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(steps + 1)
+    return 1 - np.exp(-t / 60) + noise * rng.normal(size=steps + 1) * (t > 0)
+
+
+def ema_of(values, alpha, warm_up=True):
+    """The teacher of a student whose one weight takes ``values``, by ``update_ema_variables``.
+
+    ``warm_up=False`` keeps alpha constant from the start: the first student then lingers.
+    """
+    student, teacher = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
+    path = []
+    with torch.no_grad():
+        teacher.weight.fill_(float(values[0]))
+        for step, value in enumerate(values):
+            student.weight.fill_(float(value))
+            if step or warm_up:
+                update_ema_variables(student, teacher, alpha, step if warm_up else 10**9)
+            path.append(teacher.weight.item())
+    return np.array(path)
+
+
+def draw_ema(alpha=0.99, steps=400, warm_up=True, seed=0):
+    """Student and teacher over ``steps``, the window 1/(1 − α), and how much each past student counts."""
+    values = student_walk(steps, seed)
+    figure, (left, right) = new_axes(2, height=4.4, gridspec_kw={"width_ratios": [1.7, 1]}, margins=_TWO)
+    dress(left, "step", "value of one weight", f"α = {alpha:g}: remembers about {1 / (1 - alpha):.0f} steps")
+    left.plot(values, color="#777777", linewidth=0.9, label="student")
+    left.plot(ema_of(values, alpha, warm_up), **line_style(LOOKS["MT"]._replace(label="teacher (EMA)", dash=()), 3))
+    left.axhline(1, color=INK, linewidth=1.4, linestyle=(0, (2, 2)), label="goal")
+    left.set(xlim=(0, steps), ylim=(-0.6, 2.3))
+    left.legend(fontsize=SMALL, frameon=False, loc="upper left", ncols=3)
+    # An impulse shows the weights: a student that was 1 once, that many steps ago.
+    impulse = np.zeros(steps + 2)
+    impulse[1] = 1
+    share = ema_of(impulse, alpha, warm_up=False)[1:]
+    window = 1 / (1 - alpha)
+    dress(right, "steps ago", "share in the teacher (%)", "weight of past students")
+    right.fill_between(np.arange(len(share)), 100 * share, color=LOOKS["MT"].colour, alpha=0.35)
+    right.plot(100 * share, **line_style(LOOKS["MT"]._replace(dash=()), 2.4))
+    right.axvline(min(window, steps), color=INK, linewidth=1.6, linestyle=(0, (4, 2)))
+    right.text(min(window, steps), 95 * share[0], f" 1/(1−α) = {window:.0f}" if window < steps / 2 else
+               f"1/(1−α) = {window:.0f} ", ha="left" if window < steps / 2 else "right", fontsize=TEXT, color=INK)
+    right.set(xlim=(0, steps), ylim=(0, None))
+    return figure
+
+
+# --- Exercises -----------------------------------------------------------------------------------
+
+
+def ema_step(teacher, student, alpha):
+    """A teacher's weight after one step: the exponential moving average."""
+    return alpha * teacher + (1 - alpha) * student
+
+
+check_ema = Exercise(
+    ema_step, [(4.0, 2.0, 0.9), (1.0, 0.0, 0.99), (-1.0, 3.0, 0.5)],
+    {"α is the share that the teacher keeps of itself; yours gives that share to the student.":
+        lambda teacher, student, alpha: (1 - alpha) * teacher + alpha * student,
+     "The two shares must add up to 1: the teacher's old weight counts α, not all of it.":
+        lambda teacher, student, alpha: teacher + (1 - alpha) * student,
+     "That is the plain mean of the two, whatever α is.":
+        lambda teacher, student, alpha: (teacher + student) / 2})
+
+
+def warm_alpha(step, alpha):
+    """The α that is used at a step: a plain average's at first."""
+    return min(1 - 1 / (step + 1), alpha)
+
+
+check_alpha = Exercise(
+    warm_alpha, [(0, 0.99), (1, 0.99), (98, 0.99), (500, 0.99)],
+    {"The warm-up makes α smaller at the start: take the lesser of the two, not the greater.":
+        lambda step, alpha: max(1 - 1 / (step + 1), alpha),
+     "Off by one: at step 0 α must be 0, so that the teacher becomes the first student.":
+        lambda step, alpha: min(1 - 1 / (step + 2), alpha),
+     "That is the student's share 1 - α; asked for is the teacher's.":
+        lambda step, alpha: 1 - min(1 - 1 / (step + 1), alpha),
+     "A plain average for ever: from some step on α is the given one, so take the lesser of the two.":
+        lambda step, alpha: 1 - 1 / (step + 1)})
+
+
+def share_of_newest(n, alpha):
+    """What of an exponential average comes from its newest n members."""
+    return 1 - alpha**n
+
+
+check_newest = Exercise(
+    share_of_newest, [(1, 0.9), (10, 0.9), (100, 0.99), (50, 0.5)],
+    {"α to the power n is what is left of everything older; the newest n have the rest.":
+        lambda n, alpha: alpha**n,
+     "n(1 - α) forgets that shares fade: for many students it grows beyond 1.":
+        lambda n, alpha: n * (1 - alpha),
+     "That is the share of one student, the n-th newest; add up those of all n.":
+        lambda n, alpha: (1 - alpha) * alpha ** (n - 1),
+     "The shares are (1 - α) α^k for k = 0 … n - 1: the factor 1 - α is missing.":
+        lambda n, alpha: sum(alpha**k for k in range(n)),
+     "From k = 0: the newest student itself counts 1 - α.":
+        lambda n, alpha: alpha * (1 - alpha**n)})

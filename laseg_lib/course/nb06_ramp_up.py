@@ -1,0 +1,107 @@
+"""What notebook 06_ramp_up draws, its exercises and their answers."""
+
+
+import numpy as np
+
+from .. import ramps
+from ..figures.style import INK, LOOKS, SMALL, TEXT, dress, line_style, new_axes
+from ..mean_teacher import consistency_weight
+from ..ramps import cosine_rampdown, linear_rampup, sigmoid_rampup
+from .exercise import Exercise
+
+_ONE = {"left": 0.1, "right": 0.97, "bottom": 0.15, "top": 0.91}  # of the figure: nothing moves from step to step
+
+
+def ramp_shapes(points=201):
+    """{name: share of the full weight} over t/T from 0 to 1, for four shapes."""
+    at = np.linspace(0, 1, points)
+    return at, {"sigmoid (the code)": [sigmoid_rampup(t, 1) for t in at],
+                "without the square (the printed formula)": np.exp(-5 * (1 - at)),
+                "linear": [linear_rampup(t, 1) for t in at], "cosine": [1 - cosine_rampdown(t, 1) for t in at]}
+
+
+def ramp_report(config):
+    """What a ramp does to a training: iterations to half and to full weight (None: never), and the mean of λ."""
+    curve = np.array([consistency_weight(config, t) for t in range(config.max_iterations)])
+    reached = [np.flatnonzero(curve >= share * config.consistency * (1 - 1e-12)) for share in (0.5, 1)]
+    half, full = (int(found[0]) if len(found) else None for found in reached)
+    return {"half": half, "full": full, "mean": float(curve.mean())}
+
+
+def draw_collapse(histories):
+    """Validation Dice of the student and the consistency distance, a line a training: {name: history}."""
+    figure, (left, right) = new_axes(2, height=3.9, xlabel="iteration")
+    dress(left, "iteration", "Dice of the student", "does it segment?")
+    dress(right, "iteration", "consistency distance (MSE)", "do the two agree?")
+    for (name, rows), arm in zip(histories.items(), ("strong", "MT")):
+        style = line_style(LOOKS[arm]._replace(label=name), 2.6)
+        scored = [(row["iteration"], row["val_dice_student"]) for row in rows if "val_dice_student" in row]
+        left.plot(*np.array(scored).T, marker=LOOKS[arm].marker, markersize=8, **style)
+        distance = np.array([row["consistency_dist"] for row in rows])
+        right.plot(np.arange(5, len(distance) + 1) - 2, np.convolve(distance, np.ones(5) / 5, "valid"), **style)
+    left.set_ylim(0, 1)
+    right.set_yscale("log")
+    left.legend(fontsize=TEXT, frameon=False)
+    return figure
+
+
+def consistency_weights(iterations=6000, weight=0.1, length=40.0, every=150, shape="sigmoid"):
+    """λ at each iteration from 0 to ``iterations``, as the training computes it: weight × ramp(t // every, length)."""
+    ramp = {"sigmoid": ramps.sigmoid_rampup, "linear": ramps.linear_rampup}[shape]
+    return np.array([weight * ramp(t // every, length) for t in range(iterations + 1)])
+
+
+def draw_ramp(iterations=6000, weight=0.1, length=40, every=150, shape="sigmoid"):
+    """λ(t) for one choice of ramp, the other shape beside it, and when half and all of it is reached."""
+    figure, ax = new_axes(height=4.4, xlabel="iteration t", ylabel="consistency weight λ(t)", margins=_ONE)
+    curve = consistency_weights(iterations, weight, length, every, shape)
+    other = "linear" if shape == "sigmoid" else "sigmoid"
+    ax.plot(consistency_weights(iterations, weight, length, every, other),
+            **line_style(LOOKS["supervised"]._replace(label=other), 2))
+    ax.plot(curve, **line_style(LOOKS["MT"]._replace(label=shape, dash=()), 3))
+    for share, marker, name in ((0.5, "o", "half"), (1.0, "D", "full")):
+        reached = np.flatnonzero(curve >= share * weight * (1 - 1e-12))
+        if weight > 0 and len(reached):
+            t = int(reached[0])
+            ax.plot([t], [curve[t]], marker=marker, markersize=12, color=LOOKS["MT"].colour, markeredgecolor=INK,
+                    zorder=5, clip_on=False, linestyle="", label=f"{name} weight at t = {t}")
+        else:
+            ax.plot([], [], linestyle="", label=f"{name} weight: never")
+    mean = curve.mean() / weight if weight else 0.0
+    ax.set_title(f"λ = {weight:g} × ramp(t // {every}, {length:g})     mean over the training: {mean:.0%} of "
+                 f"{weight:g}", fontsize=TEXT + 1, color=INK, loc="left")
+    ax.set(xlim=(0, iterations), ylim=(0, max(weight, 1e-3) * 1.12))
+    ax.legend(fontsize=SMALL, frameon=True, facecolor="white", edgecolor="none", loc="lower right")
+    return figure
+
+
+# --- Exercises -----------------------------------------------------------------------------------
+
+
+check_ramp = Exercise(
+    ramps.sigmoid_rampup, [(0, 40), (10, 40), (40, 40), (55, 40), (3, 0)],
+    {"The square is missing: exp(-5 (1 - t/T)^2). The walkthrough's formula lost it too; its code has it.":
+        lambda t, T: float(np.exp(-5 * (1 - min(t, T) / T))) if T else 1.0,
+     "After the ramp's end (t > T) it stays at 1: clip t to [0, T] first.":
+        lambda t, T: float(np.exp(-5 * (1 - t / T) ** 2)) if T else 1.0,
+     "That falls from 1: the square is of what is left of the ramp, 1 - t/T.":
+        lambda t, T: float(np.exp(-5 * (min(t, T) / T) ** 2)) if T else 1.0,
+     "No ramp at all, T = 0, means the full weight at once: 1.":
+        lambda t, T: ramps.sigmoid_rampup(t, T) if T else 0.0})
+
+
+def half_weight(length, every):
+    """The first iteration at which a sigmoid ramp of ``length`` steps of ``every`` iterations is at half or more."""
+    return every * int(np.ceil(length * (1 - np.sqrt(np.log(2) / 5))))
+
+
+check_half = Exercise(
+    half_weight, [(40, 150), (12, 10), (10, 1)],
+    {"Half of the time is not half of the weight: there exp(-5/4) = 0.29. Solve exp(-5 (1 - x)^2) = 1/2 for x = t/T.":
+        lambda length, every: length * every // 2,
+     "That is a number of ramp steps; an iteration is `every` times as many.":
+        lambda length, every: int(np.ceil(length * (1 - np.sqrt(np.log(2) / 5)))),
+     "λ moves in steps: before the next multiple of `every` it still has the old value, a little below one half.":
+        lambda length, every: int(np.ceil(every * length * (1 - np.sqrt(np.log(2) / 5)))),
+     "One stair too early: there λ is still a little below one half. Round the number of stairs up.":
+        lambda length, every: every * int(length * (1 - np.sqrt(np.log(2) / 5)))})

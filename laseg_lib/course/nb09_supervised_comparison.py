@@ -1,0 +1,94 @@
+"""What notebook 09_supervised_comparison draws, its exercises and their answers."""
+
+import math
+
+import numpy as np
+
+from ..figures.style import INK, LOOKS, SMALL, TEXT, line_style, new_axes
+from ..records.statistics import interval95
+from ..runtime.machine import one_thread
+from ..training import Trainer
+from .exercise import Exercise
+
+
+@one_thread()
+def control_runs(course, normalization, iterations=4):
+    """Supervised and lambda = 0 of one seed: ({arm: cross-entropy by iteration}, the largest difference of the two).
+
+    One thread, or sums are rounded in another order for another batch, and training lets that grow tenfold a step.
+    """
+    losses, small = {}, {}
+    if course.real:  # where reading the volumes alone takes minutes
+        small = dict(patch_size=(32, 32, 16), n_filters=4, labelnum=4, max_samples=8)
+    for arm in ("supervised", "lambda0"):
+        trainer = Trainer(course.config(model=arm, normalization=normalization, has_dropout=False,
+                                        max_iterations=iterations, val_every=10**6, **small))
+        losses[arm] = [row["loss_seg"] for row in trainer.run(progress=False)]
+    return losses, float(np.abs(np.subtract(*losses.values())).max())
+
+
+def draw_controls(runs):
+    """{normalisation: {arm: losses}}: a panel each; where only one line is seen, the two lie on each other."""
+    figure, axes = new_axes(len(runs), height=3.8, sharey=True, xlabel="iteration")
+    for ax, (name, losses) in zip(axes, runs.items()):
+        ax.set_title(name, fontsize=TEXT + 1, loc="left")
+        for arm, width in (("supervised", 6), ("lambda0", 2.4)):
+            ax.plot(range(1, len(losses[arm]) + 1), losses[arm], **line_style(LOOKS[arm]._replace(dash=()), width))
+    axes[0].set_ylabel("cross-entropy", fontsize=TEXT)
+    axes[0].legend(fontsize=SMALL, frameon=False)
+    return figure
+
+
+def forest(differences, *, xlabel="difference of Dice", title=""):
+    """A row a Difference: a dot per seed, mean and 95 % interval; zero is marked.  Not recorded: said in its row."""
+    figure, ax = new_axes(height=1.4 + 0.72 * len(differences), xlabel=xlabel, title=title)
+    seen = [value for given in differences for value in given.values.values()]
+    reach = 1.15 * max([abs(value) for value in seen] + [given.half + abs(given.mean) for given in differences
+                                                          if np.isfinite(given.half)] + [0.01])
+    ax.axvline(0, color=INK, linewidth=1.6)
+    for row, given in enumerate(differences):
+        values = list(given.values.values())
+        if not values:
+            ax.text(0.02 * reach, row, "not recorded yet", va="center", fontsize=TEXT, style="italic", color="#666666")
+            continue
+        colour = LOOKS["MT"].colour if given.verdict == "above zero" else (
+            LOOKS["strong"].colour if given.verdict == "below zero" else "#777777")
+        ax.plot(values, np.full(len(values), row), "o", markersize=8, color=colour, alpha=0.45, markeredgecolor="white")
+        if np.isfinite(given.half):
+            ax.plot([given.mean - given.half, given.mean + given.half], [row, row], color=INK, linewidth=2)
+            ax.plot(given.mean, row, "D", markersize=10, color=colour, markeredgecolor=INK)
+            text = f"{given.mean:+.3f} ± {given.half:.3f}"
+        else:
+            text = f"{given.mean:+.3f}, one seed"
+        ax.annotate(text, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL, color=INK)
+    names = [given.name.replace(": ", ":\n", 1).replace(", without", ",\nwithout") for given in differences]
+    ax.set_yticks(range(len(differences)), names, fontsize=SMALL)
+    ax.set(xlim=(-reach, reach), ylim=(len(differences) - 0.4, -0.6))
+    ax.locator_params(axis="x", nbins=6)
+    return figure
+
+
+# --- Exercises -----------------------------------------------------------------------------------
+
+
+_A, _B = [0.70, 0.74, 0.69, 0.75, 0.72], [0.68, 0.71, 0.68, 0.73, 0.69]
+
+
+def paired_interval(a, b):
+    """(mean, half width of the 95 % interval) of the differences a - b, seed by seed."""
+    found = np.subtract(a, b)
+    return float(found.mean()), interval95(found)
+
+
+def _with(factor, ddof=1, root=True):
+    return lambda a, b: (float(np.mean(np.subtract(a, b))),
+                         factor * np.std(np.subtract(a, b), ddof=ddof) / (math.sqrt(len(a)) if root else 1))
+
+
+check_paired = Exercise(
+    paired_interval, [(_A, _B), (_B, _A), ([0.5, 0.6, 0.9, 0.7, 0.8], [0.4, 0.6, 0.8, 0.8, 0.7])],
+    {"1.96 is for very many seeds. With five the t distribution has 2.776.": _with(1.96),
+     "np.std divides by n unless it is told ddof=1: from a sample, divide by n - 1.": _with(2.7764451, ddof=0),
+     "That is the spread of single seeds; the mean of n seeds is surer by the root of n.": _with(2.7764451, root=False),
+     "Subtract seed by seed first: you have compared two groups, and what the seeds have in common is still in it.":
+        lambda a, b: (float(np.mean(a) - np.mean(b)), math.hypot(interval95(a), interval95(b)))})

@@ -1,0 +1,160 @@
+"""What notebook 10_atria_in_3d draws, its exercises and their answers."""
+
+
+from collections import namedtuple
+
+import numpy as np
+
+from ..data.phantom import make_phantom
+from ..data.volumes import FILE, LAHeart, case_names, downsample, read_volume
+from ..figures.meshes import atrium_scene, surface, surface_distance
+from ..figures.stills import scene_still
+from ..inference import predict_volume
+from ..records.make import find_data
+from ..records.plans import RECORDS, Run
+from ..records.read import RECORDED, load_metrics
+from ..training import Trainer
+from . import spacing_of
+from .exercise import Exercise
+
+Atrium = namedtuple("Atrium", "case gold predictions spacing origin")  # spacing: mm, three sides
+Fine = namedtuple("Fine", "gold spacing")
+
+
+def predicted_atrium(data, arms=("supervised", "MT"), seed=0, number=0):
+    """A test case with the student's prediction of each arm: from the quick record where it is there, otherwise
+    (real volumes, or nothing recorded yet) from networks trained here for a minute.
+
+    ``number``: the first test case, of the first seed, unless told otherwise.
+    """
+    folders = {arm: RECORDED / "quick" / Run(arm, 4, seed, {}, "instancenorm").name for arm in arms}
+    if not data.real and all((folder / "predictions.npz").exists() for folder in folders.values()):
+        root = find_data(RECORDS["quick"].data, seed)
+        case = case_names(root, "test")[number]
+        gold = read_volume(root / case / FILE)[1]
+        masks = {arm: unpack(folder / "predictions.npz", f"student/{case}", gold.shape)
+                 for arm, folder in folders.items()}
+        return Atrium(case, gold, masks, spacing_of(gold.shape, False), f"the record quick (InstanceNorm), seed {seed}")
+    masks = {}
+    for arm in arms:
+        trainer = Trainer(data.config(model=arm, val_num=0))
+        trainer.run(80 if data.real else 150, progress=False)
+        test = LAHeart(data.root, "test", downsample=trainer.config.downsample)
+        image, gold = test[number]["image"], test[number]["label"]
+        masks[arm] = predict_volume(trainer.student.eval(), image, trainer.config.patch_size, window="fast")[0]
+    spacing = spacing_of(gold.shape, data.real) * trainer.config.downsample
+    return Atrium(test.image_list[number], gold, masks, spacing, "networks trained for a minute, just now")
+
+
+def unpack(path, key, shape):
+    """A mask from the packed bits that ``records.score`` kept."""
+    with np.load(path) as file:
+        return np.unpackbits(file[key], count=int(np.prod(shape))).reshape(shape)
+
+
+def fine_gold(data, case, seed=0):
+    """The gold label of the same patient in small voxels: the file itself, or the phantom's formula once more."""
+    if data.real:
+        gold = read_volume(data.root / case / FILE)[1]
+    else:
+        patient = {name: RECORDS["quick"].data[name] for name in ("variability", "scanner")}
+        gold = make_phantom(10_000 * seed + int(case.split("_")[1]), (95, 70, 44), **patient)[1]
+    return Fine(gold, spacing_of(gold.shape, data.real))
+
+
+def ball(radius):
+    """A mask (N, N, N) of a ball of that many voxels."""
+    at = np.arange(-radius - 2, radius + 3)
+    return (np.add.outer(np.add.outer(at**2, at**2), at**2) <= radius**2).astype(np.uint8)
+
+
+def stairs(mask):
+    """The area of all voxel sides between inside and outside, in voxel sides."""
+    framed = np.pad(mask.astype(int), 1)
+    return int(sum(np.abs(np.diff(framed, axis=axis)).sum() for axis in range(3)))
+
+
+def surface_drawer(fine):
+    """A function to slide: ``draw(shrink, triangles)`` -> the surface of ``fine`` with voxels ``shrink`` times wider
+    and at most so many ``triangles``, and what that costs in mm."""
+    def draw(shrink=1, triangles=4000):
+        mask = downsample(np.zeros(fine.gold.shape, np.float32), fine.gold, shrink)[1]
+        spacing = fine.spacing * shrink
+        scene = atrium_scene({"gold": mask}, spacing, faces=triangles)
+        vertices, found = surface(mask, spacing, faces=triangles)
+        off = surface_distance(vertices, fine.gold, fine.spacing)
+        scene.update_layout(title={"text": f"voxels of {np.mean(spacing):.2f} mm, {len(found)} triangles: on average "
+                                           f"{off.mean():.2f} mm off, at most {off.max():.1f} mm"})
+        return scene_still(scene)
+    return draw
+
+
+def errors_mm(atrium):
+    """{arm: how far each vertex of the predicted surface is from the gold surface, mm}; nothing for an empty one."""
+    return {arm: surface_distance(surface(mask, atrium.spacing, faces=None)[0], atrium.gold, atrium.spacing)
+            for arm, mask in atrium.predictions.items()}
+
+
+def near_and_far(atrium, arm):
+    """Mean error in mm of the predicted surface's half nearer to the middle of the atrium, and of the farther half."""
+    vertices = surface(atrium.predictions[arm], atrium.spacing, faces=None)[0]
+    if not len(vertices):
+        return float("nan"), float("nan")
+    off = surface_distance(vertices, atrium.gold, atrium.spacing)
+    middle = (np.argwhere(atrium.gold).mean(0) + 0.5) * atrium.spacing
+    far = np.linalg.norm(vertices - middle, axis=1)
+    far = far > np.median(far)
+    return float(off[~far].mean()), float(off[far].mean())
+
+
+def wins(one="MT", other="supervised"):
+    """In how many pairs of test case and seed of the quick record (InstanceNorm) ``one``'s student has the higher
+    Dice, and how many pairs there are; (0, 0) where nothing is recorded."""
+    table = load_metrics("quick")
+    table = table[(table.variant == "instancenorm") & (table.labels == 4) & (table.weights == "student")]
+    scores = table.pivot_table(index=["seed", "case"], columns="arm", values="dice")
+    if not {one, other} <= set(scores):
+        return 0, 0
+    return int((scores[one] > scores[other]).sum()), len(scores)
+
+
+# --- Exercises -----------------------------------------------------------------------------------
+
+
+def crossing(a, b, level):
+    """The share of the way from a to b at which the level is crossed."""
+    return (level - a) / (b - a)
+
+
+check_crossing = Exercise(
+    crossing, [(0.0, 1.0, 0.5), (0.2, 0.6, 0.5), (0.9, 0.1, 0.5), (0.0, 4.0, 1.0)],
+    {"The middle is right for a mask only. With other values the crossing lies nearer to the end that is nearer to the "
+     "level.": lambda a, b, level: 0.5,
+     "That is the share of the way from b to a: turn it round.": lambda a, b, level: (b - level) / (b - a),
+     "That is a difference of values; divide by b - a to get a share of the edge.": lambda a, b, level: level - a,
+     "Divide by the difference of the two ends, b - a, not by b.": lambda a, b, level: (level - a) / b})
+
+
+def mesh_area(vertices, triangles):
+    """The area of a mesh, in the square of its vertices' unit."""
+    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
+    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
+
+
+def _area_without(step):
+    def wrong(vertices, triangles):
+        a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
+        cross = np.cross(b - a, c - a)
+        return float({"half": np.linalg.norm(cross, axis=1).sum(), "sum": np.linalg.norm(cross.sum(0)) / 2,
+                      "origin": np.linalg.norm(np.cross(b, c), axis=1).sum() / 2}[step])
+    return wrong
+
+
+_TETRAHEDRON = (np.array([[1, 1, 1], [3, 1, 1], [1, 4, 1], [1, 1, 5]], float),
+                np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3]]))
+
+check_area = Exercise(
+    mesh_area, [_TETRAHEDRON, (_TETRAHEDRON[0], _TETRAHEDRON[1][:1])],
+    {"The cross product's length is the area of a parallelogram: a triangle is half of it.": _area_without("half"),
+     "Take each triangle's length first, then add: vectors that point to different sides cancel.": _area_without("sum"),
+     "Use the sides B - A and C - A, not the corners themselves: they count from the origin.": _area_without("origin")})

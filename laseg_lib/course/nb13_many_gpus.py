@@ -1,0 +1,159 @@
+"""What notebook 13_many_gpus draws, its exercises and their answers."""
+
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from itertools import islice
+
+import torch
+
+from ..config import TrainConfig
+from ..figures.style import LOOKS, SMALL, line_style, new_axes
+from ..records.read import HOME, RECORDED
+from ..runtime import distributed
+from ..runtime.randomness import Streams
+from ..training import Trainer
+from ..vnet import VNet
+from .exercise import Exercise
+
+
+def laseg_train(*words, processes=1):
+    """``torchrun --nproc-per-node N -m laseg_lib train …`` on this machine's CPU; what all processes print."""
+    return launch(processes, "laseg_lib", "train", "--device", "cpu", *words)
+
+
+def launch(processes, module, *words):
+    """``torchrun --nproc-per-node PROCESSES -m MODULE WORDS``, one thread a process, and what was printed."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m",
+               module, *map(str, words)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HOME)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+
+
+def said(lines, *patterns):
+    """What in ``lines`` matches each of ``patterns``, with the number of lines that do."""
+    hits = [[match.group() for line in lines if (match := re.search(pattern, line))] for pattern in patterns]
+    return [f"{len(found)} x  {found[0]}" for found in hits if found]
+
+
+def shares(config, world, batches=2):
+    """For each rank of ``world``: its labelled cases, its unlabelled ones, and its first batches of indices."""
+    streams = [Streams(config, torch.device("cpu"), rank, world) for rank in range(world)]
+    sampler = [stream.sampler for stream in streams]
+    return [(list(s.primary_indices), list(s.secondary_indices), [tuple(map(int, b)) for b in islice(s, batches)])
+            for s in sampler]
+
+
+def fixed_batch():
+    """Two labelled and two unlabelled patches, very unlike one another: image (4, 1, 32, 32, 16), label."""
+    draw = torch.Generator().manual_seed(3)
+    image = torch.randn(4, 1, 32, 32, 16, generator=draw) * torch.tensor([1, 3, 2, 0.5]).view(4, 1, 1, 1, 1)
+    label = torch.rand(4, 32, 32, 16, generator=draw) < torch.tensor([0.02, 0.5, 0.1, 0.9]).view(4, 1, 1, 1)
+    return image, label.long()
+
+
+def one_step(root, synchronised, slots):
+    """The gradient (a vector) of one mean-teacher step on these slots of ``fixed_batch``, and the trainer."""
+    trainer = Trainer(TrainConfig(
+        root_path=str(root), labelnum=4, max_samples=8, val_num=0, batch_size=len(slots), labeled_bs=len(slots) // 2,
+        patch_size=(32, 32, 16), n_filters=2, has_dropout=False, noise_on="none", consistency=1.0, consistency_rampup=0,
+        device="cpu", precision="fp32", sync_norm=synchronised))
+    image, label = fixed_batch()
+    trainer.next_batch = lambda: (image[slots], label[slots])
+    trainer.step()
+    return torch.cat([p.grad.flatten().double() for p in trainer.student.parameters()]), trainer
+
+
+def main(root, out):
+    """On each of two ranks: one step of 1+1 with synchronised BatchNorm, and one with each rank's own."""
+    found = {}
+    for name in ("synchronised", "own"):
+        slots = [[0, 2], [1, 3]][int(os.environ["RANK"])]
+        gradient, trainer = one_step(root, name == "synchronised", slots)
+        teacher = torch.cat([value.flatten().double() for value in trainer.teacher.state_dict().values()])
+        found[name] = gradient
+        found[f"teachers equal, {name}"] = all(torch.equal(teacher, other) for other in distributed.gather(teacher))
+    if distributed.rank() == 0:
+        torch.save(found, out)
+
+
+def step_flops(patch=(112, 112, 80), batch=4, unlabelled=2):
+    """Floating-point operations of one mean-teacher step of the walkthrough's V-Net, counted without computing."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        network, volume = VNet(1, 2, 16, "batchnorm", has_dropout=True), torch.empty(1, 1, *patch)
+    with FlopCounterMode(display=False) as counter:
+        network(volume)
+    # Backward costs two forwards; the student sees the batch, the teacher looks at the unlabelled share.
+    return counter.get_total_flops() * (3 * batch + unlabelled)
+
+
+def draw_efficiency(seconds, megabytes, links, processes=(1, 2, 4, 8, 16)):
+    """Share of the step that is spent computing, over the number of processes, a line a link {name: GB/s}."""
+    figure, ax = new_axes(height=4.0, xlabel="processes", ylabel="time spent computing (%)")
+    for (name, speed), arm in zip(links.items(), ("strong", "lambda0", "supervised", "MT")):
+        wire = [2 * (n - 1) / n * megabytes / 1000 / speed for n in processes]
+        ax.plot(processes, [100 * seconds / (seconds + w) for w in wire], marker=LOOKS[arm].marker, markersize=9,
+                **line_style(LOOKS[arm]._replace(label=f"{name}, {speed:g} GB/s"), 2.6))
+    ax.set_xscale("log", base=2)
+    ax.set(xticks=processes, xticklabels=processes, ylim=(0, 104))
+    ax.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def measured_scaling(path=RECORDED / "scaling.json"):
+    """Where, when and how tools/scaling.py was run, and a line a way: volumes a second, and how many times as many as
+    one process."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    rates = record["volumes_a_second"]
+    alone = statistics.median(rates["one process"])
+    lines = [f"{record['command']}: {record['cores']} cores, {record['hardware']}, "
+             f"torch {record['versions']['torch']}, {record['date'][:10]}, commit {record['commit'][:7]}"]
+    for way, found in rates.items():
+        middle = statistics.median(found)
+        lines.append(f"{way:26} {middle:5.1f} volumes a second ({min(found):.1f} to {max(found):.1f})   "
+                     f"{middle / alone:.2f} times one process")
+    return lines
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+
+
+# --- Exercises -----------------------------------------------------------------------------------
+
+
+def wire_seconds(parameters, processes, gigabytes_a_second):
+    """Seconds that a ring all-reduce of one float32 gradient takes."""
+    return 2 * (processes - 1) / processes * 4 * parameters / (gigabytes_a_second * 1e9)
+
+
+check_wire = Exercise(
+    wire_seconds, [(9_186_722, 2, 25), (9_186_722, 8, 1.25), (9_186_722, 1, 1.25)],
+    {"A float32 has 4 bytes.": lambda p, n, speed: 2 * (n - 1) / n * p / (speed * 1e9),
+     "The gradient goes round the ring twice, first to be added up, then to be handed out: 2 (N - 1) / N.":
+        lambda p, n, speed: (n - 1) / n * 4 * p / (speed * 1e9),
+     "The pieces are 1/N of the gradient: 2 (N - 1) / N times its bytes, not 2 (N - 1) times.":
+        lambda p, n, speed: 2 * (n - 1) * 4 * p / (speed * 1e9)})
+
+
+def share_of(indices, rank, world):
+    """What this rank draws from: every world-th index."""
+    return list(indices)[rank::world]
+
+
+check_share = Exercise(
+    share_of, [(range(10), 0, 2), (range(10), 1, 2), (range(8, 80), 3, 4), (range(5), 2, 3)],
+    {"Every rank gets the same volumes: begin at `rank`.": lambda i, rank, world: list(i)[::world],
+     "Those are `world` volumes in a row from `rank` on, not every world-th.":
+        lambda i, rank, world: list(i)[rank:rank + world],
+     "Blocks leave a remainder out when the numbers don't divide, and overlap nowhere; ours deals like cards.":
+        lambda i, rank, world: list(i)[rank * (len(i) // world):(rank + 1) * (len(i) // world)]})

@@ -1,0 +1,54 @@
+"""Writing data folders so that a cut-off run leaves nothing half-written behind."""
+
+import json
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import LasegError
+
+
+@contextmanager
+def replacing(path):
+    """A name beside ``path`` to write to; when the block ends well, the file moves to ``path`` in one step.
+
+    Two processes that write the same file don't meet: each has a name of its own, the last one stays.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_list(path, names):
+    """Write a ``.list`` file, one case a line, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", newline="\n")
+
+
+def claim(folder, settings):
+    """Note in ``folder/settings.json`` how its cases are made, before the first is.
+
+    Raises LasegError when they were made with other settings: the new cases would not fit the old ones.
+    """
+    path = Path(folder) / "settings.json"
+    settings = json.loads(json.dumps(settings))  # tuples become lists, as they are in the file
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        differ = sorted(k for k in {*found, *settings} if found.get(k) != settings.get(k))
+    except FileNotFoundError:
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        return
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise LasegError(f"{path}: can't be read ({error}); "
+                         "delete the folder around it, or choose another") from error
+    if differ:
+        was, now = ({k: d.get(k) for k in differ} for d in (found, settings))
+        raise LasegError(f"{path}: the cases here were made with {was}, now {now} is asked for; "
+                         "choose another folder, or delete this one")

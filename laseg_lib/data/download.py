@@ -1,0 +1,113 @@
+"""The public volumes: 100 files from UA-MT's repository, each checked against the SHA-256 of what it should be.
+
+A file gets its name only once it is whole and right, so a fetch that was cut off goes on at the first file that
+is missing, and two fetches into one folder don't hurt each other.
+"""
+
+import time
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from tqdm.auto import tqdm
+
+from ..errors import LasegError
+from .atomic import replacing, write_list
+from .volumes import FILE, read_list
+
+FOLDER = "2018LA_Seg_Training Set"
+COMMIT = "88ed29ad794f877122e542a7fa9505a76fa83515"  # the sums were taken at this one
+PUBLIC_URL = f"https://raw.githubusercontent.com/yulequan/UA-MT/{COMMIT}/data/{quote(FOLDER)}"
+PUBLIC = Path(__file__).resolve().parent / "public"  # the lists and sums that come with this package
+
+
+def public_names(split):
+    """The 80 names of the public ``train`` list or the 20 of ``test``, in their order."""
+    return read_list(PUBLIC / f"{split}.list")
+
+
+def registry():
+    """{case: SHA-256 of its mri_norm2.h5}"""
+    lines = (PUBLIC / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    return {path.split("/")[0]: digest for digest, path in (line.split() for line in lines)}
+
+
+def fetch(dest, base_url=PUBLIC_URL, cases=None, *, timeout=30, attempts=4, wait=1.0, progress=True):
+    """Download and verify the public volumes (223 MB); returns ``dest/2018LA_Seg_Training Set``.
+
+    ``base_url``: the address of the folder that holds ``CASE/mri_norm2.h5``, for a mirror.
+    ``cases``: only these names.  The lists written to ``dest`` name the cases that are there, in the public order.
+    ``timeout``: seconds without an answer or a byte; ``attempts`` a file, ``wait`` seconds longer before each.
+    Files that are there and right are kept. Raises LasegError, saying what to do, when one can't be had.
+    """
+    sums, dest = registry(), Path(dest)
+    wanted = list(sums if cases is None else cases)
+    if unknown := [name for name in wanted if name not in sums]:
+        raise LasegError(f"{unknown[0]}: no public case has this name; they are those of {PUBLIC / 'train.list'} "
+                         "and test.list")
+    root = dest / FOLDER
+    for name in tqdm(wanted, desc="fetch", unit="file", disable=not progress):
+        fetch_file(f"{base_url.rstrip('/')}/{name}/{FILE}", root / name / FILE, sums[name], timeout, attempts, wait)
+    for split in ("train", "test"):
+        present = [name for name in public_names(split) if (root / name / FILE).is_file()]
+        if present:
+            write_list(dest / f"{split}.list", present)
+    return root
+
+
+def fetch_file(url, path, digest, timeout=30, attempts=4, wait=1.0):
+    """Download ``url`` to ``path`` unless it is there already; it must have the SHA-256 ``digest``."""
+    import pooch
+    from requests.exceptions import HTTPError, RequestException
+
+    def is_right(file):
+        return file.is_file() and pooch.file_hash(str(file)) == digest
+
+    if is_right(path):
+        return
+    download = pooch.HTTPDownloader(timeout=timeout, chunk_size=2**16)
+    for attempt in range(attempts):
+        time.sleep(attempt * wait)
+        try:
+            with replacing(path) as partial:
+                download(url, str(partial), None)
+                if not is_right(partial):
+                    raise WrongBytes
+            return
+        except HTTPError as error:
+            status = error.response.status_code
+            problem = f"the server answered {status}"
+            if status < 500 and status not in (408, 429):  # asking again won't help
+                raise LasegError(f"{url}: the server won't give this file ({status}); check --base-url, "
+                                 "or the address may have moved: look for a newer LASeg") from error
+        except WrongBytes:
+            problem = None
+        except RequestException as error:
+            problem = in_words(error, url, timeout)
+            if isinstance(error, ValueError):  # requests' way to say that this is no address
+                raise LasegError(f"{url}: not an address that can be fetched ({error}); check --base-url") from error
+        except OSError as error:  # the disk; or, on Windows, another process holds the file open
+            if is_right(path):
+                return
+            raise LasegError(f"{path}: can't be written ({error}); "
+                             "free some space, or choose another folder") from error
+    if problem is None:
+        raise LasegError(f"{url}: the bytes are not those that were published, {attempts} times; "
+                         "a proxy or login page may be answering in the server's place: open the address in a "
+                         "browser, or try another network")
+    raise LasegError(f"{url}: can't be downloaded after {attempts} attempts ({problem}); check the network and "
+                     "run this again, finished files are kept. `laseg phantom` needs no network")
+
+
+def in_words(error, url, timeout):
+    """One of requests' errors for people; its own text is four lines of class names."""
+    from requests.exceptions import ConnectionError, Timeout
+
+    if isinstance(error, Timeout) or "timed out" in str(error):
+        return f"no answer within {timeout} s"
+    if isinstance(error, ConnectionError):
+        return f"no connection to {urlsplit(url).hostname}"
+    return "the connection was cut"
+
+
+class WrongBytes(Exception):
+    """What came has another SHA-256."""

@@ -1,0 +1,88 @@
+"""How every figure looks: colours, lines, markers and names that always mean the same thing, and axes dressed for a
+projector.
+
+The colours are Okabe and Ito's, which people with any colour blindness tell apart; line style and
+marker differ as well, so that a grey print-out keeps every distinction.
+"""
+
+from collections import namedtuple
+
+from matplotlib.figure import Figure
+
+from ..records.plans import ARM_NAMES
+
+Look = namedtuple("Look", "colour dash marker label")  # dash: lengths in line widths; () is solid
+
+LOOKS = {name: Look(*look, ARM_NAMES.get(name, "gold label")) for name, look in {
+    "gold": ("#E69F00", (), "D"),
+    "supervised": ("#0072B2", (1, 1.6), "s"),
+    "supervised_equal": ("#56B4E9", (5, 1.4, 1, 1.4), "^"),
+    "lambda0": ("#CC79A7", (7, 1.4, 1, 1.4, 1, 1.4), "v"),
+    "MT": ("#009E73", (4, 1.8), "o"),
+    "strong": ("#D55E00", (9, 2), "P"),
+    "strong_supervised": ("#999999", (2.5, 1.2), "X"),
+}.items()}
+ARMS = [name for name in LOOKS if name != "gold"]
+INK, GRID = "#222222", "#D0D0D0"
+TEXT, SMALL = 13, 12  # points; a figure is 9.6 inches wide
+_SPARE = ["strong", "supervised_equal", "lambda0", "MT", "supervised", "strong_supervised"]
+
+
+def looks(names):
+    """{name: Look} for arm keys ('MT'), their labels for people, 'gold', or any other names.
+
+    A name the course doesn't know keeps its own text and takes a colour that no other one here has.
+    """
+    keys = {name: _key(name) for name in names}
+    free = [arm for arm in _SPARE if arm not in keys.values()] or _SPARE
+    strangers = [name for name, key in keys.items() if key is None]
+    keys |= {name: free[i % len(free)] for i, name in enumerate(strangers)}
+    return {name: LOOKS[key]._replace(label=LOOKS[key].label if name in LOOKS else str(name))
+            for name, key in keys.items()}
+
+
+def look(name):
+    """The Look of one name."""
+    return looks([name])[name]
+
+
+def _key(name):
+    labels = {entry.label: key for key, entry in LOOKS.items()}
+    return name if name in LOOKS else labels.get(name)
+
+
+def rgb(colour):
+    """'#E69F00' → (230, 159, 0)."""
+    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+
+
+def new_axes(columns=1, *, height=4.2, width=9.6, rows=1, xlabel="", ylabel="", title="", margins=None, **subplots):
+    """(figure, axes): axes is one Axes, or a list when there are several, dressed for a projector.
+
+    ``margins`` (of ``subplots_adjust``) instead of the constrained layout, which takes longer than the drawing.
+    """
+    figure = Figure(figsize=(width, height), dpi=100, layout=None if margins else "constrained")
+    if margins:
+        figure.subplots_adjust(**margins)
+    grid = figure.subplots(rows, columns, squeeze=False, **subplots)
+    axes = list(grid.flat)
+    for ax in axes:
+        dress(ax, xlabel, ylabel, title)
+    return figure, axes[0] if len(axes) == 1 else axes
+
+
+def dress(ax, xlabel="", ylabel="", title=""):
+    """Text sizes, a light grid, no box; SI units belong into the labels."""
+    ax.set_xlabel(xlabel, fontsize=TEXT, color=INK)
+    ax.set_ylabel(ylabel, fontsize=TEXT, color=INK)
+    ax.set_title(title, fontsize=TEXT + 1, color=INK, loc="left")
+    ax.tick_params(labelsize=SMALL, colors=INK)
+    ax.grid(True, color=GRID, linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def line_style(given, width=2.4):
+    """Keyword arguments of ``ax.plot`` for a Look."""
+    return {"color": given.colour, "linewidth": width, "label": given.label,
+            "linestyle": (0, tuple(given.dash)) if given.dash else "-"}

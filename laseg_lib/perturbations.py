@@ -1,0 +1,102 @@
+"""All that makes student and teacher see differently: without it they would agree, and agreement would teach nothing.
+
+    teacher's input   noise; the volume turned and mirrored
+    student's input   noise; another scanner's brightness (strong recipe); rotated and scaled, targets moved along
+
+Sources: noise on both sides is Tarvainen & Valpola's; turned views are Li et al. 2020, transformation-consistent
+self-ensembling (arXiv:1903.00348); the intensity ranges follow nnU-Net's (Isensee et al. 2021); a weak view for the
+teacher and a strong one for the student is FixMatch's idea (Sohn et al. 2020, arXiv:2001.07685).
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .transforms import RandomAffine, resample
+
+
+def teacher_noise(image, generator=None, sigma=0.1, bound=0.2):
+    """clamp(N(0, sigma), -bound, bound), of ``image``'s shape: what is added to the teacher's input.
+
+    ``generator``: a ``torch.Generator`` on ``image``'s device; None draws from torch's global state.
+    """
+    noise = torch.empty_like(image).normal_(generator=generator)
+    return torch.clamp(noise * sigma, -bound, bound)
+
+
+def vary_intensity(image, strength=1.0, generator=None):
+    """``image`` (B, 1, W, H, D) float32, normalised, with each volume changed in its own way; shape is kept.
+
+    ``strength`` scales every change; 0 gives the image back.  Nothing moves: the label stays right.
+    ``generator``: a ``torch.Generator`` on ``image``'s device; None draws from torch's global state.
+    """
+    if not strength:
+        return image
+
+    def draw(low, high):
+        """One number a volume, from [low, high) times the strength."""
+        numbers = torch.rand(image.shape[0], 1, 1, 1, 1, generator=generator, device=image.device)
+        return strength * (low + (high - low) * numbers)
+
+    low, high = image.amin((1, 2, 3, 4), keepdim=True), image.amax((1, 2, 3, 4), keepdim=True)
+    span = (high - low).clamp_min(1e-6)
+    image = low + span * ((image - low) / span) ** torch.exp(draw(-0.4, 0.4))  # gamma from 0.67 to 1.5
+    image = image * torch.exp(draw(-0.3, 0.3)) + draw(-0.3, 0.3)  # contrast and brightness
+    image = image * torch.exp(0.2 * strength * _smooth_field(image, generator))  # a coil's shading
+    blurred = F.avg_pool3d(image, 3, stride=1, padding=1, count_include_pad=False)
+    image = torch.lerp(image, blurred, draw(0, 0.8).clamp(0, 1))
+    noise = torch.empty_like(image).normal_(generator=generator)
+    return image + draw(0, 0.15) * noise
+
+
+def _smooth_field(image, generator):
+    """Normal numbers on a grid of 3 x 3 x 3, drawn out to the volume's size."""
+    grid = torch.randn(image.shape[0], 1, 3, 3, 3, generator=generator, device=image.device)
+    return F.interpolate(grid, size=image.shape[2:], mode="trilinear", align_corners=True)
+
+
+def random_views(n, square=True, generator=None):
+    """``n`` pairs (quarter turns, mirrored): symmetries of the W-H plane, all alike likely.
+
+    Only half turns unless the plane is ``square``: a quarter turn would change the volume's shape.
+    ``generator``: a ``torch.Generator``; None draws from torch's global state.
+    """
+    device = generator.device if generator is not None else "cpu"
+    draws = torch.randint(4, (n, 2), generator=generator, device=device).tolist()
+    return [(k if square else 2 * (k % 2), mirrored % 2 == 1) for k, mirrored in draws]
+
+
+def turn(volumes, views):
+    """``volumes`` (B, C, W, H, D), each mirrored along W if its view says so, then turned by quarters."""
+    return torch.stack([torch.rot90(v.flip(1) if mirrored else v, k, (1, 2))
+                        for v, (k, mirrored) in zip(volumes, views, strict=True)])
+
+
+def turn_back(volumes, views):
+    """What ``turn`` did, undone: ``turn_back(turn(x, views), views)`` is x."""
+    upright = [torch.rot90(v, -k, (1, 2)) for v, (k, _) in zip(volumes, views, strict=True)]
+    return torch.stack([v.flip(1) if mirrored else v for v, (_, mirrored) in zip(upright, views)])
+
+
+def predict_view(network, volumes, view="same", generator=None):
+    """``network``'s logits for ``volumes`` (B, C, W, H, D): of them as they are ('same'), or each at a random
+    symmetry, turned back ('turned')."""
+    if view == "same":
+        return network(volumes)
+    views = random_views(len(volumes), volumes.shape[2] == volumes.shape[3], generator)
+    return turn_back(network(turn(volumes, views)), views)
+
+
+def move_unlabelled(seen, targets, n, degrees, generator=None):
+    """(``seen`` with its unlabelled volumes, from the n-th on, rotated and scaled, ``targets`` moved along): what the
+    teacher found, the student must find from another side.
+    """
+    change = RandomAffine(degrees, 1.2 ** (degrees / 15), probability=1.0, rng=numpy_generator(generator))
+    matrices = np.stack([change.draw() for _ in range(len(targets))])
+    return torch.cat([seen[:n], resample(seen[n:], matrices)]), resample(targets, matrices)
+
+
+def numpy_generator(generator):
+    """A NumPy generator seeded by one draw of ``generator`` (torch's; None: the global one)."""
+    device = generator.device if generator is not None else "cpu"
+    return np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=device)))

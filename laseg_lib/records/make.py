@@ -1,0 +1,260 @@
+"""Makes the recorded runs of ``data/recorded``: ``make record RECORD=...``.
+
+    data/recorded/<record>/<arm>_<labels>[_<variant>]_seed<seed>/
+        config.json          every setting, the command, commit, versions, hardware, date and wall time
+        history.csv          a row an iteration
+        metrics.csv          a row a test case, for student and teacher
+        metrics_largest.csv  the same of each prediction's largest component alone
+        predictions.npz      packed bits of the first test cases (phantoms only)
+
+A run that is there is skipped; one that was cut off is resumed.  Nothing is filled in by hand.
+"""
+
+import argparse
+import csv
+import io
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..config import TrainConfig
+from ..data.atomic import replacing, write_list
+from ..data.volumes import FILE, LAHeart, case_names, find_root, read_volume, write_volume
+from ..errors import LasegError
+from ..evaluate import measure_case, predict_cases
+from ..inference import largest_component, predict_volume
+from ..metrics import COLUMNS, case_metrics
+from ..runtime.checkpoints import load_network
+from ..training import Trainer
+from . import read
+from .plans import RECORDS
+
+WEIGHTS = ("student", "teacher")
+TEACHING_CASES = 2  # test phantoms whose predictions are kept for the notebooks
+
+
+class Cases(NamedTuple):
+    """What a run learns from and is measured on."""
+
+    root: Path  # of the training cases
+    train: list | None  # their names, labelled ones first; None: the list beside the root
+    test_root: Path
+    test: list | None
+    told: dict  # for config.json
+
+
+def find_data(kind, seed=0):
+    """The root of the volumes that a record is made on; phantoms (of that seed) are written where they are missing."""
+    if kind == "real":
+        return find_root(os.environ.get("LASEG_DATA", read.HOME / "data" / "la2018"))
+    from ..data.phantom import write_phantoms
+
+    return write_phantoms(read.HOME / "data" / "record_phantoms" / f"seed{seed}", seed=seed, progress=False, **kind)
+
+
+def make_run(record, run, *, recorded=None, work=None, progress=True):
+    """Train, evaluate on the test cases with the last checkpoint, and write one run's folder.  Returns it."""
+    plan, target = RECORDS[record], (recorded or read.RECORDED) / record / run.name
+    if (target / "config.json").exists():
+        return target
+    snapshot = (work or read.HOME / "runs") / record / run.name
+    if run.arm == "self_training":  # its labels are those of this run's teacher
+        make_run(record, run._replace(arm="labels_only"), recorded=recorded, work=work, progress=progress)
+    cases, settings = cases_of(plan, run, snapshot)
+    config = TrainConfig(root_path=str(cases.root), model=run.model, seed=run.seed, snapshot_path=str(snapshot),
+                         **{"labelnum": run.labels, **run.settings, **settings})
+    if cases.train:
+        names = snapshot.with_name(f"{run.name}.list")
+        write_list(names, cases.train)
+        config = replace(config, train_list=str(names))
+    trainer, seconds, cpu = train(config, progress)
+    if trainer.iteration < config.max_iterations:
+        raise KeyboardInterrupt
+    factor = config.downsample if plan.at == "full" else 1
+    test_set = LAHeart(cases.test_root, "test", cache="memory", names=cases.test,
+                       downsample=config.downsample // factor)
+    tables, masks = score({weights: getattr(trainer, weights) for weights in WEIGHTS}, test_set, config.patch_size,
+                          keep=0 if plan.data == "real" else TEACHING_CASES, downsample=factor, progress=progress)
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, rows in tables.items():
+        write_csv(partial / name, rows)
+    (partial / "history.csv").write_text(six_digits((snapshot / "history.csv").read_text()))
+    if masks:
+        np.savez_compressed(partial / "predictions.npz", **masks)
+    told = {**trainer.config.to_dict(), "root_path": cases.test_root.name, "snapshot_path": None, "train_list": None}
+    (partial / "config.json").write_text(json.dumps({
+        "record": record, "arm": run.arm, "labels": run.labels, "variant": run.variant, "seed": run.seed,
+        "data": plan.data if plan.data == "real" else {**plan.data, "seed": run.seed}, "at": plan.at,
+        "window": "walkthrough", "checkpoint": "last", "command": f"make record RECORD={record}",
+        "train_seconds": round(seconds, 1), "train_cpu_seconds": cpu, "precision": trainer.precision, **cases.told,
+        **provenance(trainer.device), "config": told}, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, target)
+    return target
+
+
+def train(config, progress):
+    """(the Trainer, run to its end or interrupted; seconds of all the pieces of a training that was cut off; those of
+    all threads, which a shared machine can't blur, or None where it was)."""
+    snapshot = Path(config.snapshot_path)
+    trainer = Trainer(config, resume=(snapshot / "last.pth").exists() or (snapshot / "previous.pth").exists())
+    clock = snapshot / "seconds.txt"  # survives a cut
+    begun, before, cpu = time.perf_counter(), float(clock.read_text()) if clock.exists() else 0.0, time.process_time()
+
+    def note(trainer):
+        if trainer.iteration % 50 == 0:
+            with replacing(clock) as partial:
+                partial.write_text(str(before + time.perf_counter() - begun))
+
+    trainer.run(progress=progress, callback=note)
+    cpu = None if before else round(time.process_time() - cpu, 1)
+    return trainer, before + time.perf_counter() - begun, cpu
+
+
+def cases_of(plan, run, snapshot):
+    """(Cases of a run, settings that follow from them)."""
+    root = find_data(plan.data, run.seed)
+    if plan.cases == "public":
+        return Cases(root, None, root, None, {}), {}
+    train_names, test_names = held_out_split(root, run.seed)
+    told = {"labelled_cases": train_names[:run.labels], "test_cases": test_names}
+    if run.arm != "self_training":
+        return Cases(root, train_names, root, test_names, told), {}
+    teacher = snapshot.with_name(run._replace(arm="labels_only").name) / "last.pth"
+    own = snapshot.with_name(f"{run.name}_data")
+    quality = label_by_teacher(teacher, root, train_names, run.labels, own, run.settings)
+    return (Cases(own / "cases", None, root, test_names, {**told, "pseudo_label_dice": quality}),
+            {"labelnum": len(train_names), "labeled_bs": 4, "batch_size": 4})
+
+
+def held_out_split(root, seed):
+    """(60 training cases, labelled ones first, 20 held-out ones), all of the public ``train.list``, no test case: the
+    order of the 60 is the list's for seed 100, and shuffled by any other."""
+    names = case_names(root, "train")
+    first, last = names[:60], names[-20:]
+    return (first if seed == 100 else np.random.default_rng(seed).permutation(first).tolist()), last
+
+
+def label_by_teacher(checkpoint, root, names, labelled, dest, settings):
+    """Write a data set of ``names`` to ``dest`` whose labels, but for the first ``labelled``, are the largest component
+    of what the teacher of ``checkpoint`` predicts.  Returns the mean Dice of these labels."""
+    network, _ = load_network(checkpoint, "teacher")
+    network = network.to(memory_format=torch.channels_last_3d)
+    quality = []
+    for i, name in enumerate(names):
+        image, label = read_volume(Path(root) / name / FILE)
+        if i >= labelled:
+            found = largest_component(predict_volume(network, image, settings["patch_size"],
+                                                     downsample=settings["downsample"], enlarge=True)[0])
+            quality.append(case_metrics(found, label)["dice"])
+            label = found
+        write_volume(dest / "cases" / name / FILE, image, label)
+    write_list(dest / "train.list", names)
+    return round(float(np.mean(quality)), 4)
+
+
+def six_digits(text):
+    """Numbers of a table with six digits that count: half the bytes, and more than any plot shows."""
+    return re.sub(r"\d+\.\d+(e-?\d+)?", lambda number: f"{float(number[0]):.6g}", text)
+
+
+def score(networks, test_set, patch_size, *, keep=0, downsample=1, progress=True):
+    """Every test case by every network of {weights: network}: ({file name: rows}, {weights/case: packed bits}), of the
+    whole predictions and of their largest components; masks of the first ``keep`` cases."""
+    tables, masks = {read.METRICS: [], read.LARGEST: []}, {}
+    for weights, network in networks.items():
+        found = predict_cases(network.eval(), test_set, patch_size, downsample=downsample, progress=progress)
+        for i, (case, mask, label) in enumerate(found):
+            for name, part in ((read.METRICS, mask), (read.LARGEST, largest_component(mask))):
+                tables[name].append({"weights": weights, **measure_case(test_set, case, part, label)})
+            if i < keep:
+                masks[f"{weights}/{case}"] = np.packbits(mask)
+    return tables, masks
+
+
+def provenance(device):
+    """Commit, versions, hardware and date of a run made now."""
+    def git(*words):
+        try:
+            done = subprocess.run(["git", *words], cwd=read.HOME, capture_output=True, text=True)
+        except OSError:  # no git here
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "--", "laseg_lib")),
+            "versions": {name: version(name) for name in ("torch", "numpy", "monai")} | {
+                "python": platform.python_version()},
+            "hardware": hardware, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
+            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")}
+
+
+def cpu_name():
+    """The processor's name, as far as the system tells, and its vector instructions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def write_csv(path, rows):
+    """A table of metrics with the case, and the weights where rows have them, in front; whole or not at all."""
+    text = io.StringIO()
+    first = [name for name in ("case", "weights") if not rows or name in rows[0]]
+    writer = csv.DictWriter(text, [*first, *COLUMNS], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with replacing(path) as partial:
+        partial.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="python -m laseg_lib.records", description=__doc__.splitlines()[0],
+                                     epilog="example: python -m laseg_lib.records quick")
+    parser.add_argument("record", choices=RECORDS)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, where the hardware has room")
+    parser.add_argument("--only", default="", help="only runs whose name contains this, e.g. MT_8 or seed1337")
+    args = parser.parse_args(argv)
+    if args.jobs < 1:
+        parser.error(f"--jobs must be at least 1; got {args.jobs}")
+    todo = [run for run in read.missing_runs(args.record) if args.only in run.name]
+    print(f"{args.record}: {len(todo)} runs to make", flush=True)
+    try:
+        if args.jobs == 1:
+            for run in todo:
+                print(make_run(args.record, run), flush=True)
+            return 0
+        for seed in {run.seed for run in todo}:  # written once, before the workers race for them
+            find_data(RECORDS[args.record].data, seed)
+        threads = max(1, (os.cpu_count() or 1) // args.jobs)
+        with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+            for future in [pool.submit(make_run, args.record, run, progress=False) for run in todo]:
+                print(future.result(), flush=True)
+    except LasegError as error:
+        print(f"record {args.record}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"record {args.record}: stopped; the same command goes on", file=sys.stderr)
+        return 1
+    return 0
+
+
+

@@ -1,0 +1,81 @@
+"""What ``data/recorded`` holds, as tables and sentences; nothing here trains."""
+
+import json
+from pathlib import Path
+
+from ..metrics import COLUMNS
+from ..runtime.runlog import read_history
+from .plans import RECORDS
+
+HOME = Path(__file__).resolve().parent.parent.parent
+RECORDED = HOME / "data" / "recorded"
+METRICS, LARGEST = "metrics.csv", "metrics_largest.csv"
+
+
+def configs(record, recorded=None):
+    """The config.json of every run that is there, as dicts, by the name of its folder."""
+    found = sorted(((recorded or RECORDED) / record).glob("*/config.json"))
+    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
+
+
+def missing_runs(record, recorded=None):
+    """The runs of the record's plan that nobody has made yet."""
+    there = configs(record, recorded)
+    return [run for run in RECORDS[record].runs if run.name not in there]
+
+
+def load_metrics(record, *, largest=False, recorded=None):
+    """Every test case of every recorded run as a pandas table: arm, labels, variant, seed, weights, case, metrics.
+    ``largest``: of the predictions' largest components, for the runs that have them."""
+    import pandas as pd
+
+    tables = []
+    for name, config in configs(record, recorded).items():
+        file = (recorded or RECORDED) / record / name / (LARGEST if largest else METRICS)
+        if largest and not file.exists():
+            continue
+        tables.append(pd.read_csv(file).assign(arm=config["arm"], labels=config["labels"], seed=config["seed"],
+                                               variant=config.get("variant", "")))
+    columns = ["arm", "labels", "variant", "seed", "weights", "case", *COLUMNS]
+    return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def history(record, run, recorded=None):
+    """A run's history.csv: a list of dicts of numbers; empty fields are left out."""
+    return read_history((recorded or RECORDED) / record / run / "history.csv")
+
+
+def published(labels=None):
+    """Results of others on left atria, Dice and Jaccard in %, HD95 and ASD in voxels, as they reported them."""
+    import pandas as pd
+
+    table = pd.read_csv(Path(__file__).with_name("published.csv"), keep_default_na=False)
+    return table if labels is None else table[table.labelled == labels].reset_index(drop=True)
+
+
+def provenance(record, recorded=None):
+    """Where the record's numbers come from: commits, hardware, dates, and the command; or that there are none."""
+    runs, missing = configs(record, recorded), len(missing_runs(record, recorded))
+    command = f"make record RECORD={record}"
+    if not runs:
+        return f"record {record}: NOT RECORDED YET ({missing} runs). Make it: {command}"
+
+    def each(get):
+        return ", ".join(sorted({str(get(run)) for run in runs.values()}))
+
+    def commit(run):
+        return (run["commit"] or "unknown")[:7] + ("+changes" if run["changed"] else "")
+
+    lines = [f"record {record}: {len(runs)} runs" + (f", {missing} MISSING" if missing else ", complete"),
+             f"  commit    {each(commit)}",
+             f"  hardware  {each(lambda run: run['hardware'])}, {each(lambda run: run['cores'])} cores",
+             f"  date      {each(lambda run: run['date'][:10])}",
+             f"  versions  torch {each(lambda run: run['versions']['torch'])}",
+             f"  command   {command}"]
+    return "\n".join(lines)
+
+
+def missing_table(record, contains="", recorded=None):
+    """The runs that nobody has made yet, each with the command that makes it: a list of sentences."""
+    return [f"{run.name}: not recorded yet; make record RECORD={record} RECORD_ARGS='--only {run.name}'"
+            for run in missing_runs(record, recorded) if contains in run.name]

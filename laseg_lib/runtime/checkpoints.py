@@ -1,0 +1,116 @@
+"""Checkpoints: written whole or not at all, read without pickle's powers."""
+
+import contextlib
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+
+from ..config import TrainConfig
+from ..errors import LasegError
+from ..vnet import network_from_state
+
+LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
+
+
+def save_checkpoint(path, state, *, keep_previous=False):
+    """Write ``state`` (tensors, numbers, strings, lists, dicts) to ``path``, or leave what is there.
+
+    A temporary file beside it is written, flushed to the disk and renamed.  ``keep_previous``
+    first renames the old one to ``previous.pth``, so that there is always a whole one.
+    Raises LasegError when the disk refuses.
+    """
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.partial")  # one name: what a killed process left is overwritten
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep_previous and path.exists():
+            os.replace(path, path.with_name(PREVIOUS))
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
+        raise LasegError(f"{path}: the checkpoint can't be written ({error}); the one before is whole. "
+                         "Make room or choose another --snapshot_path, then --resume") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_checkpoint(path):
+    """What ``save_checkpoint`` wrote (or any file of tensors), on the CPU.
+
+    Raises LasegError for a file that is missing, truncated, changed, or holds anything but tensors and plain values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise LasegError(f"{path}: no such checkpoint")
+    try:
+        if zipfile.is_zipfile(path):  # torch itself doesn't look at the checksums that it writes
+            with zipfile.ZipFile(path) as file:
+                if (changed := file.testzip()) is not None:
+                    raise OSError(f"{changed} has another checksum")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise LasegError(f"{path}: not a checkpoint, or it holds more than tensors and plain values; "
+                         "such a file could run code and is not loaded") from error
+    except Exception as error:  # torch raises a different kind for every way a file can be damaged
+        raise LasegError(f"{path}: the checkpoint is damaged or truncated ({type(error).__name__}); "
+                         "use the one before, or train again") from error
+
+
+def begun(folder):
+    """Whether ``folder`` holds a training's checkpoints, be it only the one before the last."""
+    return any((Path(folder) / name).exists() for name in (LAST, PREVIOUS))
+
+
+@contextlib.contextmanager
+def explain_foreign(path):
+    """Turn what goes wrong with the contents of a readable checkpoint into a sentence."""
+    try:
+        yield
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise LasegError(f"{path}: not a checkpoint that this training can go on from ({type(error).__name__}: "
+                         f"{str(error).splitlines()[0] if str(error) else ''})") from error
+
+
+def load_last(folder, warn):
+    """The newest whole checkpoint of a run; None when it was stopped before its first.
+    A damaged last one gives way to the one before, with a word to ``warn``."""
+    folder = Path(folder)
+    present = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    if not present and (folder / "log.txt").exists():
+        return warn(f"{folder}: stopped before its first checkpoint; training begins anew")
+    if not present:
+        raise LasegError(f"{folder}: no checkpoint to resume from; start without --resume")
+    for path in present:
+        try:
+            return load_checkpoint(path)
+        except LasegError as error:
+            failure = error
+            warn(f"{error}" + (" Falling back to the checkpoint before it." if path != present[-1] else ""))
+    raise failure
+
+
+def load_network(path, weights="student"):
+    """(VNet in eval mode, the checkpoint's config dict or {}) from a checkpoint of ours or a public state dict.
+
+    ``weights``: 'student' or 'teacher'; a public file holds one network and ignores it.
+    Raises LasegError when the file holds the weights of another architecture.
+    """
+    state = load_checkpoint(path)
+    if not isinstance(state, dict):
+        raise LasegError(f"{path}: holds no dictionary of weights")
+    config = state.get("config", {}) if "student" in state or "teacher" in state else {}
+    if "student" in state or "teacher" in state:
+        if weights not in state:
+            raise LasegError(f"{path}: holds no {weights}; it holds {', '.join(map(str, state))}")
+        state = state[weights]
+    try:
+        TrainConfig.from_dict(config)
+        return network_from_state(state).eval(), config
+    except (ValueError, LasegError) as error:
+        raise LasegError(f"{path}: {error}") from error

@@ -1,0 +1,112 @@
+"""Many processes, one training: what ``torchrun`` starts, PyTorch's DistributedDataParallel joins.
+
+    torchrun --nproc-per-node 2 -m laseg_lib train ...
+
+Each process (a *rank*) draws its own volumes and has its own copy of the networks; gradients are averaged between
+``backward`` and the optimiser's step.  With a single process every function here does nothing.
+"""
+
+import atexit
+import contextlib
+import inspect
+import os
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from ..errors import LasegError
+from .machine import pick_device
+
+# Statistics are shared once a step, before the teacher's update, not at each forward; torch 2.13 renamed the argument.
+BUFFERS = "forward_sync_buffers"
+if BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
+    BUFFERS = "broadcast_buffers"
+TIMEOUT = timedelta(minutes=10)  # longer than the first rank's validation, for which the others wait
+
+
+def world():
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank():
+    """Which of them this is; the first, 0, is the one that validates, writes and prints."""
+    return dist.get_rank() if world() > 1 else 0
+
+
+def join(device="auto"):
+    """Meet the processes that torchrun started (its environment variables say so).  Returns this one's device:
+    each process of a machine has a GPU of its own there.  Raises LasegError when they don't meet, or GPUs lack."""
+    device = pick_device(device)
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or "MASTER_ADDR" not in os.environ or not dist.is_available():
+        return device
+    if device.type == "cuda":
+        device = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        try:
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+        except (RuntimeError, ValueError) as error:
+            raise LasegError(f"the {os.environ['WORLD_SIZE']} processes didn't meet ({first_line(error)}); "
+                             "start them with torchrun") from error
+        atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
+    return device
+
+
+def replicate(network, device):
+    """``network`` with its gradients averaged over the ranks, and the first rank's weights in all of them."""
+    if world() == 1:
+        return network
+    return DistributedDataParallel(network, [device] if device.type == "cuda" else None, **{BUFFERS: False})
+
+
+@torch.no_grad()
+def share_buffers(*networks):
+    """The first rank's BatchNorm statistics for all: without this teachers drift apart."""
+    buffers = [buffer for network in networks for buffer in network.buffers() if buffer.is_floating_point()]
+    if world() > 1 and buffers:
+        dist.broadcast(flat := torch.cat([buffer.flatten() for buffer in buffers]), 0)
+        for buffer, value in zip(buffers, flat.split([buffer.numel() for buffer in buffers])):
+            buffer.copy_(value.view_as(buffer))
+
+
+def average(x):
+    """The mean of a tensor over the ranks, for the log; NaN on one is NaN on all, so that all stop together."""
+    if world() > 1:
+        dist.all_reduce(x := x / world())
+    return x
+
+
+def highest(number):
+    """The highest of the ranks' integers: a signal that one has got, all obey after the same step."""
+    if world() > 1:
+        dist.all_reduce(shared := torch.tensor(int(number)), dist.ReduceOp.MAX)
+        return int(shared)
+    return int(number)
+
+
+def gather(thing):
+    """Every rank's ``thing``, in a list by rank, on all of them."""
+    things = [thing] * world()
+    if world() > 1:
+        dist.all_gather_object(things, thing)
+    return things
+
+
+@contextlib.contextmanager
+def explain_lost_rank():
+    """Turn what gloo and NCCL say of a process that is gone into a sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if world() == 1 or not any(word in str(error) for word in ("gloo", "NCCL", "onnection", "peer", "imed out")):
+            raise
+        raise LasegError(f"rank {rank()} of {world()} lost touch with another process, which has ended or hangs "
+                         f"({first_line(error)}). The last checkpoint is whole: start again with --resume, "
+                         "on as many processes as you like") from error
+
+
+def first_line(error):
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

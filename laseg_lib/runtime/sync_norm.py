@@ -1,0 +1,61 @@
+"""Batch statistics over all processes, so that 1+1 volumes on two ranks are one batch of 2+2: BatchNorm and Dice."""
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+
+from .distributed import world
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over the ranks.  Each rank's loss depends on it, so their gradients are summed on the way back."""
+
+    @staticmethod
+    def forward(ctx, x):
+        dist.all_reduce(x := x.clone(memory_format=torch.contiguous_format))
+        return x
+
+    backward = forward
+
+
+def total(x):
+    """The sum of ``x`` over the batches of all ranks: what ``torch.sum`` is to one batch.  Differentiable."""
+    return torch.sum(x) if world() == 1 else _Sum.apply(torch.sum(x))
+
+
+def segmentation_loss_of_all(logits, label):
+    """``losses.segmentation_loss`` with Dice over the batches of all ranks, which is no mean of each one's."""
+    score, atrium = logits.softmax(1)[:, 1], (label == 1).float()
+    dice = 1 - (2 * total(score * atrium) + 1e-5) / (total(score * score) + total(atrium * atrium) + 1e-5)
+    cross_entropy = F.cross_entropy(logits, label)
+    return 0.5 * (cross_entropy + dice), cross_entropy, dice
+
+
+class SyncBatchNorm(nn.BatchNorm3d):
+    """BatchNorm by mean and variance of the batches of all ranks; torch's own one does so on GPUs only."""
+
+    def forward(self, x):
+        if not self.training or world() == 1:
+            return super().forward(x)
+        axes, shape, count = (0, 2, 3, 4), (1, -1, 1, 1, 1), x.numel() // x.shape[1] * world()
+        wide = x.to(self.weight.dtype)  # under autocast x has half of its bits
+        mean = _Sum.apply(wide.sum(axes)) / count
+        centred = wide - mean.view(shape)
+        variance = _Sum.apply((centred ** 2).sum(axes)) / count
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
+
+
+def synchronise_norm(network, device):
+    """``network`` with every BatchNorm synchronised; the names in its state dict stay."""
+    if device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    for module in network.modules():
+        if type(module) is nn.BatchNorm3d:
+            module.__class__ = SyncBatchNorm
+    return network

@@ -1,0 +1,229 @@
+import shutil
+
+import nrrd
+import numpy as np
+import pytest
+
+from laseg_lib.data.phantom import make_phantom, write_phantoms
+from laseg_lib.data.prepare import crop_box, prepare
+from laseg_lib.data.scans import read_pair, voxel_mm
+from laseg_lib.data.volumes import LAHeart, find_root, read_list, read_volume
+from laseg_lib.errors import LasegError
+
+SMALL = (32, 24, 16)
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    dest = tmp_path_factory.mktemp("raw")
+    write_phantoms(dest, 3, 1, SMALL, raw=True)
+    return dest
+
+
+@pytest.fixture
+def raw(four, tmp_path):
+    """Four raw phantoms, with lists; a copy to spoil."""
+    return shutil.copytree(four, tmp_path / "raw")
+
+
+def case(raw, k=0):
+    return raw / "phantoms" / f"PHANTOM_{k:04d}"
+
+
+def test_prepared_is_what_training_reads(raw, tmp_path):
+    root = prepare(raw, tmp_path / "out", progress=False)
+    assert root == find_root(tmp_path / "out")
+    assert read_list(tmp_path / "out/train.list") == [f"PHANTOM_000{k}" for k in range(3)]
+    assert len(LAHeart(root, "train")) == 3 and len(LAHeart(root, "test")) == 1
+    image, label = read_volume(root / "PHANTOM_0000/mri_norm2.h5")
+    assert image.shape == label.shape and image.shape[2] == SMALL[2]
+
+
+def test_nothing_of_the_atrium_is_cut_off(raw, tmp_path):
+    root = prepare(raw, tmp_path / "out", progress=False)
+    for k in range(4):
+        label = read_volume(root / f"PHANTOM_{k:04d}/mri_norm2.h5")[1]
+        assert label.sum() == (nrrd.read(str(case(raw, k) / "laendo.nrrd"))[0] == 255).sum()
+        assert 0.04 < label.mean() < 0.15
+
+
+def test_normalised_over_the_whole_scan_before_the_crop(raw, tmp_path):
+    image, _, _ = read_pair(case(raw))
+    assert image.dtype == np.float32 and abs(image.mean()) < 1e-4 and abs(image.std() - 1) < 1e-4
+    cropped = read_volume(prepare(raw, tmp_path / "out", progress=False) / "PHANTOM_0000/mri_norm2.h5")[0]
+    assert cropped.mean() > 0.2    # dark lungs and air are outside the crop, as in the public files
+    assert set(np.unique(cropped)) <= set(np.unique(image))
+
+
+def test_crop_margins_and_least_size():
+    label = np.zeros((400, 400, 20), np.uint8)
+    label[150:300, 180:220, 5:9] = 1
+    drawn = set()
+    for seed in range(40):
+        x, y, z = crop_box(label, (0.625, 0.625, 0.625), np.random.default_rng(seed))
+        assert 130 <= x.start <= 140 and 310 <= x.stop <= 320
+        assert 124 <= y.start <= 134 and 266 <= y.stop <= 276    # 40 voxels widened to 112, then the margins
+        assert z == slice(None)
+        drawn.add((x.start, x.stop, y.start, y.stop))
+    assert len(drawn) > 30
+
+
+def test_crop_stops_at_the_edge_and_measures_in_mm():
+    label = np.zeros((100, 100, 4), np.uint8)
+    label[:2, 50:60] = 1
+    x, y, _ = crop_box(label, (2.5, 2.5, 2.5), np.random.default_rng(0), margin_mm=(10, 10), least_mm=50)
+    assert x == slice(0, 15)
+    assert y == slice(41, 69)    # 25 mm widened to 50, then 10 on each side
+
+
+def test_the_last_voxel_of_the_label_is_kept():
+    label = np.zeros((30, 30, 4), np.uint8)
+    label[10:20, 10:20] = 1
+    box = crop_box(label, (1, 1, 1), np.random.default_rng(0), margin_mm=(0, 0), least_mm=0)
+    assert box[:2] == (slice(10, 20), slice(10, 20))
+
+
+def test_margins_do_not_depend_on_the_other_cases(raw, tmp_path):
+    whole = prepare(raw, tmp_path / "a", progress=False)
+    for name in ("train", "test"):
+        (raw / f"{name}.list").unlink()
+    for file in case(raw, 1).iterdir():
+        file.unlink()
+    fewer = prepare(raw, tmp_path / "b", progress=False)
+    for a, b in zip(read_volume(whole / "PHANTOM_0002/mri_norm2.h5"), read_volume(fewer / "PHANTOM_0002/mri_norm2.h5")):
+        np.testing.assert_array_equal(a, b)
+    other = prepare(raw, tmp_path / "c", seed=1, progress=False)
+    shapes = [[read_volume(root / f"PHANTOM_000{k}/mri_norm2.h5")[0].shape for k in (0, 2, 3)]
+              for root in (fewer, other)]
+    assert shapes[0] != shapes[1]
+
+
+def test_split_is_drawn_where_there_are_no_lists(raw, tmp_path):
+    for name in ("train", "test"):
+        (raw / f"{name}.list").unlink()
+    prepare(raw, tmp_path / "out", test_share=0.5, progress=False)
+    train, test = (read_list(tmp_path / "out" / f"{name}.list") for name in ("train", "test"))
+    assert len(train) == len(test) == 2 and len({*train, *test}) == 4
+
+
+def test_spacing_from_the_header():
+    np.testing.assert_allclose(voxel_mm({"space directions": [[0, 2, 0], [1, 0, 0], [0, 0, 3]]}), [2, 1, 3])
+    np.testing.assert_allclose(voxel_mm({"spacings": [1, 2, 3]}), [1, 2, 3])
+    for header in ({}, {"spacings": [1, 2]}, {"spacings": [1, 0, 1]}, {"spacings": [np.nan] * 3}):
+        np.testing.assert_allclose(voxel_mm(header), 0.625)
+
+
+def test_label_of_ones_will_do(raw, tmp_path):
+    label, header = nrrd.read(str(case(raw) / "laendo.nrrd"))
+    before = read_pair(case(raw))[1]
+    nrrd.write(str(case(raw) / "laendo.nrrd"), label // 255, header)
+    np.testing.assert_array_equal(read_pair(case(raw))[1], before)
+
+
+def test_goes_on_where_it_was(raw, tmp_path):
+    root = prepare(raw, tmp_path / "out", progress=False)
+    kept, cut = (root / f"PHANTOM_000{k}/mri_norm2.h5" for k in (0, 1))
+    before = kept.stat().st_mtime_ns
+    cut.write_bytes(cut.read_bytes()[:500])
+    prepare(raw, tmp_path / "out", progress=False)
+    assert kept.stat().st_mtime_ns == before and read_volume(cut)
+    with pytest.raises(LasegError, match="seed.*choose another folder"):
+        prepare(raw, tmp_path / "out", seed=3, progress=False)
+
+
+# --- what is wrong, in which file, and what to do ---------------------------------------------------
+
+def fails(raw, tmp_path, *words):
+    with pytest.raises(LasegError) as error:
+        prepare(raw, tmp_path / "out", progress=False)
+    for word in words:
+        assert word in str(error.value)
+    assert not list((tmp_path / "out").glob("*.list")), "a list although a case is missing"
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_no_scan_at_all(tmp_path):
+    (tmp_path / "raw").mkdir()
+    fails(tmp_path / "raw", tmp_path, "raw", "lgemri.nrrd")
+    fails(tmp_path / "nowhere", tmp_path, "nowhere", "lgemri.nrrd")
+
+
+def test_missing_label(raw, tmp_path):
+    (case(raw) / "laendo.nrrd").unlink()
+    fails(raw, tmp_path, "PHANTOM_0000", "laendo.nrrd", "no such file")
+
+
+def test_listed_case_without_a_scan(raw, tmp_path):
+    (case(raw, 2) / "lgemri.nrrd").unlink()
+    fails(raw, tmp_path, "PHANTOM_0002", "lgemri.nrrd", "take it off the list")
+
+
+def test_case_in_both_lists(raw, tmp_path):
+    (raw / "test.list").write_text("PHANTOM_0000\n")
+    fails(raw, tmp_path, "PHANTOM_0000", "train.list", "test.list")
+
+
+def test_same_name_twice(raw, tmp_path):
+    again = raw / "again" / "PHANTOM_0001"
+    again.mkdir(parents=True)
+    (again / "lgemri.nrrd").write_bytes((case(raw, 1) / "lgemri.nrrd").read_bytes())
+    fails(raw, tmp_path, "PHANTOM_0001", "second case", "rename")
+
+
+def test_one_case_can_not_be_split(raw, tmp_path):
+    fails(case(raw), tmp_path, "add another")
+
+
+@pytest.mark.parametrize("content", [b"", b"not an nrrd", b"NRRD0004\n", b"NRRD0004\ntype: wobble\n\n"])
+@pytest.mark.parametrize("name", ["lgemri.nrrd", "laendo.nrrd"])
+def test_not_nrrd(raw, tmp_path, name, content):
+    (case(raw) / name).write_bytes(content)
+    fails(raw, tmp_path, "PHANTOM_0000", name, "NRRD", "copy it again")
+
+
+def test_truncated_nrrd(raw, tmp_path):
+    path = case(raw) / "lgemri.nrrd"
+    path.write_bytes(path.read_bytes()[:2000])
+    fails(raw, tmp_path, "PHANTOM_0000", "lgemri.nrrd", "copy it again")
+
+
+def rewrite(path, change):
+    data, header = nrrd.read(str(path))
+    nrrd.write(str(path), change(data))
+
+
+def test_shapes_differ(raw, tmp_path):
+    rewrite(case(raw) / "laendo.nrrd", lambda a: a[:-1])
+    fails(raw, tmp_path, "PHANTOM_0000", "(96, 66, 16)", "(95, 66, 16)")
+
+
+def test_not_three_dimensional(raw, tmp_path):
+    for name in ("lgemri.nrrd", "laendo.nrrd"):
+        rewrite(case(raw) / name, lambda a: a[:, :, 0])
+    fails(raw, tmp_path, "PHANTOM_0000", "W x H x D")
+
+
+def test_empty_label(raw, tmp_path):
+    rewrite(case(raw) / "laendo.nrrd", lambda a: a * 0)
+    fails(raw, tmp_path, "PHANTOM_0000", "laendo.nrrd", "empty")
+
+
+@pytest.mark.parametrize("change", [lambda a: a | (np.indices(a.shape)[0] > 90).astype(a.dtype) * 7,
+                                    lambda a: a // 255 * 3, lambda a: a | 255])
+def test_other_label_values(raw, tmp_path, change):
+    rewrite(case(raw) / "laendo.nrrd", change)
+    fails(raw, tmp_path, "PHANTOM_0000", "laendo.nrrd", "expected 0 and 255")
+
+
+@pytest.mark.parametrize("change", [lambda a: a * 0, lambda a: np.where(a > 100, np.nan, a).astype(np.float32)])
+def test_scan_without_content(raw, tmp_path, change):
+    rewrite(case(raw) / "lgemri.nrrd", change)
+    fails(raw, tmp_path, "PHANTOM_0000", "lgemri.nrrd", "not finite")
+
+
+def test_the_prepared_phantom_is_close_to_the_direct_one(raw, tmp_path):
+    """Both roads to a phantom show the same anatomy in about the same field of view."""
+    label = read_volume(prepare(raw, tmp_path / "out", progress=False) / "PHANTOM_0001/mri_norm2.h5")[1]
+    direct = make_phantom(1, SMALL)[1]
+    assert abs(int(label.sum()) - int(direct.sum())) <= 0.06 * direct.sum()
+    assert np.allclose(label.shape, direct.shape, atol=5)

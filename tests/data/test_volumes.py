@@ -1,0 +1,238 @@
+"""Reading volumes: sound ones as they are, every kind of unsound one with its file and a remedy."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from laseg_lib.data.volumes import (
+    LAHeart,
+    case_names,
+    downsample,
+    find_root,
+    read_list,
+    read_volume,
+    write_volume,
+)
+from laseg_lib.errors import LasegError
+
+
+def sound(shape=(20, 18, 10)):
+    rng = np.random.default_rng(0)
+    label = np.zeros(shape, np.uint8)
+    label[5:12, 4:11, 3:7] = 1
+    return rng.standard_normal(shape, dtype=np.float32), label
+
+
+def write_raw(path, **datasets):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for name, data in datasets.items():
+            file[name] = data
+    return path
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A data folder of two training cases and one test case; the folder of the cases."""
+    for name in "abc":
+        write_volume(tmp_path / "cases" / name / "mri_norm2.h5", *sound())
+    (tmp_path / "train.list").write_text("a\nb\n")
+    (tmp_path / "test.list").write_text("c\n")
+    return tmp_path / "cases"
+
+
+def test_what_is_written_is_read(tmp_path):
+    image, label = sound()
+    write_volume(tmp_path / "x" / "mri_norm2.h5", image, label)
+    got = read_volume(tmp_path / "x" / "mri_norm2.h5")
+    assert np.array_equal(got[0], image) and np.array_equal(got[1], label)
+    assert got[0].dtype == np.float32 and got[1].dtype == np.uint8
+
+
+def test_other_number_types_become_float32_and_uint8(tmp_path):
+    image, label = sound()
+    for cast in (np.int64, bool, np.float32):
+        got = read_volume(write_raw(tmp_path / "v.h5", image=image.astype(np.float64), label=label.astype(cast)))
+        assert got[0].dtype == np.float32 and got[1].dtype == np.uint8 and np.array_equal(got[1], label)
+
+
+def test_a_cut_off_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "mri_norm2.h5"
+    write_volume(path, *sound())
+    before = path.read_bytes()
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(h5py.Group, "create_dataset", full)
+    with pytest.raises(OSError):
+        write_volume(path, *sound((8, 8, 8)))
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["mri_norm2.h5"]
+
+
+IMAGE, LABEL = sound()
+BAD = {
+    "no image": (dict(label=LABEL), "holds no image"),
+    "no label": (dict(image=IMAGE), "holds no label"),
+    "neither": (dict(other=IMAGE), "holds no image and no label"),
+    "shapes differ": (dict(image=IMAGE, label=LABEL[1:]), r"\(20, 18, 10\).*\(19, 18, 10\).*same"),
+    "two dimensions": (dict(image=IMAGE[0], label=LABEL[0]), "W x H x D"),
+    "no voxels": (dict(image=IMAGE[:0], label=LABEL[:0]), "W x H x D"),
+    "NaN": (dict(image=np.where(np.arange(10) == 3, np.nan, IMAGE), label=LABEL), "NaN or infinite.*prepare"),
+    "infinite": (dict(image=np.where(np.arange(10) == 3, np.inf, IMAGE), label=LABEL), "NaN or infinite"),
+    "beyond float32": (dict(image=IMAGE.astype(float) * 1e200, label=LABEL), "NaN or infinite"),
+    "label of 255": (dict(image=IMAGE, label=LABEL * 255), "0 and 1 only.*255.*laseg prepare"),
+    "label of halves": (dict(image=IMAGE, label=LABEL * 0.5), "0 and 1 only"),
+    "label with NaN": (dict(image=IMAGE, label=np.where(LABEL, np.nan, 0.0)), "0 and 1 only"),
+    "empty label": (dict(image=IMAGE, label=LABEL * 0), "empty.*leave this case out"),
+    "text": (dict(image=np.full(IMAGE.shape, b"x"), label=LABEL), "must be numbers"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_an_unsound_volume_names_its_file_and_a_remedy(kind, tmp_path):
+    datasets, message = BAD[kind]
+    path = write_raw(tmp_path / "CASE" / "mri_norm2.h5", **datasets)
+    with pytest.raises(LasegError, match=message) as error:
+        read_volume(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("spoil", ["truncated", "cut in the data", "text", "empty", "group"])
+def test_a_damaged_file_names_itself_and_a_remedy(spoil, tmp_path):
+    path = tmp_path / "mri_norm2.h5"
+    write_volume(path, *sound())
+    whole = path.read_bytes()
+    if spoil == "group":
+        path.unlink()
+        with h5py.File(path, "w") as file:
+            file.create_group("image")
+            file.create_group("label")
+    else:
+        path.write_bytes({"truncated": whole[:100], "cut in the data": whole[:len(whole) // 2],
+                          "text": b"not HDF5\n" * 50, "empty": b""}[spoil])
+    with pytest.raises(LasegError, match="truncated or not HDF5.*again") as error:
+        read_volume(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+    path.unlink()
+    with pytest.raises(LasegError, match="no such file.*again"):
+        read_volume(path)
+
+
+def test_lists(tmp_path):
+    path = tmp_path / "train.list"
+    path.write_bytes("\ufeffone\r\n\r\n two \nthree".encode())
+    assert read_list(path) == ["one", "two", "three"]
+    path.unlink()
+    with pytest.raises(LasegError, match="train.list: no such list.*root_path.*beside"):
+        read_list(path)
+
+
+@pytest.mark.parametrize("text, message", [
+    (b"", "no case"), (b" \n\n", "no case"), (b"\xff\xfe\x00", "not a text file"), (b"a\nb\na\n", "a more than once"),
+    (b"../a\n", "no case name"), (b"..\n", "no case name"), (b"/etc\n", "no case name"), (b"C:\\x\n", "no case name"),
+    (b"a\x07\n", "no case name")])
+def test_an_unsound_list_names_itself(text, message, tmp_path):
+    path = tmp_path / "train.list"
+    path.write_bytes(text)
+    with pytest.raises(LasegError, match=message) as error:
+        read_list(path)
+    assert str(path) in str(error.value)
+
+
+def test_laheart_reads_the_list_beside_the_folder(root):
+    dataset = LAHeart(base_dir=str(root), split="train", num=None, transform=None)
+    assert len(dataset) == 2 and dataset.image_list == ["a", "b"] == case_names(root)
+    sample = dataset[1]
+    assert set(sample) == {"image", "label"} and np.array_equal(sample["image"], IMAGE)
+    assert sample["image"].dtype == np.float32 and sample["label"].dtype == np.uint8
+    assert LAHeart(root, "test").image_list == ["c"] and len(LAHeart(root, num=1)) == 1
+    assert LAHeart(root, transform=lambda sample: sample["label"].sum())[0] == LABEL.sum()
+
+
+def test_a_list_that_names_a_missing_case_is_told_at_once(root):
+    (root.parent / "train.list").write_text("a\nghost\nspirit\n")
+    with pytest.raises(LasegError, match="train.list names 2 cases that are not there.*ghost.*fetch.*off the list"):
+        LAHeart(root)
+
+
+def test_a_missing_list_is_told(root):
+    (root.parent / "test.list").unlink()
+    with pytest.raises(LasegError, match="test.list: no such list"):
+        LAHeart(root, "test")
+
+
+def test_the_root_is_found_from_either_folder(root, tmp_path):
+    assert find_root(root) == find_root(root.parent) == root
+    (root.parent / "empty").mkdir()
+    assert find_root(root.parent) == root
+    for path in (tmp_path / "nowhere" / "deep", tmp_path / "empty" / "more"):
+        with pytest.raises(LasegError, match="no volumes here.*laseg phantom"):
+            find_root(path)
+
+
+@pytest.mark.parametrize("cache, reads", [(None, 2), ("memory", 1), ("cpu", 1)])
+def test_the_cache_reads_once_and_gives_the_same(root, cache, reads, monkeypatch):
+    counted = []
+    monkeypatch.setattr("laseg_lib.volumes.read_volume", lambda path: counted.append(path) or read_volume(path))
+    dataset = LAHeart(root, cache=cache)
+    first, second = dataset[0], dataset[0]
+    assert len(counted) == reads and torch.is_tensor(first["image"]) == (cache == "cpu")
+    for sample in (first, second):
+        assert np.array_equal(sample["image"], IMAGE) and np.array_equal(sample["label"], LABEL)
+    first["image"] = None  # a sample's dict is the caller's own
+    assert dataset[0]["image"] is not None
+
+
+def test_cache_bytes_are_known_from_the_headers(root):
+    assert LAHeart(root).cache_bytes() == 2 * 5 * 20 * 18 * 10
+    assert LAHeart(root, downsample=2).cache_bytes() == 2 * 5 * 10 * 9 * 5
+    (root / "a" / "mri_norm2.h5").write_bytes(b"")
+    with pytest.raises(LasegError, match="a.mri_norm2.h5.*truncated or not HDF5"):
+        LAHeart(root).cache_bytes()
+
+
+def test_downsampling_is_the_mean_and_the_majority():
+    image, label = sound((7, 6, 5))
+    rng = np.random.default_rng(1)
+    label = (rng.random((7, 6, 5)) < 0.5).astype(np.uint8)
+    small_image, small_label = downsample(image, label, 2)
+    blocks = image[:6, :6, :4].reshape(3, 2, 3, 2, 2, 2)
+    share = label[:6, :6, :4].reshape(3, 2, 3, 2, 2, 2).mean((1, 3, 5))
+    assert np.allclose(small_image, blocks.mean((1, 3, 5)), atol=1e-6) and small_image.dtype == np.float32
+    assert np.array_equal(small_label, share >= 0.5) and small_label.dtype == np.uint8
+    assert (share == 0.5).any()
+    assert downsample(image, label, 1)[0] is image
+    assert np.array_equal(downsample(image[::-1], label[::-1], 2)[1], downsample(image[::-1].copy(),
+        label[::-1].copy(), 2)[1])
+
+
+@pytest.mark.parametrize("factor", [0, -1, 6])
+def test_a_factor_that_cannot_work_is_told(factor):
+    with pytest.raises(LasegError, match="--downsample"):
+        downsample(*sound((7, 6, 5)), factor)
+
+
+def test_a_label_that_downsampling_removes_is_told(root):
+    label = np.zeros_like(LABEL)
+    label[4, 4, 4] = 1
+    write_volume(root / "a" / "mri_norm2.h5", IMAGE, label)
+    with pytest.raises(LasegError, match="a.mri_norm2.h5.*nothing is left.*--downsample 2"):
+        LAHeart(root, downsample=2)[0]
+    assert LAHeart(root, downsample=2)[1]["label"].any()
+
+
+def test_phantoms_are_volumes(phantom_root):
+    for split in ("train", "test"):
+        for sample in LAHeart(phantom_root, split):
+            assert 0.02 < sample["label"].mean() < 0.2 and abs(sample["image"].mean()) < 1e-3
+
+
+def test_real_volumes_are_volumes(real_root):
+    dataset = LAHeart(real_root, "train", num=2)
+    for sample in dataset:
+        # Normalised over the whole scan, then cut out around the heart, which is brighter than the rest.
+        assert 0 < sample["image"].mean() < 3 and 0.01 < sample["label"].mean() < 0.2
+        assert len(np.unique(sample["image"])) <= 256
+        assert min(sample["image"].shape) >= 64

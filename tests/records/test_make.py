@@ -1,0 +1,187 @@
+"""Making a recorded run: what is written, skipped, resumed; and that nothing half-made counts."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_training import closed_logs  # noqa: F401
+
+from laseg_lib.data.volumes import read_volume
+from laseg_lib.errors import LasegError
+from laseg_lib.records import make as records
+from laseg_lib.training import Trainer
+
+SETTINGS = dict(patch_size=(16, 16, 8), n_filters=2, max_samples=4, val_num=1, max_iterations=4, val_every=2,
+                save_every=1,
+                precision="fp32", device="cpu")
+RUNS = [("MT", 2, 1, SETTINGS), ("supervised", 2, 1, SETTINGS)]
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A function that makes the tiny record's run; everything goes under tmp_path."""
+    monkeypatch.setattr(records, "HOME", tmp_path)
+    monkeypatch.setattr(records, "RECORDS", {"tiny": {"data": dict(train=5, test=3, size=(32, 16, 8)), "runs": RUNS}})
+
+    def make(run=RUNS[0]):
+        return records.make_run("tiny", *run, recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
+    return make
+
+
+def test_a_run_leaves_settings_history_metrics_and_predictions(made, tmp_path):
+    folder = made()
+    assert folder.parent == tmp_path / "recorded" / "tiny" and folder.name == records.run_name(*RUNS[0]) == "MT_2_seed1"
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "history.csv", "metrics.csv",
+                                                        "metrics_largest.csv", "predictions.npz"]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert (config["record"], config["arm"], config["labels"], config["seed"]) == ("tiny", "MT", 2, 1)
+    told = config["config"]
+    assert (told["model"], told["labelnum"], told["max_iterations"]) == ("MT", 2, 4)
+    assert {"torch", "numpy", "monai", "medpy", "python"} <= set(config["versions"])
+    assert config["train_seconds"] > 0 and config["hardware"] and config["date"].endswith("UTC") and "commit" in config
+    assert str(tmp_path) not in json.dumps(config)  # no path of the machine that made it
+    with open(folder / "history.csv", newline="") as file:
+        assert [int(row["iteration"]) for row in csv.DictReader(file)] == [1, 2, 3, 4]
+    with open(folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    cases = ["PHANTOM_0005", "PHANTOM_0006", "PHANTOM_0007"]
+    assert [(row["weights"], row["case"]) for row in rows] == [(w, c) for w in ("student", "teacher") for c in cases]
+
+
+def test_the_predictions_are_those_that_were_measured(made, tmp_path):
+    folder = made()
+    masks = np.load(folder / "predictions.npz")
+    root = next(p for p in tmp_path.rglob("PHANTOM_0005")).parent
+    with open(folder / "metrics.csv", newline="") as file:
+        dice = {(row["weights"], row["case"]): float(row["dice"]) for row in csv.DictReader(file)}
+    assert len(masks.files) == 4
+    for key in masks.files:
+        weights, case = key.split("/")
+        label = read_volume(root / case / "mri_norm2.h5")[1]
+        mask = np.unpackbits(masks[key], count=label.size).reshape(label.shape)
+        assert 2 * (mask & label).sum() / (mask.sum() + label.sum()) == pytest.approx(dice[weights, case])
+
+
+def test_what_is_there_is_skipped(made, monkeypatch):
+    folder = made()
+    before = (folder / "config.json").read_bytes()
+    monkeypatch.setattr(records, "Trainer", None)  # would fail if it were used
+    assert made() == folder and (folder / "config.json").read_bytes() == before
+
+
+def test_a_run_that_was_cut_off_goes_on_and_is_the_same(made, tmp_path, monkeypatch):
+    class Cut(Exception):
+        pass
+
+    step = Trainer.step
+
+    def cut(self):
+        if self.iteration == 2:
+            raise Cut
+        return step(self)
+
+    monkeypatch.setattr(Trainer, "step", cut)
+    with pytest.raises(Cut):
+        made()
+    assert not list((tmp_path / "recorded").rglob("config.json"))
+    begun_at = []
+    monkeypatch.setattr(Trainer, "step", lambda self: (begun_at.append(self.iteration), step(self))[1])
+    cut_off = made()
+    assert begun_at == [2, 3]
+    want = {name: (cut_off / name).read_bytes() for name in ("history.csv", "metrics.csv")}
+    for folder in (cut_off, tmp_path / "runs"):
+        folder.rename(tmp_path / f"was_{folder.name}")
+    whole = made()
+    assert begun_at == [2, 3, 0, 1, 2, 3]
+    assert {name: (whole / name).read_bytes() for name in want} == want
+
+
+def test_a_run_that_failed_while_it_was_evaluated_leaves_no_record(made, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise LasegError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "predict_cases", fail)
+        with pytest.raises(LasegError):
+            made()
+    assert records.missing_runs("tiny", recorded=tmp_path / "recorded") == ["MT_2_seed1", "supervised_2_seed1"]
+    made()
+    assert records.missing_runs("tiny", recorded=tmp_path / "recorded") == ["supervised_2_seed1"]
+
+
+def test_the_table_of_all_cases(made, tmp_path):
+    pytest.importorskip("pandas")
+    assert len(records.load_metrics("tiny", recorded=tmp_path / "recorded")) == 0
+    made()
+    made(RUNS[1])
+    table = records.load_metrics("tiny", recorded=tmp_path / "recorded")
+    assert len(table) == 2 * 2 * 3 and set(table["arm"]) == {"MT", "supervised"} and set(table["labels"]) == {2}
+    assert table["dice"].between(0, 1).all()
+
+
+def test_the_largest_components_are_measured_beside(made, tmp_path, monkeypatch):
+    two_parts = np.zeros((32, 16, 8), np.uint8)
+    two_parts[2:14, 2:14, 1:7], two_parts[20:22, 2:4, 2:4] = 1, 1
+    label = np.zeros_like(two_parts)
+    label[2:14, 2:14, 1:6] = 1
+    monkeypatch.setattr(records, "predict_cases", lambda *args, **kwargs: [("PHANTOM_0005", two_parts, label)])
+    folder = made()
+    rows = {name: list(csv.DictReader((folder / name).read_text().splitlines()))
+            for name in (records.METRICS, records.LARGEST)}
+    both, size = 2 * label.sum(), label.sum()
+    for name, parts in ((records.METRICS, 12 * 12 * 6 + 8), (records.LARGEST, 12 * 12 * 6)):
+        assert [row["weights"] for row in rows[name]] == ["student", "teacher"]
+        assert all(float(row["dice"]) == pytest.approx(both / (parts + size)) for row in rows[name])
+    plain, largest = (records.load_metrics("tiny", largest=which, recorded=tmp_path / "recorded")
+                      for which in (False, True))
+    assert (largest.hd95 < plain.hd95).all() or (largest.asd < plain.asd).all()
+
+
+def test_a_run_recorded_without_its_largest_components_gets_them_from_its_checkpoint(made, tmp_path):
+    folder, where = made(), dict(recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
+    want = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / records.LARGEST).unlink()
+    assert records.without_largest("tiny", recorded=where["recorded"]) == ["MT_2_seed1"]
+    assert len(records.load_metrics("tiny", largest=True, recorded=where["recorded"])) == 0
+    assert records.add_largest("tiny", *RUNS[0], **where) == folder
+    told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert told.pop("largest")["apart"] == 0 and told == json.loads(want.pop("config.json"))
+    assert {name: (folder / name).read_bytes() for name in want} == want
+    assert records.without_largest("tiny", recorded=where["recorded"]) == []
+
+
+def test_another_networks_largest_components_are_refused(made, tmp_path):
+    folder, where = made(), dict(recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
+    (folder / records.LARGEST).unlink()
+    text = (folder / records.METRICS).read_text().splitlines()
+    cells = text[2].split(",")
+    text[2] = ",".join([*cells[:2], str(float(cells[2]) + 0.01), *cells[3:]])
+    (folder / records.METRICS).write_text("\n".join(text) + "\n")
+    with pytest.raises(LasegError, match="not the network that MT_2_seed1 recorded: Dice differs by 0.010"):
+        records.add_largest("tiny", *RUNS[0], **where)
+    (tmp_path / "runs" / "tiny" / "MT_2_seed1" / "last.pth").unlink()
+    with pytest.raises(LasegError, match="no such checkpoint"):
+        records.add_largest("tiny", *RUNS[0], **where)
+    assert not (folder / records.LARGEST).exists()
+
+
+def test_the_command_makes_what_is_missing(made, tmp_path, monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(records, "make_run", lambda record, *run, **options: calls.append((record, run[0])))
+    monkeypatch.setattr(records, "missing_runs", lambda record: ["supervised_2_seed1"])
+    assert records.main(["tiny"]) == 0 and calls == [("tiny", "supervised")]
+    assert records.main(["tiny", "--only", "MT"]) == 0 and len(calls) == 1
+    with pytest.raises(SystemExit):
+        records.main(["huge"])
+    monkeypatch.setattr(records, "make_run", lambda *a, **k: (_ for _ in ()).throw(LasegError("no volumes here")))
+    capsys.readouterr()
+    assert records.main(["tiny"]) == 1 and capsys.readouterr().err == "record tiny: no volumes here\n"
+
+
+def test_python_m_laseg_lib_records_has_help():
+    done = subprocess.run([sys.executable, "-m", "laseg_lib.records", "--help"], cwd=records.HOME,
+                          capture_output=True, text=True)
+    assert done.returncode == 0 and "example" in done.stdout

@@ -1,0 +1,93 @@
+"""What stands in data/recorded: every run whole, of the form that the notebooks expect, and with its provenance."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from laseg_lib.config import TrainConfig
+from laseg_lib.metrics import COLUMNS
+from laseg_lib.records.plans import MODELS, RECORDS, run_name
+from laseg_lib.records.read import LARGEST, METRICS, RECORDED
+from laseg_lib.runtime.runlog import read_history
+
+NEWEST = TrainConfig().to_dict()
+RUNS = sorted(path.parent for path in RECORDED.glob("*/*/config.json"))
+KEYS = {"record": str, "arm": str, "labels": int, "variant": str, "seed": int, "data": (str, dict), "window": str,
+        "checkpoint": str, "command": str, "train_seconds": float, "train_cpu_seconds": (float, type(None)),
+        "commit": str, "changed": bool, "versions": dict, "hardware": str, "cores": int,
+        "threads": int, "date": str, "config": dict}
+
+
+def test_there_are_records():
+    assert len(RUNS) > 50 and {path.parent.name for path in RUNS} <= set(RECORDS)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.parent.name}-{run.name}")
+def test_a_recorded_run_is_whole(run):
+    told = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    assert not {key: told.get(key) for key, kind in KEYS.items() if not isinstance(told.get(key), kind)}
+    assert re.fullmatch(r"[0-9a-f]{40}", told["commit"]) and not told["changed"], "made from committed code"
+    assert told["record"] == run.parent.name and run.name == run_name(
+        told["arm"], told["labels"], told["seed"], variant=told["variant"])
+    config = TrainConfig.from_dict({**told["config"], "root_path": "x"})
+    assert (config.model, config.labelnum, config.seed) == (
+        MODELS.get(told["arm"], told["arm"]), told["labels"], told["seed"])
+    assert told["checkpoint"] == "last" and told["window"] == "seed"
+
+    history = read_history(run / "history.csv")
+    assert [row["iteration"] for row in history] == list(range(1, config.max_iterations + 1))
+    assert all(math.isfinite(value) for row in history for value in row.values())
+
+    rows = pd.read_csv(run / "metrics.csv")
+    assert list(rows.columns) == ["case", "weights", *COLUMNS]
+    assert len(rows) == 40 and set(rows.weights) == {"student", "teacher"} and rows.case.nunique() == 20
+    assert rows.dice.between(0, 1).all() and np.allclose(rows.jaccard, rows.dice / (2 - rows.dice))
+    assert (rows[["hd95", "asd"]] >= 0).all().all() and (rows.dice[rows["empty"]] == 0).all()
+    if told["data"] == "real":
+        assert np.allclose(rows.hd95_mm, rows.hd95 * 0.625 * config.downsample)
+    else:
+        assert rows[["hd95_mm", "asd_mm"]].isna().all().all(), "a phantom's voxels aren't cubes"
+
+
+@pytest.mark.parametrize("run", [run for run in RUNS if run.parent.name in ("half", "full")], ids=lambda run: run.name)
+def test_real_runs_have_their_largest_components_measured(run):
+    """The same cases; where nothing was dropped the same numbers, and never a prediction more or less."""
+    whole, largest = (pd.read_csv(run / name) for name in (METRICS, LARGEST))
+    assert list(largest.columns) == list(whole.columns)
+    assert largest[["case", "weights", "empty"]].equals(whole[["case", "weights", "empty"]])
+    assert (largest.dice - whole.dice).abs().mean() < 0.05 and np.allclose(largest.jaccard,
+                                                                           largest.dice / (2 - largest.dice))
+    told = json.loads((run / "config.json").read_text(encoding="utf-8")).get("largest")
+    assert told is None or (re.fullmatch(r"[0-9a-f]{40}", told["commit"]) and not told["changed"]
+                            and told["apart"] <= 0.001)
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_the_runs_of_an_arm_differ_in_the_seed_only_and_all_arms_have_one_budget(record):
+    told = [json.loads((run / "config.json").read_text(encoding="utf-8")) for run in RUNS if run.parent.name == record]
+    for one in told:
+        for other in told:
+            if (one["arm"], one["labels"], one["variant"]) == (other["arm"], other["labels"], other["variant"]):
+                differing = {key for key in NEWEST if setting(one, key) != setting(other, key)}
+                assert differing <= {"seed"}
+    for key in ("max_iterations", "batch_size", "patch_size", "n_filters", "downsample", "max_samples"):
+        assert len({str(one["config"][key]) for one in told}) <= 1, key
+    assert len({one.get("precision", one["config"]["precision"]) for one in told}) <= 1
+
+
+def setting(told, key):
+    """Of a run; a setting that came after the run was made is off by default, so the default is what the run had."""
+    return told["config"].get(key, NEWEST[key])
+
+
+def test_no_record_holds_a_volume():
+    """Predictions are kept for phantoms only, as packed bits."""
+    for path in RECORDED.rglob("*.npz"):
+        assert json.loads(path.with_name("config.json").read_text())["data"] != "real"
+        with np.load(path) as packed:
+            assert all(packed[name].dtype == np.uint8 for name in packed.files)
+    assert {path.suffix for path in RECORDED.rglob("*") if path.is_file()} <= {".json", ".csv", ".npz"}

@@ -1,0 +1,137 @@
+"""Means, paired differences and intervals against textbook numbers, and what is said where nothing is recorded."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from laseg_lib.course import choosing
+from laseg_lib.records import make as records
+from laseg_lib.records import statistics as compare
+from laseg_lib.records.statistics import Pick
+
+pd = pytest.importorskip("pandas")
+
+
+def table(arms, variant="", cases=4, weights=("student", "teacher")):
+    """``arms``: {arm: student's Dice for each seed}; the teacher has 0.01 more; cases differ by a known pattern."""
+    rows = [{"arm": arm, "labels": 4, "variant": variant, "seed": seed, "weights": w, "case": f"C{case}",
+             "dice": dice + 0.01 * (w == "teacher") + 0.02 * (case - (cases - 1) / 2)}
+            for arm, seeds in arms.items() for seed, dice in enumerate(seeds) for w in weights for case in range(cases)]
+    return pd.DataFrame(rows)
+
+
+A, B = [0.70, 0.74, 0.69, 0.75, 0.72], [0.68, 0.71, 0.68, 0.73, 0.69]
+
+
+def test_a_paired_difference_is_scipys():
+    found = compare.difference(table({"MT": A, "lambda0": B}), "x", Pick("MT"), Pick("lambda0"))
+    test = stats.ttest_rel(A, B)
+    assert found.mean == pytest.approx(test.statistic * stats.sem(np.subtract(A, B)))
+    low, high = test.confidence_interval(0.95)
+    assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high))
+    assert found.verdict == "above zero"
+    assert compare.difference(table({"MT": B, "lambda0": A}), "x", Pick("MT"), Pick("lambda0")).verdict == "below zero"
+
+
+def test_seeds_and_cases_together():
+    """Against what is known: cases that differ alike in both arms don't count, seeds do; one seed leaves the cases."""
+    two = table({"MT": A, "lambda0": B}, cases=20)
+    found = compare.over_seeds_and_cases(two, "x", Pick("MT"), Pick("lambda0"))
+    assert found.mean == pytest.approx(np.mean(np.subtract(A, B))) and found.verdict == "above zero"
+    normal = 1.96 * np.std(np.subtract(A, B)) / np.sqrt(5)  # the bootstrap's spread: over n, not n - 1
+    assert found.half == pytest.approx(normal, rel=0.15)
+    chance = np.random.default_rng(0)
+    two.loc[two.arm == "MT", "dice"] += chance.normal(0, 0.2, (two.arm == "MT").sum())
+    wide = compare.over_seeds_and_cases(two, "x", Pick("MT"), Pick("lambda0"))
+    assert wide.half > 2 * found.half and wide.verdict == "cannot be told from zero"
+    assert compare.over_seeds_and_cases(two, "x", Pick("strong"), Pick("MT")).verdict == "not recorded yet"
+
+
+def test_only_seeds_that_both_have_are_compared():
+    found = compare.difference(table({"MT": A, "lambda0": B[:2]}), "x", Pick("MT"), Pick("lambda0"))
+    assert sorted(found.values) == [0, 1]
+
+
+def test_too_few_seeds_are_not_evidence():
+    nothing = compare.difference(table({"MT": A}), "x", Pick("MT"), Pick("lambda0"))
+    assert np.isnan(nothing.mean) and nothing.verdict == "not recorded yet"
+    one = compare.difference(table({"MT": A[:1], "lambda0": B}), "x", Pick("MT"), Pick("lambda0"))
+    assert one.mean == pytest.approx(0.02) and np.isinf(one.half) and "one seed" in one.verdict
+
+
+def test_a_difference_is_told_in_a_line():
+    line = compare.told(compare.of_values("x", {0: 0.1, 1: 0.1}))
+    assert line.split()[1:] == ["+0.100", "±", "0.000", "above", "zero"]
+    assert compare.told(compare.of_values("x", {})).split() == ["x", "not", "recorded", "yet"]
+    assert "inf" not in compare.told(compare.of_values("x", {0: 0.1}))
+
+
+def test_an_interval_that_holds_zero_is_called_so():
+    assert compare.of_values("x", {0: 0.1, 1: -0.1, 2: 0.05}).verdict == "cannot be told from zero"
+
+
+def test_the_decomposition_adds_up():
+    arms = {"supervised": [0.5, 0.6], "supervised_equal": [0.55, 0.62], "lambda0": [0.58, 0.66], "MT": [0.6, 0.7]}
+    batch, norm, averaging, student, teacher = (d.mean for d in compare.decomposition(table(arms)))
+    assert (batch, norm, averaging) == pytest.approx((0.035, 0.07, 0.01))
+    assert norm + student == pytest.approx(0.65 - 0.55)
+    assert norm + averaging + teacher == pytest.approx(0.66 - 0.55)
+
+
+def test_with_instancenorm_supervised_stands_for_lambda_0():
+    arms = {"supervised": [0.5, 0.6], "supervised_equal": [0.55, 0.62], "MT": [0.6, 0.7]}
+    found = compare.decomposition(table(arms, "instancenorm"), variant="instancenorm")
+    assert len(found) == 4 and found[2].mean == pytest.approx(0.1)
+
+
+def test_the_strongest_control_is_the_one_to_beat():
+    arms = {"supervised": [0.5, 0.6], "supervised_equal": [0.7, 0.72], "lambda0": [0.58, 0.66], "MT": [0.71, 0.74]}
+    best, control, found = compare.against_strongest(table(arms))
+    assert best == Pick("MT", "teacher") and control == Pick("supervised_equal", "teacher")
+    assert found.mean == pytest.approx(0.015)
+    assert compare.against_strongest(table({"MT": A})) is None
+
+
+def test_rows_for_the_figure():
+    rows = compare.arm_rows(table({"MT": [0.5]}))
+    assert rows == [{"arm": "MT", "seed": 0, "student": pytest.approx(0.5), "teacher": pytest.approx(0.51)}]
+    assert compare.arm_rows(table({"MT": [0.5]}), variant="noise") == []
+
+
+def test_a_missing_record_is_said_to_be_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "RECORDS", {"tiny": {"runs": [("MT", 2, 1, {}), ("supervised", 2, 1, {})]}})
+    assert "NOT RECORDED YET (2 runs)" in compare.provenance("tiny", tmp_path)
+    folder = tmp_path / "tiny" / "MT_2_seed1"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({
+        "commit": "0123456789", "changed": False, "hardware": "abacus", "cores": 2, "date": "2026-01-02 03:04 UTC",
+        "versions": {"torch": "2.9"}}))
+    (folder / "history.csv").write_text("iteration,loss,val_dice_student\n1,0.5,\n2,0.25,0.75\n")
+    told = compare.provenance("tiny", tmp_path)
+    for word in ("1 runs, 1 MISSING", "0123456", "abacus", "2 cores", "2026-01-02", "make record RECORD=tiny"):
+        assert word in told
+    assert compare.missing_table("tiny", recorded=tmp_path) == [
+        "supervised_2_seed1: not recorded yet; make record RECORD=tiny RECORD_ARGS='--only supervised_2_seed1'"]
+    assert compare.history("tiny", "MT_2_seed1", tmp_path)[-1] == \
+        {"iteration": 2, "loss": 0.25, "val_dice_student": 0.75}
+
+
+def test_noise_of_a_checkpoint_is_what_cases_add_to_a_difference():
+    chance = np.random.default_rng(0)
+    many = table({"MT": [0.7] * 30}, cases=50)
+    many["dice"] += 0.05 * chance.normal(size=len(many))  # independent for student and teacher
+    assert choosing.checkpoint_noise(many) == pytest.approx(0.05 / np.sqrt(50), rel=0.1)
+    assert choosing.checkpoint_noise(table({"MT": A})) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_best_of_many_on_the_test_set_flatters():
+    found = SimpleNamespace(**{name.split()[-2]: value for name, value in choosing.choose(27, 0.0, 0.01).items()})
+    # with no drift: the expected maximum of 27 normals is 2.00 standard deviations, and the choice is worth nothing
+    assert found.test == pytest.approx(0.0200, abs=3e-4)
+    assert max(abs(found.truly), abs(found.validation), abs(found.last)) < 3e-4
+    with_drift = choosing.choose(27, 0.01, 0.01)
+    assert with_drift["chosen on the test cases"] > with_drift["what that one is truly worth"] > 0.005
+    assert choosing.choose(1, 0.0, 0.01)["chosen on the test cases"] == pytest.approx(0, abs=3e-4)

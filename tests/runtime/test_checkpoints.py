@@ -1,0 +1,201 @@
+"""Checkpoints are written whole or not at all, and read with suspicion."""
+
+import errno
+import os
+import pickle
+import zipfile
+
+import pytest
+import torch
+from children import POSIX, same, tiny_config
+
+from laseg_lib.data.phantom import write_phantoms
+from laseg_lib.errors import LasegError
+from laseg_lib.runtime import checkpoints
+from laseg_lib.runtime.checkpoints import load_checkpoint, load_last, load_network, save_checkpoint
+from laseg_lib.training import Trainer
+
+STATE = {"student": {"weight": torch.arange(5000.0)}, "iteration": 7, "generator": 2**120, "name": "Vorhof"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_phantoms(tmp_path_factory.mktemp("data"), train=8, test=1, size=(24, 20, 12), seed=0)
+
+
+@pytest.fixture(scope="module")
+def trained(root, tmp_path_factory):
+    """The folder of a training of three iterations; copy what you change."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    Trainer(tiny_config(root, snapshot_path=str(folder))).run(3, progress=False)
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    (tmp_path / "run").mkdir()
+    for path in trained.glob("*.*"):
+        (tmp_path / "run" / path.name).write_bytes(path.read_bytes())
+    return tmp_path / "run"
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    save_checkpoint(tmp_path / "deep" / "x.pth", STATE)
+    assert same(load_checkpoint(tmp_path / "deep" / "x.pth"), STATE)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["x.pth"]
+
+
+def test_the_last_two_are_kept(tmp_path):
+    for iteration in range(4):
+        save_checkpoint(tmp_path / "last.pth", {"iteration": iteration}, keep_previous=True)
+    assert load_checkpoint(tmp_path / "last.pth") == {"iteration": 3}
+    assert load_checkpoint(tmp_path / "previous.pth") == {"iteration": 2}
+
+
+# -- a disk that refuses ----------------------------------------------------------------------------
+
+def half_then(error):
+    def save(state, file):
+        file.write(b"half of it")
+        raise error
+    return save
+
+
+@pytest.mark.parametrize("patch", [
+    lambda m: m.setattr(torch, "save", half_then(OSError(errno.ENOSPC, "No space left on device"))),
+    lambda m: m.setattr(torch, "save", half_then(RuntimeError("[enforce fail at inline_container.cc:603] . "
+                                                              "PytorchStreamWriter failed writing file data/12"))),
+    lambda m: m.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))),
+    lambda m: m.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(PermissionError(errno.EACCES, "denied"))),
+], ids=["full while writing", "torch's zip writer", "full while flushing", "rename refused"])
+def test_a_refused_checkpoint_leaves_the_one_before_whole(tmp_path, monkeypatch, patch):
+    save_checkpoint(tmp_path / "last.pth", STATE, keep_previous=True)
+    with monkeypatch.context() as m, pytest.raises(LasegError, match="can't be written.*--resume"):
+        patch(m)
+        save_checkpoint(tmp_path / "last.pth", {"iteration": 8}, keep_previous=True)
+    assert same(load_last(tmp_path, warn=pytest.fail), STATE)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pth"]
+
+
+@pytest.mark.skipif(not POSIX, reason="limits of POSIX")
+def test_a_disk_that_really_takes_no_more(tmp_path):
+    """The system refuses to let any file grow beyond 8 kB: the error is the one of torch's own writer."""
+    import resource
+
+    save_checkpoint(tmp_path / "last.pth", {"iteration": 1}, keep_previous=True)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        with pytest.raises(LasegError, match="can't be written"):
+            save_checkpoint(tmp_path / "last.pth", STATE, keep_previous=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert load_checkpoint(tmp_path / "last.pth") == {"iteration": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pth"]
+
+
+def test_what_a_killed_process_left_half_written_is_overwritten(tmp_path):
+    """Otherwise every kill would leave a hundred megabytes behind."""
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(checkpoints.Path, "unlink", lambda *a, **k: None)  # a killed process tidies nothing up
+        m.setattr(torch, "save", half_then(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(LasegError):
+            save_checkpoint(tmp_path / "last.pth", STATE)
+    assert len(list(tmp_path.iterdir())) == 1
+    save_checkpoint(tmp_path / "last.pth", STATE)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pth"]
+
+
+def test_weights_that_are_not_finite_replace_no_good_ones(root, tmp_path):
+    """The last step of a training that diverges spoils the weights before the next loss shows it."""
+    trainer = Trainer(tiny_config(root, snapshot_path=str(tmp_path / "run"), save_every=500))
+    trainer.run(2, progress=False)
+    trainer.step()
+    next(trainer.student.parameters()).data[0] = float("inf")
+    with pytest.raises(LasegError, match="diverged; the last good checkpoint is in"):
+        trainer.save()
+    assert load_checkpoint(tmp_path / "run/last.pth")["iteration"] == 2
+
+
+# -- damage -----------------------------------------------------------------------------------------
+
+def flip_a_weight(data):
+    """One bit in the middle of the largest tensor: the file still opens."""
+    place = len(data) // 2
+    return data[:place] + bytes([data[place] ^ 0x40]) + data[place + 1:]
+
+
+DAMAGE = {"empty": lambda data: b"", "truncated": lambda data: data[:-2000], "half": lambda data: data[:len(data) // 2],
+          "zeros": lambda data: bytes(len(data)), "a bit of a weight": flip_a_weight,
+          "text": lambda data: b"404: not found\n", "of another kind": lambda data: b"\x89HDF\r\n\x1a\n" + data[8:]}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_last_checkpoint_gives_way_to_the_one_before_loudly(root, run, damage, capsys):
+    whole = (run / "last.pth").read_bytes()
+    (run / "last.pth").write_bytes(damage(whole))
+    config = tiny_config(root, snapshot_path=str(run))
+    trainer = Trainer(config, resume=True)
+    told = capsys.readouterr().err
+    assert "last.pth" in told and "Falling back to the checkpoint before it" in told
+    assert trainer.iteration == 2 and len(trainer.history) == 2
+    trainer.run(1, progress=False)  # and does the lost iteration again, exactly
+    (run / "whole.pth").write_bytes(whole)
+    again, before = (load_checkpoint(run / name) for name in ("last.pth", "whole.pth"))
+    assert all(same(again[part], before[part]) for part in before if part != "config")  # it names another folder
+
+
+def test_a_changed_bit_that_torch_itself_would_load(tmp_path):
+    save_checkpoint(tmp_path / "x.pth", STATE)
+    (tmp_path / "x.pth").write_bytes(flip_a_weight((tmp_path / "x.pth").read_bytes()))
+    assert not same(torch.load(tmp_path / "x.pth", weights_only=True), STATE)  # silently wrong
+    with pytest.raises(LasegError, match="x.pth: the checkpoint is damaged"):
+        load_checkpoint(tmp_path / "x.pth")
+
+
+def test_two_damaged_checkpoints_are_an_error_that_names_both(root, run, capsys):
+    for name in ("last.pth", "previous.pth"):
+        (run / name).write_bytes(b"damaged")
+    with pytest.raises(LasegError, match="previous.pth"):
+        Trainer(tiny_config(root, snapshot_path=str(run)), resume=True)
+    assert "last.pth" in capsys.readouterr().err
+
+
+def test_a_damaged_history_is_told(root, run):
+    size = (run / "history.csv").stat().st_size
+    (run / "history.csv").write_bytes(b"iteration,loss\n" + b"x,y\n" * size)
+    with pytest.raises(LasegError, match="history.csv: not a history of numbers"):
+        Trainer(tiny_config(root, snapshot_path=str(run)), resume=True)
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("write", [lambda bomb, path: torch.save({"student": bomb}, path),
+                                   lambda bomb, path: path.write_bytes(pickle.dumps({"student": bomb}))],
+                         ids=["as torch saves", "plain pickle"])
+def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path, write):
+    write(Bomb(tmp_path / "pwned"), tmp_path / "x.pth")
+    with pytest.raises(LasegError, match="x.pth"):
+        load_checkpoint(tmp_path / "x.pth")
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("config", [{"patch_size": "abc"}, {"downsample": -1}, {"unheard_of": 1}, [1, 2], 3])
+def test_settings_that_make_no_sense_are_refused_when_evaluated(trained, tmp_path, config):
+    state = load_checkpoint(trained / "last.pth")
+    torch.save({**state, "config": config}, tmp_path / "x.pth")
+    with pytest.raises(LasegError, match=r"^.*x\.pth"):
+        load_network(tmp_path / "x.pth")
+
+
+def test_a_legacy_file_without_checksums_loads(tmp_path):
+    """Public checkpoints of old were no zip archives."""
+    torch.save({"weight": torch.arange(3.0)}, tmp_path / "x.pth", _use_new_zipfile_serialization=False)
+    assert not zipfile.is_zipfile(tmp_path / "x.pth")
+    assert load_checkpoint(tmp_path / "x.pth")["weight"].tolist() == [0, 1, 2]
