@@ -83,7 +83,7 @@ def test_every_help_has_an_example_that_is_right(command, capsys):
         seed=5, raw=True)),
     ("fetch D --base-url http://127.0.0.1/", dict(base_url="http://127.0.0.1/")),
     ("prepare RAW D", dict(raw_dir=Path("RAW"), dest=Path("D"))),
-    ("evaluate C --root_path R", dict(split="test", weights="student", window="seed", csv=None)),
+    ("evaluate C --root_path R", dict(split="test", weights="student", window="walkthrough", csv=None)),
     ("evaluate C --root_path R --split train --weights teacher --window fast --csv o.csv",
      dict(split="train", weights="teacher", window="fast", csv=Path("o.csv"))),
     ("train --root_path R --model supervised --labelnum 8 --max_samples 80 --max_iterations 6000 --batch_size 4 "
@@ -163,7 +163,7 @@ def test_bad_data_is_one_line_that_names_the_file_and_the_remedy(kind, data, tmp
     (["--labelnum", 8, "--max_samples", 8], "--labelnum 8 of --max_samples 8 leaves fewer unlabelled"),
     (["--max_samples", 9], "train.list names 8 cases.*--max_samples 9"),
     (["--patch_size", 30, 32, 16], r"--patch_size.*\(32, 32, 16\) would do"),
-    (["--model", "GAN"], "--model must be one of"),
+    (["--model", "GAN"], "argument --model: invalid choice"),
     (["--downsample", 50], "can't be made 50 times smaller"),
     (["--device", "cuda:99"], "--device cuda"), (["--device", "tpu"], "--device tpu"),
     (["--base_lr", -1], "--base_lr"), (["--resume"], "no checkpoint to resume"),

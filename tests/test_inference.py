@@ -150,7 +150,7 @@ def test_prediction_leaves_no_trace_on_the_network():
 
 
 def test_an_unknown_window_is_refused():
-    with pytest.raises(ValueError, match="one of seed, fast, whole; not 'slow'"):
+    with pytest.raises(ValueError, match="one of walkthrough, fast, whole; not 'slow'"):
         predict_volume(VNet(1, 2, 4), np.zeros((16, 16, 8)), (16, 16, 8), window="slow")
 
 

@@ -22,7 +22,7 @@ def random_pair(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_medpy_agrees_on_random_pairs(seed):
     prediction, label = random_pair(seed)
-    row = case_metrics(prediction.astype(np.uint8), label.astype(np.uint8))
+    row = case_metrics(prediction.astype(np.uint8), label.astype(np.uint8), 0.625)
     assert list(row) == COLUMNS and row["empty"] is False
     for name, oracle in ORACLES.items():
         assert row[name] == pytest.approx(oracle(prediction, label), abs=1e-6)
@@ -34,8 +34,8 @@ def test_medpy_agrees_on_random_pairs(seed):
 def test_room_around_the_masks_changes_nothing(seed):
     prediction, label = random_pair(seed)
     room = [(3, 7), (11, 0), (0, 5)]
-    assert case_metrics(np.pad(prediction, room), np.pad(label,
-                                                         room)) == pytest.approx(case_metrics(prediction, label))
+    assert case_metrics(np.pad(prediction, room), np.pad(label, room), 1.0) == pytest.approx(
+        case_metrics(prediction, label, 1.0))
 
 
 def test_the_crop_is_the_common_box_plus_one():
@@ -50,11 +50,18 @@ def test_by_hand():
     label = np.zeros((10, 10, 10), bool)
     label[2:6, 2:6, 2:6] = True
     moved = np.roll(label, 1, axis=0)
-    row = case_metrics(moved, label)
+    row = case_metrics(moved, label, 0.625)
     assert row["dice"] == 0.75 and row["jaccard"] == pytest.approx(0.6)
     assert row["hd95"] == 1.0 and row["hd95_mm"] == 0.625
-    assert case_metrics(label, label) == {"dice": 1, "jaccard": 1, "hd95": 0, "asd": 0, "hd95_mm": 0, "asd_mm": 0,
-                                          "empty": False}
+    assert case_metrics(label, label, 0.625) == {"dice": 1, "jaccard": 1, "hd95": 0, "asd": 0, "hd95_mm": 0,
+                                                 "asd_mm": 0, "empty": False}
+
+
+def test_where_nobody_knows_a_voxels_size_mm_are_nan():
+    label = np.zeros((6, 6, 6), bool)
+    label[1:4, 1:4, 1:4] = True
+    row = case_metrics(np.roll(label, 1, 0), label)
+    assert row["hd95"] == 1 and np.isnan(row["hd95_mm"]) and np.isnan(row["asd_mm"])
 
 
 def test_asd_goes_one_way_from_prediction_to_label():

@@ -3,7 +3,6 @@
 import csv
 import math
 import signal
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,18 +114,6 @@ def test_noise_is_bounded_and_on_unlabelled_volumes_of_the_side_asked_for(noise_
         assert not torch.allclose(*noises)
 
 
-def test_the_student_sees_swapped_boxes_and_each_prediction_comes_back_to_its_volume(batch, config):
-    """A network that looks at one voxel at a time can't tell: the loss is the same, whatever was swapped."""
-    image, label = batch
-    student, plain, swapped = Recorder(1.3), config(consistency=1.0), config(consistency=1.0, copy_paste=True)
-    found = [mean_teacher_loss(student, Recorder(0.9), image, label, replace(settings, noise_on="none"), 10_000,
-                               torch.Generator().manual_seed(1))[0] for settings in (plain, swapped)]
-    assert torch.allclose(student.seen.sum(0), image.sum(0), atol=1e-5), "every voxel is still in some volume"
-    changed = (student.seen != image).float().mean()
-    assert 0.2 < changed < 0.4, "a box of two thirds of each side is three tenths of the volume"
-    assert found[0].item() == pytest.approx(found[1].item(), rel=1e-6)
-
-
 def test_only_the_student_sees_other_intensities(batch, config):
     student, teacher = Recorder(1.3), Recorder(0.9)
     mean_teacher_loss(student, teacher, *batch, config(intensity=1.0, noise_on="none"), 0)
@@ -150,7 +137,8 @@ def test_the_learning_rate_falls_to_nothing(config):
 
 @pytest.mark.parametrize("arm", ["supervised_equal", "lambda0"])
 def test_every_lever_works_in_the_controls_too(arm, config):
-    strong = config(model=arm, labelnum=4, consistency_type="pseudo", intensity=1.0, copy_paste=True, schedule="poly")
+    strong = config(model=arm, labelnum=4, consistency_type="pseudo", intensity=1.0, affine=15.0, turns=False,
+                    student_affine=10.0, schedule="poly")
     assert math.isfinite(Trainer(strong).run(progress=False)[-1]["loss"])
 
 
@@ -164,11 +152,6 @@ def test_bf16_is_not_used_where_a_cpus_weight_gradients_are_wrong(hardware, conf
     assert wide.precision == ("bf16" if hardware else "fp32")
     with pytest.raises(LasegError, match="bf16: wrong on a CPU for --patch_size .32, 32, 16."):
         Trainer(config(precision="bf16"))
-
-
-def test_copy_paste_needs_pairs(config):
-    with pytest.raises(LasegError, match="--copy_paste pairs"):
-        config(copy_paste=True, batch_size=3)
 
 
 def test_lambda_climbs_every_150_iterations_to_its_end_at_the_last(config):

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from laseg_lib.config import TrainConfig
-from laseg_lib.course.pages_09_11 import launch
+from laseg_lib.course.nb13_many_gpus import launch
 from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.records.make import provenance
 from laseg_lib.records.read import HOME

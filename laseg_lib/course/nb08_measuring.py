@@ -74,7 +74,7 @@ def compare_windows(network, patch_size, samples):
     rows = []
     for sample in samples:
         masks = {window: predict_volume(network, sample["image"], patch_size, window=window)[0] for window in WINDOWS}
-        rows.append({window: (case_metrics(mask, sample["label"])["dice"], float((mask != masks["seed"]).mean()))
+        rows.append({window: (case_metrics(mask, sample["label"])["dice"], float((mask != masks["walkthrough"]).mean()))
                      for window, mask in masks.items()})
     return rows
 

@@ -157,3 +157,7 @@ check_share = Exercise(
         lambda i, rank, world: list(i)[rank:rank + world],
      "Blocks leave a remainder out when the numbers don't divide, and overlap nowhere; ours deals like cards.":
         lambda i, rank, world: list(i)[rank * (len(i) // world):(rank + 1) * (len(i) // world)]})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,16 +1,21 @@
 """Every exercise knows its right answer, an untouched stub, and each mistake it foresees."""
 
+import importlib
 import inspect
 import itertools
 import math
+import pkgutil
 
 import pytest
 
-from laseg_lib.course import exercise as exercises
-from laseg_lib.course import exercises_data, exercises_results, exercises_teacher
+from laseg_lib import course
+from laseg_lib.course.exercise import Exercise
+from laseg_lib.course.nb06_ramp_up import check_ramp
+from laseg_lib.course.nb07_train_mean_teacher import check_order, order_of_a_step
 
-EXERCISES = {name: value for module in (exercises, exercises_data, exercises_results, exercises_teacher)
-             for name, value in vars(module).items() if isinstance(value, exercises.Exercise)}
+MODULES = [importlib.import_module(f"laseg_lib.course.{module.name}")
+           for module in pkgutil.iter_modules(course.__path__) if module.name.startswith("nb")]
+EXERCISES = {name: value for module in MODULES for name, value in vars(module).items() if isinstance(value, Exercise)}
 MISTAKES = [(name, hint) for name, exercise in EXERCISES.items() for hint in exercise.mistakes]
 
 
@@ -30,24 +35,24 @@ def test_each_mistake_gets_its_own_hint(name, hint):
 
 
 def test_an_unforeseen_mistake_is_shown_a_case():
-    verdict = exercises_teacher.check_ramp.verdict(lambda t, T: 0.5)
+    verdict = check_ramp.verdict(lambda t, T: 0.5)
     assert "(0, 40)" in verdict and "0.0067" in verdict and "0.5000" in verdict
 
 
 def test_code_that_raises_is_answered_not_raised():
-    verdict = exercises_teacher.check_ramp.verdict(lambda t, T: math.exp(-5 * (1 - min(t, T) / T) ** 2))
+    verdict = check_ramp.verdict(lambda t, T: math.exp(-5 * (1 - min(t, T) / T) ** 2))
     assert verdict == "Not yet: for (3, 0) your code stops with ZeroDivisionError: division by zero"
 
 
 def test_an_answer_that_cannot_be_looked_at_is_told_too():
-    assert "for () your code stops with TypeError" in exercises_teacher.check_order.verdict(lambda: 4)
+    assert "for () your code stops with TypeError" in check_order.verdict(lambda: 4)
 
 
 def test_to_clear_the_gradients_after_the_step_is_right_too():
-    for order in itertools.permutations(exercises_teacher.order_of_a_step()):
-        clear, *others = map(order.index, exercises_teacher.order_of_a_step())
+    for order in itertools.permutations(order_of_a_step()):
+        clear, *others = map(order.index, order_of_a_step())
         right = sorted(others) == others and not others[0] < clear < others[1]
-        assert exercises_teacher.check_order.verdict(lambda order=order: order).startswith("Correct") == right
+        assert check_order.verdict(lambda order=order: order).startswith("Correct") == right
 
 
 @pytest.mark.parametrize("name", EXERCISES)

@@ -248,7 +248,7 @@ def test_other_process_finished_first(get, server, tmp_path, monkeypatch):
         Path(target).write_bytes(CONTENT[Path(target).parent.name])
         raise PermissionError(13, "in use")
     with monkeypatch.context() as patch:
-        patch.setattr("laseg_lib.folders.os.replace", refused)
+        patch.setattr("laseg_lib.data.atomic.os.replace", refused)
         fetch_file(f"{server.url}/AAA/mri_norm2.h5", tmp_path / "data/AAA/mri_norm2.h5", registry_of("AAA"))
     assert have(tmp_path) == {"AAA/mri_norm2.h5": 120_000}
 

@@ -210,7 +210,7 @@ def test_a_run_that_is_cut_off_leaves_no_list(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return make_phantom(seed, *args, **kwargs)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("laseg_lib.phantom.make_phantom", cut)
+        patch.setattr("laseg_lib.data.phantom.make_phantom", cut)
         write_phantoms(tmp_path, 2, 1, SMALL)
     assert not list(tmp_path.glob("*.list"))
     assert len(LAHeart(write_phantoms(tmp_path, 2, 1, SMALL), "test")) == 1

@@ -14,8 +14,9 @@ from PIL import Image
 from scipy import stats
 
 from laseg_lib import ramps
-from laseg_lib.course import explorers
+from laseg_lib.course import nb05_ema_teacher, nb06_ramp_up
 from laseg_lib.figures import plots
+from laseg_lib.figures.method_diagram import pipeline_figure
 from laseg_lib.figures.pictures import show, to_png
 from laseg_lib.figures.style import ARMS, LOOKS, looks
 
@@ -32,9 +33,9 @@ FIGURES = {
     "cases": lambda: plots.case_comparison({"supervised": {"a": 0.5, "b": 0.4}, "MT": {"a": 0.7, "b": 0.8}}),
     "lines": lambda: plots.lines(np.arange(5), {"MT": np.arange(5), "other": np.arange(5)}, xlabel="t", ylabel="v"),
     "panels": lambda: plots.panels([np.eye(6)] * 5, [np.eye(6) > 0] * 5, list("abcde")),
-    "pipeline": lambda: plots.pipeline_figure((np.eye(9), np.eye(9) > 0), np.eye(9)),
-    "ema": explorers.draw_ema, "ema, long": lambda: explorers.draw_ema(0.999, warm_up=False),
-    "ramp": explorers.draw_ramp, "no ramp": lambda: explorers.draw_ramp(weight=0.0, length=0),
+    "pipeline": lambda: pipeline_figure((np.eye(9), np.eye(9) > 0), np.eye(9)),
+    "ema": nb05_ema_teacher.draw_ema, "ema, long": lambda: nb05_ema_teacher.draw_ema(0.999, warm_up=False),
+    "ramp": nb06_ramp_up.draw_ramp, "no ramp": lambda: nb06_ramp_up.draw_ramp(weight=0.0, length=0),
 }
 
 
@@ -110,22 +111,22 @@ def test_batch_figure_counts_who_was_seen():
 
 
 def test_ema_of_is_the_moving_average():
-    values = explorers.student_walk(30)
+    values = nb05_ema_teacher.student_walk(30)
     teacher = [values[0]]
     for step, value in enumerate(values[1:], 1):
         alpha = min(1 - 1 / (step + 1), 0.9)
         teacher.append(alpha * teacher[-1] + (1 - alpha) * value)
-    assert np.allclose(explorers.ema_of(values, 0.9), teacher, atol=1e-5)
-    cold = explorers.ema_of(np.r_[0, np.ones(10)], 0.9, warm_up=False)
+    assert np.allclose(nb05_ema_teacher.ema_of(values, 0.9), teacher, atol=1e-5)
+    cold = nb05_ema_teacher.ema_of(np.r_[0, np.ones(10)], 0.9, warm_up=False)
     assert np.allclose(cold, 1 - 0.9 ** np.arange(11), atol=1e-5)
 
 
 def test_ramp_is_the_librarys_and_steps():
-    curve = explorers.consistency_weights(6000, 0.1, 40, 150)
+    curve = nb06_ramp_up.consistency_weights(6000, 0.1, 40, 150)
     assert curve[150] == 0.1 * ramps.sigmoid_rampup(1, 40) == curve[299]
-    labels = explorers.draw_ramp().axes[0].get_legend_handles_labels()[1]
+    labels = nb06_ramp_up.draw_ramp().axes[0].get_legend_handles_labels()[1]
     assert "half weight at t = 3900" in labels and "full weight at t = 6000" in labels
-    early = explorers.draw_ramp(iterations=1000).axes[0].get_legend_handles_labels()[1]
+    early = nb06_ramp_up.draw_ramp(iterations=1000).axes[0].get_legend_handles_labels()[1]
     assert "full weight: never" in early
 
 
@@ -141,14 +142,16 @@ def test_show_carries_alt_text_and_a_caption(monkeypatch):
 
 def test_looks_never_repeat_a_colour_or_a_line():
     assert len({entry.colour for entry in LOOKS.values()}) == len({entry.dash for entry in LOOKS.values()}) == 7
-    given = looks(["gold", "mean teacher", "mine", "yours"])
+    given = looks(["gold", "MT", "mine", "yours"])
     assert len({entry.colour for entry in given.values()}) == 4
-    assert given["mean teacher"].colour == LOOKS["MT"].colour and given["mean teacher"].label == "mean teacher"
+    assert given["MT"].colour == LOOKS["MT"].colour and given["mine"].label == "mine"
     assert looks(["MT"])["MT"].label == "mean teacher (batch 2+2)"
 
 
 def test_no_pyplot_is_imported():
-    code = ("import sys, json, laseg_lib.plots as p, laseg_lib.course.explorers as e, laseg_lib.viewer;"
-            "p.to_png(e.draw_ema()); print(json.dumps('matplotlib.pyplot' in sys.modules))")
+    code = ("import sys, json, laseg_lib.figures.plots as p, laseg_lib.course.nb05_ema_teacher as e;"
+            "import laseg_lib.figures.viewer;"
+            "from laseg_lib.figures.pictures import to_png; to_png(e.draw_ema());"
+            "print(json.dumps('matplotlib.pyplot' in sys.modules))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) is False

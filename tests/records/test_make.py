@@ -12,35 +12,39 @@ from test_training import closed_logs  # noqa: F401
 from laseg_lib.data.volumes import read_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.records import make as records
+from laseg_lib.records import read
+from laseg_lib.records.plans import Plan, Run
 from laseg_lib.training import Trainer
 
 SETTINGS = dict(patch_size=(16, 16, 8), n_filters=2, max_samples=4, val_num=1, max_iterations=4, val_every=2,
                 save_every=1,
                 precision="fp32", device="cpu")
-RUNS = [("MT", 2, 1, SETTINGS), ("supervised", 2, 1, SETTINGS)]
+RUNS = [Run("MT", 2, 1, SETTINGS), Run("supervised", 2, 1, SETTINGS)]
+TINY = {"tiny": Plan(dict(train=5, test=3, size=(32, 16, 8)), RUNS)}
 
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
     """A function that makes the tiny record's run; everything goes under tmp_path."""
-    monkeypatch.setattr(records, "HOME", tmp_path)
-    monkeypatch.setattr(records, "RECORDS", {"tiny": {"data": dict(train=5, test=3, size=(32, 16, 8)), "runs": RUNS}})
+    monkeypatch.setattr(read, "HOME", tmp_path)
+    for module in (records, read):
+        monkeypatch.setattr(module, "RECORDS", TINY)
 
     def make(run=RUNS[0]):
-        return records.make_run("tiny", *run, recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
+        return records.make_run("tiny", run, recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
     return make
 
 
 def test_a_run_leaves_settings_history_metrics_and_predictions(made, tmp_path):
     folder = made()
-    assert folder.parent == tmp_path / "recorded" / "tiny" and folder.name == records.run_name(*RUNS[0]) == "MT_2_seed1"
+    assert folder.parent == tmp_path / "recorded" / "tiny" and folder.name == RUNS[0].name == "MT_2_seed1"
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "history.csv", "metrics.csv",
                                                         "metrics_largest.csv", "predictions.npz"]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert (config["record"], config["arm"], config["labels"], config["seed"]) == ("tiny", "MT", 2, 1)
     told = config["config"]
     assert (told["model"], told["labelnum"], told["max_iterations"]) == ("MT", 2, 4)
-    assert {"torch", "numpy", "monai", "medpy", "python"} <= set(config["versions"])
+    assert {"torch", "numpy", "monai", "python"} <= set(config["versions"])
     assert config["train_seconds"] > 0 and config["hardware"] and config["date"].endswith("UTC") and "commit" in config
     assert str(tmp_path) not in json.dumps(config)  # no path of the machine that made it
     with open(folder / "history.csv", newline="") as file:
@@ -107,17 +111,17 @@ def test_a_run_that_failed_while_it_was_evaluated_leaves_no_record(made, tmp_pat
         patch.setattr(records, "predict_cases", fail)
         with pytest.raises(LasegError):
             made()
-    assert records.missing_runs("tiny", recorded=tmp_path / "recorded") == ["MT_2_seed1", "supervised_2_seed1"]
+    assert read.missing_runs("tiny", tmp_path / "recorded") == RUNS
     made()
-    assert records.missing_runs("tiny", recorded=tmp_path / "recorded") == ["supervised_2_seed1"]
+    assert [run.name for run in read.missing_runs("tiny", tmp_path / "recorded")] == ["supervised_2_seed1"]
 
 
 def test_the_table_of_all_cases(made, tmp_path):
     pytest.importorskip("pandas")
-    assert len(records.load_metrics("tiny", recorded=tmp_path / "recorded")) == 0
+    assert len(read.load_metrics("tiny", recorded=tmp_path / "recorded")) == 0
     made()
     made(RUNS[1])
-    table = records.load_metrics("tiny", recorded=tmp_path / "recorded")
+    table = read.load_metrics("tiny", recorded=tmp_path / "recorded")
     assert len(table) == 2 * 2 * 3 and set(table["arm"]) == {"MT", "supervised"} and set(table["labels"]) == {2}
     assert table["dice"].between(0, 1).all()
 
@@ -130,58 +134,64 @@ def test_the_largest_components_are_measured_beside(made, tmp_path, monkeypatch)
     monkeypatch.setattr(records, "predict_cases", lambda *args, **kwargs: [("PHANTOM_0005", two_parts, label)])
     folder = made()
     rows = {name: list(csv.DictReader((folder / name).read_text().splitlines()))
-            for name in (records.METRICS, records.LARGEST)}
+            for name in (read.METRICS, read.LARGEST)}
     both, size = 2 * label.sum(), label.sum()
-    for name, parts in ((records.METRICS, 12 * 12 * 6 + 8), (records.LARGEST, 12 * 12 * 6)):
+    for name, parts in ((read.METRICS, 12 * 12 * 6 + 8), (read.LARGEST, 12 * 12 * 6)):
         assert [row["weights"] for row in rows[name]] == ["student", "teacher"]
         assert all(float(row["dice"]) == pytest.approx(both / (parts + size)) for row in rows[name])
-    plain, largest = (records.load_metrics("tiny", largest=which, recorded=tmp_path / "recorded")
+    plain, largest = (read.load_metrics("tiny", largest=which, recorded=tmp_path / "recorded")
                       for which in (False, True))
     assert (largest.hd95 < plain.hd95).all() or (largest.asd < plain.asd).all()
 
 
-def test_a_run_recorded_without_its_largest_components_gets_them_from_its_checkpoint(made, tmp_path):
-    folder, where = made(), dict(recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
-    want = {path.name: path.read_bytes() for path in folder.iterdir()}
-    (folder / records.LARGEST).unlink()
-    assert records.without_largest("tiny", recorded=where["recorded"]) == ["MT_2_seed1"]
-    assert len(records.load_metrics("tiny", largest=True, recorded=where["recorded"])) == 0
-    assert records.add_largest("tiny", *RUNS[0], **where) == folder
-    told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert told.pop("largest")["apart"] == 0 and told == json.loads(want.pop("config.json"))
-    assert {name: (folder / name).read_bytes() for name in want} == want
-    assert records.without_largest("tiny", recorded=where["recorded"]) == []
-
-
-def test_another_networks_largest_components_are_refused(made, tmp_path):
-    folder, where = made(), dict(recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
-    (folder / records.LARGEST).unlink()
-    text = (folder / records.METRICS).read_text().splitlines()
-    cells = text[2].split(",")
-    text[2] = ",".join([*cells[:2], str(float(cells[2]) + 0.01), *cells[3:]])
-    (folder / records.METRICS).write_text("\n".join(text) + "\n")
-    with pytest.raises(LasegError, match="not the network that MT_2_seed1 recorded: Dice differs by 0.010"):
-        records.add_largest("tiny", *RUNS[0], **where)
-    (tmp_path / "runs" / "tiny" / "MT_2_seed1" / "last.pth").unlink()
-    with pytest.raises(LasegError, match="no such checkpoint"):
-        records.add_largest("tiny", *RUNS[0], **where)
-    assert not (folder / records.LARGEST).exists()
-
-
 def test_the_command_makes_what_is_missing(made, tmp_path, monkeypatch, capsys):
     calls = []
-    monkeypatch.setattr(records, "make_run", lambda record, *run, **options: calls.append((record, run[0])))
-    monkeypatch.setattr(records, "missing_runs", lambda record: ["supervised_2_seed1"])
+    monkeypatch.setattr(records, "make_run", lambda record, run, **options: calls.append((record, run.arm)))
+    monkeypatch.setattr(read, "missing_runs", lambda record: RUNS[1:])
     assert records.main(["tiny"]) == 0 and calls == [("tiny", "supervised")]
     assert records.main(["tiny", "--only", "MT"]) == 0 and len(calls) == 1
     with pytest.raises(SystemExit):
         records.main(["huge"])
     monkeypatch.setattr(records, "make_run", lambda *a, **k: (_ for _ in ()).throw(LasegError("no volumes here")))
     capsys.readouterr()
+    for jobs in ("0", "-1"):
+        with pytest.raises(SystemExit):
+            records.main(["tiny", "--jobs", jobs])
+    capsys.readouterr()
     assert records.main(["tiny"]) == 1 and capsys.readouterr().err == "record tiny: no volumes here\n"
 
 
 def test_python_m_laseg_lib_records_has_help():
-    done = subprocess.run([sys.executable, "-m", "laseg_lib.records", "--help"], cwd=records.HOME,
+    done = subprocess.run([sys.executable, "-m", "laseg_lib.records", "--help"], cwd=read.HOME,
                           capture_output=True, text=True)
     assert done.returncode == 0 and "example" in done.stdout
+
+
+def test_held_out_cases_are_no_training_cases_and_the_seed_shuffles(tmp_path):
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "train.list").write_text("".join(f"C{i:02}\n" for i in range(80)))
+    listed, shuffled = (records.held_out_split(tmp_path / "cases", seed) for seed in (100, 101))
+    assert listed == ([f"C{i:02}" for i in range(60)], [f"C{i:02}" for i in range(60, 80)])
+    assert shuffled[1] == listed[1] and shuffled[0] != listed[0] and sorted(shuffled[0]) == listed[0]
+
+
+def test_self_training_learns_from_its_teachers_masks(tmp_path, monkeypatch):
+    """On phantoms that stand for the held-out cases: labels beyond the first two are the teacher's own."""
+    settings = {**SETTINGS, "val_num": 0, "downsample": 1, "max_samples": 4}
+    run = Run("self_training", 2, 1, settings)
+    monkeypatch.setattr(read, "HOME", tmp_path)
+    plan = Plan(dict(train=6, test=1, size=(32, 16, 8)), [run], cases="held_out")
+    for module in (records, read):
+        monkeypatch.setattr(module, "RECORDS", {"tiny": plan})
+    monkeypatch.setattr(records, "held_out_split", lambda root, seed: (
+        [f"PHANTOM_000{i}" for i in (3, 0, 2, 1)], ["PHANTOM_0004", "PHANTOM_0005"]))
+    found = np.eye(32, 16, dtype=np.uint8)[..., None].repeat(8, 2)
+    monkeypatch.setattr(records, "largest_component", lambda mask: found)
+    folder = records.make_run("tiny", run, recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
+    told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert told["labelled_cases"] == ["PHANTOM_0003", "PHANTOM_0000"] and 0 <= told["pseudo_label_dice"] <= 1
+    assert told["config"]["labelnum"] == 4 and told["config"]["model"] == "supervised_equal"
+    data = tmp_path / "runs/tiny/self_training_2_seed1_data/cases"
+    assert read_volume(data / "PHANTOM_0002/mri_norm2.h5")[1].sum() == 16 * 8
+    assert read_volume(data / "PHANTOM_0000/mri_norm2.h5")[1].sum() != 16 * 8
+    assert (folder.parent / "labels_only_2_seed1/config.json").exists()

@@ -6,28 +6,29 @@ import pytest
 
 from laseg_lib.config import TrainConfig
 from laseg_lib.records.make import six_digits
-from laseg_lib.records.plans import MODELS, RECORDS, run_name
+from laseg_lib.records.plans import RECORDS
 from laseg_lib.records.read import load_metrics, missing_runs
 
 
 @pytest.mark.parametrize("record", RECORDS)
 def test_every_run_has_settings_that_work_and_a_name_of_its_own(record):
-    runs = RECORDS[record]["runs"]
-    assert len({run_name(*run) for run in runs}) == len(runs)
-    for arm, labels, seed, settings, *_ in runs:
-        TrainConfig(model=MODELS.get(arm, arm), labelnum=labels, seed=seed, **settings).with_split(80)
+    runs = RECORDS[record].runs
+    assert len({run.name for run in runs}) == len(runs)
+    for run in runs:
+        if run.arm != "self_training":  # learns from as many labels as there are cases, and so its batch is another
+            TrainConfig(model=run.model, labelnum=run.labels, seed=run.seed, **run.settings).with_split(80)
 
 
 def test_the_quick_record_compares_like_with_like():
-    runs = [run for run in RECORDS["quick"]["runs"] if run[1] == 4]
-    differing = {name for run in runs for name, value in run[3].items() if value != runs[0][3].get(name)}
+    runs = [run for run in RECORDS["quick"].runs if run.labels == 4]
+    differing = {name for run in runs for name, value in run.settings.items() if value != runs[0].settings.get(name)}
     assert differing == {"normalization", "teacher_view"}
-    assert {run[0] for run in runs} == {"supervised", "supervised_equal", "lambda0", "MT"}
-    assert {run[2] for run in runs} == set(range(5)), "the settings were chosen on seeds of 100 and more"
+    assert {run.arm for run in runs} == {"supervised", "supervised_equal", "lambda0", "MT"}
+    assert {run.seed for run in runs} == set(range(5)), "the settings were chosen on seeds of 100 and more"
 
 
 def test_a_recorded_run_is_read_and_no_longer_missing(tmp_path):
-    everything = missing_runs("quick", recorded=tmp_path)
+    everything = [run.name for run in missing_runs("quick", recorded=tmp_path)]
     name = "MT_4_instancenorm_seed3"
     assert name in everything
     (tmp_path / "quick" / name).mkdir(parents=True)
@@ -35,7 +36,7 @@ def test_a_recorded_run_is_read_and_no_longer_missing(tmp_path):
         json.dumps({"arm": "MT", "labels": 4, "variant": "instancenorm", "seed": 3}))
     (tmp_path / "quick" / name / "metrics.csv").write_text(
         "case,weights,dice,jaccard,hd95,asd,hd95_mm,asd_mm,empty\nA,student,0.5,0.3,1,1,1,1,False\n")
-    assert set(everything) - set(missing_runs("quick", recorded=tmp_path)) == {name}
+    assert set(everything) - {run.name for run in missing_runs("quick", recorded=tmp_path)} == {name}
     row, = load_metrics("quick", recorded=tmp_path).to_dict("records")
     assert (row["variant"], row["seed"], row["weights"], row["dice"]) == ("instancenorm", 3, "student", 0.5)
 

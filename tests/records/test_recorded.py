@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from laseg_lib.config import TrainConfig
+from laseg_lib.config import RENAMED, TrainConfig
 from laseg_lib.metrics import COLUMNS
-from laseg_lib.records.plans import MODELS, RECORDS, run_name
+from laseg_lib.records.plans import RECORDS, Run
 from laseg_lib.records.read import LARGEST, METRICS, RECORDED
 from laseg_lib.runtime.runlog import read_history
 
@@ -31,12 +31,12 @@ def test_a_recorded_run_is_whole(run):
     told = json.loads((run / "config.json").read_text(encoding="utf-8"))
     assert not {key: told.get(key) for key, kind in KEYS.items() if not isinstance(told.get(key), kind)}
     assert re.fullmatch(r"[0-9a-f]{40}", told["commit"]) and not told["changed"], "made from committed code"
-    assert told["record"] == run.parent.name and run.name == run_name(
-        told["arm"], told["labels"], told["seed"], variant=told["variant"])
+    planned = Run(told["arm"], told["labels"], told["seed"], {}, told["variant"])
+    assert told["record"] == run.parent.name and run.name == planned.name
     config = TrainConfig.from_dict({**told["config"], "root_path": "x"})
-    assert (config.model, config.labelnum, config.seed) == (
-        MODELS.get(told["arm"], told["arm"]), told["labels"], told["seed"])
-    assert told["checkpoint"] == "last" and told["window"] == "seed"
+    labels = config.max_samples if told["arm"] == "self_training" else told["labels"]  # most of them its own
+    assert (config.model, config.labelnum, config.seed) == (planned.model, labels, told["seed"])
+    assert told["checkpoint"] == "last" and told["window"] in ("walkthrough", "seed")  # one window, an older name
 
     history = read_history(run / "history.csv")
     assert [row["iteration"] for row in history] == list(range(1, config.max_iterations + 1))
@@ -48,7 +48,7 @@ def test_a_recorded_run_is_whole(run):
     assert rows.dice.between(0, 1).all() and np.allclose(rows.jaccard, rows.dice / (2 - rows.dice))
     assert (rows[["hd95", "asd"]] >= 0).all().all() and (rows.dice[rows["empty"]] == 0).all()
     if told["data"] == "real":
-        assert np.allclose(rows.hd95_mm, rows.hd95 * 0.625 * config.downsample)
+        assert np.allclose(rows.hd95_mm, rows.hd95 * 0.625 * (1 if told.get("at") == "full" else config.downsample))
     else:
         assert rows[["hd95_mm", "asd_mm"]].isna().all().all(), "a phantom's voxels aren't cubes"
 
@@ -74,6 +74,8 @@ def test_the_runs_of_an_arm_differ_in_the_seed_only_and_all_arms_have_one_budget
             if (one["arm"], one["labels"], one["variant"]) == (other["arm"], other["labels"], other["variant"]):
                 differing = {key for key in NEWEST if setting(one, key) != setting(other, key)}
                 assert differing <= {"seed"}
+    if record == "trials":  # tries settings one after the other
+        return
     for key in ("max_iterations", "batch_size", "patch_size", "n_filters", "downsample", "max_samples"):
         assert len({str(one["config"][key]) for one in told}) <= 1, key
     assert len({one.get("precision", one["config"]["precision"]) for one in told}) <= 1
@@ -81,7 +83,7 @@ def test_the_runs_of_an_arm_differ_in_the_seed_only_and_all_arms_have_one_budget
 
 def setting(told, key):
     """Of a run; a setting that came after the run was made is off by default, so the default is what the run had."""
-    return told["config"].get(key, NEWEST[key])
+    return {RENAMED.get(name, name): value for name, value in told["config"].items()}.get(key, NEWEST[key])
 
 
 def test_no_record_holds_a_volume():

@@ -1,15 +1,14 @@
 """Means, paired differences and intervals against textbook numbers, and what is said where nothing is recorded."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from laseg_lib.course import choosing
-from laseg_lib.records import make as records
+from laseg_lib.records import read
 from laseg_lib.records import statistics as compare
+from laseg_lib.records.plans import Plan, Run
 from laseg_lib.records.statistics import Pick
 
 pd = pytest.importorskip("pandas")
@@ -102,36 +101,18 @@ def test_rows_for_the_figure():
 
 
 def test_a_missing_record_is_said_to_be_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "RECORDS", {"tiny": {"runs": [("MT", 2, 1, {}), ("supervised", 2, 1, {})]}})
-    assert "NOT RECORDED YET (2 runs)" in compare.provenance("tiny", tmp_path)
+    monkeypatch.setattr(read, "RECORDS", {"tiny": Plan("real", [Run("MT", 2, 1, {}), Run("supervised", 2, 1, {})])})
+    assert "NOT RECORDED YET (2 runs)" in read.provenance("tiny", tmp_path)
     folder = tmp_path / "tiny" / "MT_2_seed1"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({
         "commit": "0123456789", "changed": False, "hardware": "abacus", "cores": 2, "date": "2026-01-02 03:04 UTC",
         "versions": {"torch": "2.9"}}))
     (folder / "history.csv").write_text("iteration,loss,val_dice_student\n1,0.5,\n2,0.25,0.75\n")
-    told = compare.provenance("tiny", tmp_path)
+    told = read.provenance("tiny", tmp_path)
     for word in ("1 runs, 1 MISSING", "0123456", "abacus", "2 cores", "2026-01-02", "make record RECORD=tiny"):
         assert word in told
-    assert compare.missing_table("tiny", recorded=tmp_path) == [
+    assert read.missing_table("tiny", recorded=tmp_path) == [
         "supervised_2_seed1: not recorded yet; make record RECORD=tiny RECORD_ARGS='--only supervised_2_seed1'"]
-    assert compare.history("tiny", "MT_2_seed1", tmp_path)[-1] == \
+    assert read.history("tiny", "MT_2_seed1", tmp_path)[-1] == \
         {"iteration": 2, "loss": 0.25, "val_dice_student": 0.75}
-
-
-def test_noise_of_a_checkpoint_is_what_cases_add_to_a_difference():
-    chance = np.random.default_rng(0)
-    many = table({"MT": [0.7] * 30}, cases=50)
-    many["dice"] += 0.05 * chance.normal(size=len(many))  # independent for student and teacher
-    assert choosing.checkpoint_noise(many) == pytest.approx(0.05 / np.sqrt(50), rel=0.1)
-    assert choosing.checkpoint_noise(table({"MT": A})) == pytest.approx(0, abs=1e-12)
-
-
-def test_the_best_of_many_on_the_test_set_flatters():
-    found = SimpleNamespace(**{name.split()[-2]: value for name, value in choosing.choose(27, 0.0, 0.01).items()})
-    # with no drift: the expected maximum of 27 normals is 2.00 standard deviations, and the choice is worth nothing
-    assert found.test == pytest.approx(0.0200, abs=3e-4)
-    assert max(abs(found.truly), abs(found.validation), abs(found.last)) < 3e-4
-    with_drift = choosing.choose(27, 0.01, 0.01)
-    assert with_drift["chosen on the test cases"] > with_drift["what that one is truly worth"] > 0.005
-    assert choosing.choose(1, 0.0, 0.01)["chosen on the test cases"] == pytest.approx(0, abs=3e-4)

@@ -184,8 +184,9 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(root, tmp_path, path):
 
 
 def test_with_every_lever_of_the_strong_recipe_too(root):
-    """Swapped boxes, intensities and the schedule draw from the same generators, or from the iteration alone."""
-    config = tiny_config(root, consistency_type="pseudo", intensity=1.0, copy_paste=True, schedule="poly")
+    """Rotations, intensities and the schedule draw from the same generators, or from the iteration alone."""
+    config = tiny_config(root, consistency_type="pseudo", intensity=1.0, affine=15.0, student_affine=10.0,
+                         schedule="poly")
     whole = Trainer(config)
     whole.run(3, progress=False)
     state = copy.deepcopy(whole.state_dict())
