@@ -6,40 +6,26 @@ import numpy as np
 
 from ..figures.style import INK, LOOKS, SMALL, TEXT, line_style, new_axes
 from ..records.statistics import interval95
-from ..runtime.machine import one_thread
-from ..training import Trainer
 from .exercise import Exercise
 
 
-@one_thread()
-def control_runs(course, normalization, iterations=4):
-    """Supervised and lambda = 0 of one seed: ({arm: cross-entropy by iteration}, the largest difference of the two).
-
-    One thread, or sums are rounded in another order for another batch, and training lets that grow tenfold a step.
-    """
-    losses, small = {}, {}
-    if course.real:  # where reading the volumes alone takes minutes
-        small = dict(patch_size=(32, 32, 16), n_filters=4, labelnum=4, max_samples=8)
-    for arm in ("supervised", "lambda0"):
-        trainer = Trainer(course.config(model=arm, normalization=normalization, has_dropout=False,
-                                        max_iterations=iterations, val_every=10**6, **small))
-        losses[arm] = [row["loss_seg"] for row in trainer.run(progress=False)]
-    return losses, float(np.abs(np.subtract(*losses.values())).max())
-
-
 def draw_controls(runs):
-    """{normalisation: {arm: losses}}: a panel each; where only one line is seen, the two lie on each other."""
-    figure, axes = new_axes(len(runs), height=3.8, sharey=True, xlabel="iteration")
+    """{normalisation: {company: losses}}: a panel each of what company changes, the losses less those of labels alone.
+    Where only one line is seen, all lie on one another."""
+    given = {"labels alone": LOOKS["supervised"], "loss on two": LOOKS["supervised"]._replace(colour=INK),
+             "λ = 0": LOOKS["lambda0"]}
+    figure, axes = new_axes(len(runs), height=3.8, sharey=True, xlabel="step")
     for ax, (name, losses) in zip(axes, runs.items()):
         ax.set_title(name, fontsize=TEXT + 1, loc="left")
-        for arm, width in (("supervised", 6), ("lambda0", 2.4)):
-            ax.plot(range(1, len(losses[arm]) + 1), losses[arm], **line_style(LOOKS[arm]._replace(dash=()), width))
-    axes[0].set_ylabel("cross-entropy", fontsize=TEXT)
-    axes[0].legend(fontsize=SMALL, frameon=False)
+        for (company, values), width in zip(losses.items(), (9, 5.5, 2.2)):
+            ax.plot(range(1, len(values) + 1), np.subtract(values, losses["labels alone"]),
+                    **line_style(given[company]._replace(label=company, dash=()), width))
+    axes[0].set_ylabel("cross-entropy − labels alone", fontsize=TEXT)
+    axes[0].legend(fontsize=SMALL, frameon=False, loc="lower left")
     return figure
 
 
-def forest(differences, *, xlabel="difference of Dice", title=""):
+def draw_forest(differences, *, xlabel="difference of Dice", title=""):
     """A row a Difference: a dot per seed, mean and 95 % interval; zero is marked.  Not recorded: said in its row."""
     figure, ax = new_axes(height=1.4 + 0.72 * len(differences), xlabel=xlabel, title=title)
     seen = [value for given in differences for value in given.values.values()]

@@ -1,5 +1,4 @@
-"""What notebook 10_atria_in_3d draws, its exercises and their answers."""
-
+"""What notebook 10_atria_in_3d opens and draws, its exercises and their answers."""
 
 from collections import namedtuple
 
@@ -12,7 +11,7 @@ from ..figures.stills import scene_still
 from ..inference import predict_volume
 from ..records.make import find_data
 from ..records.plans import RECORDS, Run
-from ..records.read import RECORDED, load_metrics
+from ..records.read import RECORDED
 from ..training import Trainer
 from . import spacing_of
 from .exercise import Exercise
@@ -47,7 +46,7 @@ def predicted_atrium(data, arms=("supervised", "MT"), seed=0, number=0):
 
 
 def unpack(path, key, shape):
-    """A mask from the packed bits that ``records.score`` kept."""
+    """A mask from the packed bits that ``records.make`` kept."""
     with np.load(path) as file:
         return np.unpackbits(file[key], count=int(np.prod(shape))).reshape(shape)
 
@@ -62,19 +61,7 @@ def fine_gold(data, case, seed=0):
     return Fine(gold, spacing_of(gold.shape, data.real))
 
 
-def ball(radius):
-    """A mask (N, N, N) of a ball of that many voxels."""
-    at = np.arange(-radius - 2, radius + 3)
-    return (np.add.outer(np.add.outer(at**2, at**2), at**2) <= radius**2).astype(np.uint8)
-
-
-def stairs(mask):
-    """The area of all voxel sides between inside and outside, in voxel sides."""
-    framed = np.pad(mask.astype(int), 1)
-    return int(sum(np.abs(np.diff(framed, axis=axis)).sum() for axis in range(3)))
-
-
-def surface_drawer(fine):
+def draw_surface(fine):
     """A function to slide: ``draw(shrink, triangles)`` -> the surface of ``fine`` with voxels ``shrink`` times wider
     and at most so many ``triangles``, and what that costs in mm."""
     def draw(shrink=1, triangles=4000):
@@ -87,35 +74,6 @@ def surface_drawer(fine):
                                            f"{off.mean():.2f} mm off, at most {off.max():.1f} mm"})
         return scene_still(scene)
     return draw
-
-
-def errors_mm(atrium):
-    """{arm: how far each vertex of the predicted surface is from the gold surface, mm}; nothing for an empty one."""
-    return {arm: surface_distance(surface(mask, atrium.spacing, faces=None)[0], atrium.gold, atrium.spacing)
-            for arm, mask in atrium.predictions.items()}
-
-
-def near_and_far(atrium, arm):
-    """Mean error in mm of the predicted surface's half nearer to the middle of the atrium, and of the farther half."""
-    vertices = surface(atrium.predictions[arm], atrium.spacing, faces=None)[0]
-    if not len(vertices):
-        return float("nan"), float("nan")
-    off = surface_distance(vertices, atrium.gold, atrium.spacing)
-    middle = (np.argwhere(atrium.gold).mean(0) + 0.5) * atrium.spacing
-    far = np.linalg.norm(vertices - middle, axis=1)
-    far = far > np.median(far)
-    return float(off[~far].mean()), float(off[far].mean())
-
-
-def wins(one="MT", other="supervised"):
-    """In how many pairs of test case and seed of the quick record (InstanceNorm) ``one``'s student has the higher
-    Dice, and how many pairs there are; (0, 0) where nothing is recorded."""
-    table = load_metrics("quick")
-    table = table[(table.variant == "instancenorm") & (table.labels == 4) & (table.weights == "student")]
-    scores = table.pivot_table(index=["seed", "case"], columns="arm", values="dice")
-    if not {one, other} <= set(scores):
-        return 0, 0
-    return int((scores[one] > scores[other]).sum()), len(scores)
 
 
 # --- Exercises -----------------------------------------------------------------------------------

@@ -1,54 +1,9 @@
 """What notebook 11_what_really_helps draws, its exercises and their answers."""
 
-import copy
-
 import numpy as np
-import torch
 
 from ..figures.style import INK, LOOKS, TEXT, new_axes
-from ..inference import predict_volume
-from ..perturbations import turn, turn_back
-from ..runtime.machine import one_thread
 from .exercise import Exercise
-
-
-@torch.no_grad()
-def eight_opinions(network, image):
-    """Probability of atrium (8, W, H, D) for ``image`` (W, H, D) seen at each symmetry of the W-H plane (turned back).
-
-    Only the four without quarter turns where W and H differ.
-    """
-    square = image.shape[0] == image.shape[1]
-    views = [(k, mirrored) for k in (range(4) if square else (0, 2)) for mirrored in (False, True)]
-    x = torch.as_tensor(np.ascontiguousarray(image))[None, None].expand(len(views), -1, -1, -1, -1)
-    network = copy.deepcopy(network).eval()
-    return turn_back(network(turn(x, views)), views).softmax(1)[:, 1].numpy()
-
-
-def binary_entropy(p):
-    """Entropy in bits (0: sure, 1: no idea) of the mean of the opinions ``p`` (n, ...): predictive entropy."""
-    mean = np.clip(np.mean(p, axis=0), 1e-7, 1 - 1e-7)
-    return -(mean * np.log2(mean) + (1 - mean) * np.log2(1 - mean))
-
-
-@one_thread()
-def look_at_uncertainty(student, teacher, samples):
-    """(entropy in bits, whether the teacher is wrong, squared gap student - teacher) of every voxel of ``samples``."""
-    entropy, wrong, gap = [], [], []
-    for sample in samples:
-        opinions = eight_opinions(teacher, sample["image"])
-        entropy.append(binary_entropy(opinions))
-        wrong.append((opinions[0] > 0.5) != (np.asarray(sample["label"]) > 0))
-        gap.append((opinions[0] - predict_volume(student.eval(), sample["image"], None, window="whole")[1]) ** 2)
-    return entropy, wrong, gap
-
-
-def masked_out(entropy, wrong, gap, threshold):
-    """What the mask ``entropy < threshold`` takes away: share of the voxels, of the errors, of the consistency loss."""
-    away, wrong, gap = (np.concatenate([part.ravel() for part in parts]) for parts in (entropy, wrong, gap))
-    away = away >= threshold
-    return {"voxels": float(away.mean()), "errors": float(wrong[away].sum() / wrong.sum()),
-            "consistency loss": float(gap[away].sum() / gap.sum())}
 
 
 def draw_uncertainty(image, label, entropy, wrong):
@@ -79,6 +34,13 @@ check_headroom = Exercise(
     {"That is the gain itself. Divide it by what all labels would add.": lambda c, m, top: m - c,
      "Both gains start at the control: the whole is ceiling - control.": lambda c, m, top: (m - c) / top,
      "That is what is still missing; asked for is what has been gained.": lambda c, m, top: (top - m) / (top - c)})
+
+
+def binary_entropy(p):
+    """Entropy in bits (0: sure, 1: no idea) of the mean of the opinions ``p`` (n, ...): predictive entropy."""
+    mean = np.clip(np.mean(p, axis=0), 1e-7, 1 - 1e-7)
+    return -(mean * np.log2(mean) + (1 - mean) * np.log2(1 - mean))
+
 
 _OPINIONS = np.array([[0.9, 0.5, 0.99, 0.2], [0.1, 0.5, 0.97, 0.3]])
 

@@ -1,13 +1,10 @@
-"""What notebook 13_many_gpus draws, its exercises and their answers."""
-
+"""What notebook 13_many_gpus starts with torchrun and draws, its exercises and their answers."""
 
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
-from itertools import islice
 
 import torch
 
@@ -15,15 +12,8 @@ from ..config import TrainConfig
 from ..figures.style import LOOKS, SMALL, line_style, new_axes
 from ..records.read import HOME, RECORDED
 from ..runtime import distributed
-from ..runtime.randomness import Streams
 from ..training import Trainer
-from ..vnet import VNet
 from .exercise import Exercise
-
-
-def laseg_train(*words, processes=1):
-    """``torchrun --nproc-per-node N -m laseg_lib train …`` on this machine's CPU; what all processes print."""
-    return launch(processes, "laseg_lib", "train", "--device", "cpu", *words)
 
 
 def launch(processes, module, *words):
@@ -37,63 +27,38 @@ def launch(processes, module, *words):
     return [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
 
 
-def said(lines, *patterns):
-    """What in ``lines`` matches each of ``patterns``, with the number of lines that do."""
-    hits = [[match.group() for line in lines if (match := re.search(pattern, line))] for pattern in patterns]
-    return [f"{len(found)} x  {found[0]}" for found in hits if found]
+class OnFourPatches(Trainer):
+    """A training whose batch is always the same: these ``slots`` of four patches, labelled ones first."""
 
+    def __init__(self, root, slots, *, shared):
+        super().__init__(TrainConfig(
+            root_path=str(root), labelnum=4, max_samples=8, val_num=0, batch_size=len(slots),
+            labeled_bs=len(slots) // 2, patch_size=(32, 32, 16), n_filters=2, has_dropout=False, noise_on="none",
+            consistency=1.0, consistency_rampup=0, device="cpu", precision="fp32", sync_norm=shared))
+        self.slots = slots
 
-def shares(config, world, batches=2):
-    """For each rank of ``world``: its labelled cases, its unlabelled ones, and its first batches of indices."""
-    streams = [Streams(config, torch.device("cpu"), rank, world) for rank in range(world)]
-    sampler = [stream.sampler for stream in streams]
-    return [(list(s.primary_indices), list(s.secondary_indices), [tuple(map(int, b)) for b in islice(s, batches)])
-            for s in sampler]
+    def next_batch(self):
+        draw = torch.Generator().manual_seed(3)  # four patches, very unlike one another
+        image = torch.randn(4, 1, 32, 32, 16, generator=draw) * torch.tensor([1, 3, 2, 0.5]).view(4, 1, 1, 1, 1)
+        label = torch.rand(4, 32, 32, 16, generator=draw) < torch.tensor([0.02, 0.5, 0.1, 0.9]).view(4, 1, 1, 1)
+        return image[self.slots], label[self.slots].long()
 
-
-def fixed_batch():
-    """Two labelled and two unlabelled patches, very unlike one another: image (4, 1, 32, 32, 16), label."""
-    draw = torch.Generator().manual_seed(3)
-    image = torch.randn(4, 1, 32, 32, 16, generator=draw) * torch.tensor([1, 3, 2, 0.5]).view(4, 1, 1, 1, 1)
-    label = torch.rand(4, 32, 32, 16, generator=draw) < torch.tensor([0.02, 0.5, 0.1, 0.9]).view(4, 1, 1, 1)
-    return image, label.long()
-
-
-def one_step(root, synchronised, slots):
-    """The gradient (a vector) of one mean-teacher step on these slots of ``fixed_batch``, and the trainer."""
-    trainer = Trainer(TrainConfig(
-        root_path=str(root), labelnum=4, max_samples=8, val_num=0, batch_size=len(slots), labeled_bs=len(slots) // 2,
-        patch_size=(32, 32, 16), n_filters=2, has_dropout=False, noise_on="none", consistency=1.0, consistency_rampup=0,
-        device="cpu", precision="fp32", sync_norm=synchronised))
-    image, label = fixed_batch()
-    trainer.next_batch = lambda: (image[slots], label[slots])
-    trainer.step()
-    return torch.cat([p.grad.flatten().double() for p in trainer.student.parameters()]), trainer
+    def gradient(self):
+        """Of one step, as a vector."""
+        self.step()
+        return torch.cat([p.grad.flatten().double() for p in self.student.parameters()])
 
 
 def main(root, out):
-    """On each of two ranks: one step of 1+1 with synchronised BatchNorm, and one with each rank's own."""
-    found = {}
-    for name in ("synchronised", "own"):
-        slots = [[0, 2], [1, 3]][int(os.environ["RANK"])]
-        gradient, trainer = one_step(root, name == "synchronised", slots)
+    """On each of two ranks: one step of 1 + 1 with shared statistics, and one with each rank's own."""
+    found, slots = {}, [[0, 2], [1, 3]][int(os.environ["RANK"])]
+    for name in ("shared", "own"):
+        trainer = OnFourPatches(root, slots, shared=name == "shared")
+        found[name] = trainer.gradient()
         teacher = torch.cat([value.flatten().double() for value in trainer.teacher.state_dict().values()])
-        found[name] = gradient
         found[f"teachers equal, {name}"] = all(torch.equal(teacher, other) for other in distributed.gather(teacher))
     if distributed.rank() == 0:
         torch.save(found, out)
-
-
-def step_flops(patch=(112, 112, 80), batch=4, unlabelled=2):
-    """Floating-point operations of one mean-teacher step of the walkthrough's V-Net, counted without computing."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.device("meta"):
-        network, volume = VNet(1, 2, 16, "batchnorm", has_dropout=True), torch.empty(1, 1, *patch)
-    with FlopCounterMode(display=False) as counter:
-        network(volume)
-    # Backward costs two forwards; the student sees the batch, the teacher looks at the unlabelled share.
-    return counter.get_total_flops() * (3 * batch + unlabelled)
 
 
 def draw_efficiency(seconds, megabytes, links, processes=(1, 2, 4, 8, 16)):
@@ -122,10 +87,6 @@ def measured_scaling(path=RECORDED / "scaling.json"):
         lines.append(f"{way:26} {middle:5.1f} volumes a second ({min(found):.1f} to {max(found):.1f})   "
                      f"{middle / alone:.2f} times one process")
     return lines
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
 
 
 # --- Exercises -----------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """What a record says: means over seeds, paired differences with 95 % intervals, and where the numbers come from.
 
 The seed is the unit of everything here: runs of one seed share their volumes and their first weights, so two arms
-are compared seed by seed, and what is left over varies from seed to seed.
+are compared seed by seed, and what is left over varies from seed to seed.  Where few
+seeds share their test cases, the case stands beside it (``over_seeds_and_cases``).
 """
 
 from collections import namedtuple
@@ -10,9 +11,11 @@ import numpy as np
 
 from .plans import ARM_NAMES, LEVERS
 
+UNCLEAR = "cannot be told from zero"
 Pick = namedtuple("Pick", "arm weights labels variant", defaults=("student", 4, ""))
-# values: {seed: a - b}; half: of the interval; ends: its two ends, where the mean is not in its middle
-Difference = namedtuple("Difference", "name values mean half verdict ends", defaults=[None])
+# values: {seed: a - b}; half: of the interval over seeds; cases: half of the one over test cases, where both are asked;
+# smallest: the smallest effect that these would have seen
+Difference = namedtuple("Difference", "name values mean half verdict smallest cases", defaults=[np.nan, None])
 
 
 def interval95(values):
@@ -21,6 +24,20 @@ def interval95(values):
 
     n = len(values)
     return float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+
+
+def smallest_visible(values):
+    """The smallest true mean that ``interval95`` of so many values, as spread as these, tells from zero in four of
+    five experiments: power 80 %, two-sided 5 %.  Infinite for a single value.
+
+    (t(.975, n - 1) + t(.8, n - 1)) s / sqrt(n), the usual approximation; with three values its power is .77.
+    """
+    from scipy.stats import t
+
+    n = len(values)
+    if n < 2:
+        return np.inf
+    return float((t.ppf(0.975, n - 1) + t.ppf(0.8, n - 1)) * np.std(values, ddof=1) / np.sqrt(n))
 
 
 def rows_of(table, pick):
@@ -47,35 +64,42 @@ def of_values(name, values):
         return Difference(name, values, numbers[0] if numbers else np.nan, np.inf,
                           "one seed says nothing about spread" if numbers else "not recorded yet")
     mean, half = float(np.mean(numbers)), interval95(numbers)
-    verdict = ("above zero" if mean > half else "below zero" if mean < -half else "cannot be told from zero")
-    return Difference(name, values, mean, half, verdict)
+    verdict = ("above zero" if mean > half else "below zero" if mean < -half else UNCLEAR)
+    return Difference(name, values, mean, half, verdict, smallest_visible(numbers))
 
 
-def over_seeds_and_cases(table, name, a, b, value="dice", repeats=10_000):
-    """a - b with an interval over seeds and test cases, for records of few seeds on the same cases.
+def over_seeds_and_cases(table, name, a, b, value="dice"):
+    """a - b with two intervals, for records of few seeds on the same cases: over seeds (each the mean of its cases) and
+    over cases (each the mean of its seeds), both Student's t.
 
-    A bootstrap that draws seeds and cases anew, each on its own (crossed), from the table of paired differences;
-    ``ends`` are the 2.5th and the 97.5th percentile, ``half`` is half of their distance.  Two or three seeds are too
-    few to draw from: what varies from seed to seed is then underrated, so look at ``values`` as well.
+    It is above or below zero only where both intervals say so: another training and another patient must both be
+    expected to show it.  ``smallest`` is then the larger of the two.  One seed leaves nothing to say about trainings.
     """
     one, two = (rows_of(table, pick).pivot(index="seed", columns="case", values=value) for pick in (a, b))
     gaps = (one - two).dropna()
-    if not len(gaps):
-        return of_values(name, {})
-    chance, grid = np.random.default_rng(0), gaps.to_numpy()
-    seeds, cases = (chance.integers(n, size=(repeats, n)) for n in grid.shape)
-    means = grid[seeds[:, :, None], cases[:, None, :]].mean((1, 2))
-    low, high = np.percentile(means, (2.5, 97.5))
-    verdict = "above zero" if low > 0 else "below zero" if high < 0 else "cannot be told from zero"
-    return Difference(name, dict(zip(map(int, gaps.index), map(float, grid.mean(1)))), float(grid.mean()),
-                      float(high - low) / 2, verdict, (float(low), float(high)))
+    seeds = of_values(name, dict(zip(map(int, gaps.index), map(float, gaps.to_numpy().mean(1)))))
+    if len(seeds.values) < 2:
+        return seeds
+    cases = of_values(name, dict(zip(gaps.columns, map(float, gaps.to_numpy().mean(0)))))
+    verdict = seeds.verdict if seeds.verdict == cases.verdict else UNCLEAR
+    return seeds._replace(verdict=verdict, cases=cases.half, smallest=max(seeds.smallest, cases.smallest))
 
 
-def told(given):
-    """A Difference as a line: name, mean ± half of the interval (or its two ends), verdict."""
-    spread = (f" [{given.ends[0]:+.3f} to {given.ends[1]:+.3f}]" if given.ends
-              else f" ± {given.half:.3f}" if np.isfinite(given.half) else "")
-    return f"{given.name:55} " + (f"{given.mean:+.3f}{spread}   " if given.values else "") + given.verdict
+def difference_table(differences):
+    """Differences as a table to read: mean, half of the 95 % interval over seeds (and over cases, where that was
+    asked), what it says, and beside every "cannot be told" the smallest effect that would have been seen."""
+    import pandas as pd
+
+    rows = []
+    for given in differences:
+        row = {"difference": given.name, "seeds": len(given.values),
+               "Dice": f"{given.mean:+.3f}" if given.values else "",
+               "± over seeds": f"{given.half:.3f}" if np.isfinite(given.half) else ""}
+        if any(other.cases is not None for other in differences):
+            row["± over cases"] = f"{given.cases:.3f}" if given.cases is not None else ""
+        rows.append(row | {"95 % interval": given.verdict, "could have seen":
+                           f"{given.smallest:.3f}" if given.verdict == UNCLEAR else ""})
+    return pd.DataFrame(rows)
 
 
 def decomposition(table, labels=4, variant="", value="dice"):
@@ -88,7 +112,7 @@ def decomposition(table, labels=4, variant="", value="dice"):
 
     zero = "supervised" if "instancenorm" in variant else "lambda0"
     unseen = [] if zero == "supervised" else [
-        ("BatchNorm sees unlabelled volumes: λ = 0 − supervised", pick(zero), pick("supervised"))]
+        ("BatchNorm, its batch and company: λ = 0 − supervised", pick(zero), pick("supervised"))]
     steps = [("batch: 4 labelled volumes − 2", pick("supervised_equal"), pick("supervised")), *unseen,
              ("averaging: teacher − student, without consistency", pick(zero, "teacher"), pick(zero)),
              ("consistency, students: mean teacher − no consistency", pick("MT"), pick(zero)),
@@ -163,8 +187,10 @@ def aim_sentence(strongest, least=0.02):
         return "Not recorded yet: no verdict."
     best, control, found = strongest
     met = found.mean >= least and found.verdict == "above zero"
+    unclear = f" ({len(found.values)} seeds could have seen {found.smallest:.3f})" * (found.verdict == UNCLEAR)
     return (f"{ARM_NAMES[best.arm]}, {best.weights}, against the strongest control\n"
-            f"({ARM_NAMES[control.arm]}, {control.weights}): {found.mean:+.3f} ± {found.half:.3f}, {found.verdict}.\n"
+            f"({ARM_NAMES[control.arm]}, {control.weights}): "
+            f"{found.mean:+.3f} ± {found.half:.3f}, {found.verdict}{unclear}.\n"
             f"Aim: at least {least:+.2f} and an interval above zero. " + ("Reached." if met else "NOT reached."))
 
 

@@ -35,18 +35,48 @@ def test_a_paired_difference_is_scipys():
     assert compare.difference(table({"MT": B, "lambda0": A}), "x", Pick("MT"), Pick("lambda0")).verdict == "below zero"
 
 
-def test_seeds_and_cases_together():
-    """Against what is known: cases that differ alike in both arms don't count, seeds do; one seed leaves the cases."""
+def test_seeds_and_cases_are_two_intervals():
+    """Cases that differ alike in both arms don't count; both intervals must leave out zero."""
     two = table({"MT": A, "lambda0": B}, cases=20)
     found = compare.over_seeds_and_cases(two, "x", Pick("MT"), Pick("lambda0"))
-    assert found.mean == pytest.approx(np.mean(np.subtract(A, B))) and found.verdict == "above zero"
-    normal = 1.96 * np.std(np.subtract(A, B)) / np.sqrt(5)  # the bootstrap's spread: over n, not n - 1
-    assert found.half == pytest.approx(normal, rel=0.15)
+    seeds = compare.difference(two, "x", Pick("MT"), Pick("lambda0"))
+    assert (found.mean, found.half) == pytest.approx((seeds.mean, seeds.half))
+    assert found.verdict == "above zero" and found.cases == pytest.approx(0, abs=1e-12)
     chance = np.random.default_rng(0)
-    two.loc[two.arm == "MT", "dice"] += chance.normal(0, 0.2, (two.arm == "MT").sum())
+    two.loc[two.arm == "MT", "dice"] += np.tile(chance.normal(0, 0.2, 20), 10)  # the same cases in every seed
     wide = compare.over_seeds_and_cases(two, "x", Pick("MT"), Pick("lambda0"))
-    assert wide.half > 2 * found.half and wide.verdict == "cannot be told from zero"
+    rows = two[two.weights == "student"].pivot_table(index="case", columns="arm", values="dice")
+    assert wide.cases == pytest.approx(compare.interval95((rows.MT - rows.lambda0).tolist()))
+    assert wide.half == pytest.approx(found.half) and wide.verdict == "cannot be told from zero"
+    assert wide.smallest == pytest.approx(compare.smallest_visible((rows.MT - rows.lambda0).tolist()))
     assert compare.over_seeds_and_cases(two, "x", Pick("strong"), Pick("MT")).verdict == "not recorded yet"
+    one = compare.over_seeds_and_cases(two[two.seed == 0], "x", Pick("MT"), Pick("lambda0"))
+    assert "one seed" in one.verdict and one.cases is None
+
+
+def test_three_seeds_that_a_bootstrap_calls_sure_are_not():
+    """Drawing from three seeds can't leave their range: all above zero is then "above zero", whatever their spread."""
+    found = compare.over_seeds_and_cases(table({"MT": [0.60, 0.70, 0.80], "lambda0": [0.59, 0.66, 0.70]}), "x",
+                                         Pick("MT"), Pick("lambda0"))
+    assert min(found.values.values()) > 0 and found.verdict == "cannot be told from zero"
+
+
+@pytest.mark.parametrize("n", [5, 10, 20])
+def test_the_smallest_visible_effect_is_seen_four_times_in_five(n):
+    """By the noncentral t distribution, and by trying."""
+    values = np.random.default_rng(n).normal(size=n)
+    effect = compare.smallest_visible(values) / np.std(values, ddof=1)
+    edge = stats.t.ppf(0.975, n - 1)
+    power = 1 - stats.nct.cdf(edge, n - 1, effect * np.sqrt(n)) + stats.nct.cdf(-edge, n - 1, effect * np.sqrt(n))
+    assert power == pytest.approx(0.8, abs=0.01)
+    draws = np.random.default_rng(0).normal(effect, 1, size=(2000, n))
+    seen = np.abs(draws.mean(1)) > edge * draws.std(1, ddof=1) / np.sqrt(n)
+    assert seen.mean() == pytest.approx(0.8, abs=0.03)
+
+
+def test_the_smallest_visible_effect_of_three_and_of_one():
+    assert compare.smallest_visible([0.0, 1.0, 2.0]) == pytest.approx(5.3633 / np.sqrt(3), rel=1e-4)
+    assert np.isinf(compare.smallest_visible([0.1]))
 
 
 def test_only_seeds_that_both_have_are_compared():
@@ -61,11 +91,17 @@ def test_too_few_seeds_are_not_evidence():
     assert one.mean == pytest.approx(0.02) and np.isinf(one.half) and "one seed" in one.verdict
 
 
-def test_a_difference_is_told_in_a_line():
-    line = compare.told(compare.of_values("x", {0: 0.1, 1: 0.1}))
-    assert line.split()[1:] == ["+0.100", "±", "0.000", "above", "zero"]
-    assert compare.told(compare.of_values("x", {})).split() == ["x", "not", "recorded", "yet"]
-    assert "inf" not in compare.told(compare.of_values("x", {0: 0.1}))
+def test_differences_as_a_table():
+    rows = [compare.of_values(*given) for given in (
+        ("sure", {0: 0.1, 1: 0.1}), ("unclear", {0: 0.1, 1: -0.1}), ("one", {0: 0.1}), ("none", {}))]
+    found = compare.difference_table(rows).set_index("difference")
+    assert found.loc["sure"].tolist() == [2, "+0.100", "0.000", "above zero", ""]
+    assert found.loc["unclear", "could have seen"] == f"{compare.smallest_visible([0.1, -0.1]):.3f}"
+    assert found.loc["one"].tolist() == [1, "+0.100", "", "one seed says nothing about spread", ""]
+    assert found.loc["none"].tolist() == [0, "", "", "not recorded yet", ""]
+    two = table({"MT": A, "lambda0": B})
+    both = compare.difference_table([compare.over_seeds_and_cases(two, "x", Pick("MT"), Pick("lambda0"))])
+    assert both["± over cases"].tolist() == ["0.000"]
 
 
 def test_an_interval_that_holds_zero_is_called_so():

@@ -1,0 +1,38 @@
+"""What notebook 11 draws, and the numbers of its prose, from the records."""
+
+import numpy as np
+import pytest
+
+from laseg_lib.course import nb11_what_really_helps as nb11
+from laseg_lib.records import statistics as compare
+from laseg_lib.records.read import load_metrics
+from laseg_lib.records.statistics import Pick
+
+
+def test_the_last_panel_shows_errors_of_which_the_teacher_was_sure():
+    chance = np.random.default_rng(0)
+    image, entropy = chance.normal(size=(8, 6, 4)), chance.uniform(size=(8, 6, 4))
+    label, wrong = chance.random((2, 8, 6, 4)) < 0.5
+    z = int(np.argmax(wrong.sum((0, 1))))
+    figure = nb11.draw_uncertainty(image, label, entropy, wrong)
+    shown = np.asarray(figure.axes[3].images[0].get_array())
+    np.testing.assert_array_equal(shown.T, (wrong & (entropy < 0.5))[:, :, z])
+
+
+@pytest.mark.parametrize(("one", "two", "mean", "smallest"), [
+    (("strong", 8), ("strong_supervised", 8), 0.011, 0.034),
+    (("strong_supervised", 76), ("strong_supervised", 8), 0.037, None),
+    (("strong", 16), ("strong", 8), 0.004, 0.055), (("strong", 8), ("supervised", 8), 0.053, 0.076)])
+def test_what_the_page_says_of_the_strong_recipe(one, two, mean, smallest):
+    """A smallest visible effect where the row can't be told from zero; None where it is above."""
+    picks = [Pick(arm, "teacher", labels) for arm, labels in (one, two)]
+    found = compare.over_seeds_and_cases(load_metrics("half"), "x", *picks)
+    assert round(found.mean, 3) == mean
+    assert (round(found.smallest, 3) == smallest and found.verdict == compare.UNCLEAR if smallest
+            else found.verdict == "above zero")
+
+
+def test_which_of_the_walkthroughs_arms_the_strong_recipe_surely_beats():
+    rows = compare.strong_against(load_metrics("half"), labels=8)
+    sure = [row.name for row in rows if row.verdict == "above zero"]
+    assert len(rows) == 5 and ["equal" in sure[0], "λ = 0" in sure[1], len(sure)] == [True, True, 2]
