@@ -43,7 +43,7 @@ notebooks: $(READY)
 bench: $(READY)
 	$(PY) tools/bench.py $(BENCH_ARGS)
 
-## record     the recorded runs: RECORD=quick, half, full, levers, replication; skips what is there
+## record     the recorded runs: RECORD=quick, half, full, levers, replication, trials; skips what is there
 record: $(READY)
 	$(PY) -m laseg_lib.records $(RECORD) $(RECORD_ARGS)
 

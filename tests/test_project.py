@@ -1,9 +1,12 @@
 """The repository itself: dependencies that agree, imports that run one way, notebooks as they should be stored."""
 
 import ast
+import importlib
+import io
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from pathlib import Path
 
@@ -18,12 +21,22 @@ LIBRARY = sorted((REPO / "laseg_lib").rglob("*.py"))
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 CONDA_NAMES = {"pytorch": "torch"}
 
-# The ideas stand on nothing but each other; folders build on them, one way.
+# The ideas stand on nothing but each other; the folders build on them, one way.
 IDEAS = {"errors", "losses", "ramps", "ema", "sampler", "transforms", "vnet", "config", "perturbations",
          "mean_teacher", "metrics"}
 PROGRAMS = {"inference", "training", "evaluate"}
-REACH = {"runtime": {"runtime"}, "data": {"runtime", "data"}, "records": {"runtime", "data", "records"},
-         "figures": {"runtime", "data", "records", "figures"}}  # folders that a folder may come to
+FOLDERS = ("data", "runtime", "records", "figures", "course")
+# What a layer may import: {layer: layers}; a module of its own name is that module alone.
+MAY_IMPORT = {
+    "ideas": {"ideas"},
+    "runtime": {"ideas", "runtime"},
+    "data": {"ideas", "runtime", "data"},
+    "programs": {"ideas", "runtime", "data", "programs"},
+    "records": {"ideas", "runtime", "data", "programs", "records"},
+    "figures": {"ideas", "data", "records.plans", "records.statistics", "records.read", "figures"},
+    "course": {"ideas", "runtime", "data", "programs", "records", "figures", "course"},
+    "command line": {"ideas", "runtime", "data", "programs", "command line"},
+}
 SHOWS = {"IPython", "ipywidgets", "ipykernel", "jupyterlab", "matplotlib", "plotly"}
 
 
@@ -73,23 +86,30 @@ def test_readme_gives_a_reason_for_every_dependency():
     assert not [name for name in declared() if name not in why]
 
 
-def lines_of_code(path):
-    """Lines that hold code: no docstrings, comments or blank lines."""
-    text = path.read_text(encoding="utf-8")
-    strings = {line for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Expr)
-               and isinstance(node.value, ast.Constant) for line in range(node.lineno, node.end_lineno + 1)}
-    return sum(bool(line.split("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)
-               if number not in strings)
+def lines_of_code(text):
+    """How many lines hold code: docstrings (a setting's too), comments and blank lines don't count."""
+    said = {line for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+            for line in range(node.lineno, node.end_lineno + 1)}
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    held = {line for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in silent
+            for line in range(token.start[0], token.end[0] + 1)}
+    return len(held - said)
+
+
+def test_lines_are_counted_right():
+    assert lines_of_code('"""A\nB."""\n# c\n\nx = """a\n# b\nc"""  # d\n\n\ndef f():\n    "Doc."\n    return (1,\n2)\n') == 6
 
 
 def test_the_core_can_be_read_in_an_evening():
-    assert sum(map(lines_of_code, (REPO / "laseg_lib").glob("*.py"))) <= 1700
+    core = {path.name: lines_of_code(path.read_text(encoding="utf-8")) for path in (REPO / "laseg_lib").glob("*.py")}
+    assert sum(core.values()) <= 1700, core
 
 
-@pytest.mark.parametrize("folder", ["data", "runtime", "records", "figures", "course"])
-def test_every_folder_says_what_it_is_for(folder):
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_folder_says_in_a_sentence_what_it_is_for(folder):
     said = ast.get_docstring(ast.parse((REPO / "laseg_lib" / folder / "__init__.py").read_text(encoding="utf-8")))
-    assert said and said.endswith(".")
+    assert re.fullmatch(r"[A-Z][^.\n]+\.", said or "")
 
 
 def module_name(path):
@@ -124,31 +144,53 @@ def reached(module, graph):
     return seen
 
 
-GRAPH = {module_name(path): imports(path, ".".join(path.relative_to(REPO).parent.parts)) for path in LIBRARY
-         if module_name(path) != "__init__"}
+GRAPH = {module_name(path): imports(path, ".".join(path.relative_to(REPO).parent.parts)) for path in LIBRARY}
+
+
+def layer(module):
+    """Where a module stands: a key of MAY_IMPORT."""
+    if module in IDEAS:
+        return "ideas"
+    if module in PROGRAMS:
+        return "programs"
+    folder = module.split(".")[0]
+    return folder if folder in FOLDERS else "command line"
+
+
+def test_every_module_has_its_layer():
+    assert {name for name in GRAPH if layer(name) == "command line"} == {"__init__", "__main__", "cli"}
+    assert IDEAS | PROGRAMS <= set(GRAPH) and {layer(name) for name in GRAPH} == set(MAY_IMPORT)
 
 
 @pytest.mark.parametrize("module", GRAPH)
 def test_imports_run_one_way(module):
-    reach = reached(module, GRAPH)
-    assert module not in reach, "imports in a circle"
-    folder = module.split(".")[0] if "." in module else None
-    folders = {name.split(".")[0] for name in reach if "." in name or name == "course"}
-    if module in IDEAS:
-        assert reach <= IDEAS
-    elif module in PROGRAMS:
-        assert folders <= {"runtime", "data"}
-    elif folder in REACH:
-        assert folders <= REACH[folder]
-        assert folder in ("records", "figures") or reach <= IDEAS | {n for n in reach if "." in n}
-    if folder == "figures":
-        assert not reach & {"records.make", "training"}, "to draw is not to train"
+    near, _ = GRAPH[module]
+    allowed = MAY_IMPORT[layer(module)]
+    assert not [name for name in near if layer(name) not in allowed and name not in allowed]
+    assert module not in reached(module, GRAPH), "imports in a circle"
 
 
-@pytest.mark.parametrize("module", GRAPH)
+def test_a_drawn_curve_does_not_load_the_trainer():
+    script = "import sys, laseg_lib.figures.plots; print(*sorted(n for n in sys.modules if n.startswith('laseg_lib.')))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPO, check=True)
+    assert "laseg_lib.figures.plots" in done.stdout.split()
+    assert not {"laseg_lib.training", "laseg_lib.records.make"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", [name for name in GRAPH if layer(name) not in ("figures", "course")])
 def test_only_figures_and_course_show_anything(module):
-    if module.split(".")[0] not in ("figures", "course"):
-        assert not GRAPH[module][1] & SHOWS
+    assert not GRAPH[module][1] & SHOWS
+
+
+IMPORTED_AS = {"pynrrd": "nrrd"}
+
+
+@pytest.mark.parametrize("module", [name for name in GRAPH if layer(name) not in ("figures", "course")])
+def test_the_library_imports_what_it_depends_on_alone(module):
+    """No package of the course's or the tests', medpy least of all; tables of records are pandas'."""
+    own = {IMPORTED_AS.get(name, name) for name in requirements(pyproject()["dependencies"])}
+    more = {"pandas"} if layer(module) == "records" else set()
+    assert GRAPH[module][1] <= own | more | set(sys.stdlib_module_names)
 
 
 def test_the_graph_of_imports_is_read_right(tmp_path):
@@ -159,6 +201,8 @@ def test_the_graph_of_imports_is_read_right(tmp_path):
     path.write_text("from .. import losses\nfrom ..vnet import VNet\nfrom . import course_data\n"
                     "from .exercise import Exercise\n")
     assert imports(path, "laseg_lib.course") == ({"losses", "vnet", "course", "course.exercise"}, set())
+    path.write_text("from . import __version__\nfrom .records import plans\n")
+    assert imports(path) == ({"__init__", "records.plans"}, set())
     assert reached("a", {"a": ({"b"}, set()), "b": ({"c"}, set()), "c": ({"a"}, set())}) == {"a", "b", "c"}
 
 
@@ -169,6 +213,83 @@ def test_importing_the_library_imports_nothing_heavy():
     assert done.stdout.split() == []
 
 
+def test_help_explains_every_setting():
+    """In sentences of their own, which are those that `laseg train --help` prints."""
+    from dataclasses import fields
+
+    from laseg_lib.cli import parser
+    from laseg_lib.config import TrainConfig, explanations
+
+    said = explanations()
+    assert set(said) == {field.name for field in fields(TrainConfig)} and len(set(said.values())) == len(said)
+    assert min(map(len, said.values())) > 12
+    shown = {action.dest: action.help for action in parser()._subparsers._group_actions[0].choices["train"]._actions}
+    assert not [name for name, words in said.items() if words not in (shown[name] or "")]
+
+
+def test_every_notebook_has_its_file_in_course():
+    files = {path.stem.removeprefix("nb") for path in (REPO / "laseg_lib" / "course").glob("nb*.py")}
+    assert files == {path.stem for path in NOTEBOOKS} and all(re.match(r"\d\d_\w+$", name) for name in files)
+
+
+def helpers_of(cells):
+    """(functions of a notebook's that are imported from laseg_lib.course, drawings and checks aside; those of them
+    whose code is on the page: shown by source(), or defined there).  ``cells``: their code.  As "module.name"."""
+    trees = [ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", cell, flags=re.M)) for cell in cells]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    pages, names = {}, {}  # what a module, and what a function of one, is called on the page
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("laseg_lib.course"):
+            for alias in node.names:
+                known = names if node.module.startswith("laseg_lib.course.nb") else pages
+                known[alias.asname or alias.name] = f"{node.module}.{alias.name}".removeprefix("laseg_lib.course.")
+    pages = {name: module for name, module in pages.items() if module.startswith("nb")}
+
+    def called(node):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in pages:
+            return f"{pages[node.value.id]}.{node.attr}"
+        return names.get(node.id) if isinstance(node, ast.Name) else None
+
+    shown = {called(argument) for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+             and node.func.id == "source" for argument in node.args} - {None}
+    used = {name for name in map(called, nodes) if name and is_helper(*name.split("."))}
+    written = {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    return used, {name for name in used if name in shown or name.split(".")[1] in written}
+
+
+def is_helper(module, name):
+    """Whether it is a function or class of the course's own that measures or trains: no drawing, no exercise."""
+    if name.startswith(("draw_", "check_")):
+        return False
+    found = getattr(importlib.import_module(f"laseg_lib.course.{module}"), name)
+    return callable(found) and found.__module__ == f"laseg_lib.course.{module}"
+
+
+def test_what_a_page_is_about_is_on_the_page():
+    """Nine in ten of the functions that notebooks have from laseg_lib.course, drawings and checks aside."""
+    found = {path.stem: helpers_of([cell.source for cell in read_notebook(path).cells if cell.cell_type == "code"])
+             for path in NOTEBOOKS}
+    used, shown = (sum(len(pair[which]) for pair in found.values()) for which in (0, 1))
+    hidden = {name: sorted(pair[0] - pair[1]) for name, pair in found.items() if pair[0] - pair[1]}
+    assert shown >= 0.9 * used, f"{shown} of {used} shown; not these: {hidden}"
+
+
+def test_helpers_are_counted_right():
+    first = ("from laseg_lib.course import source\nfrom laseg_lib.course import nb04_losses as page\n"
+             "from laseg_lib.course.nb04_losses import check_dice, dice_at_work\n%time page.slope(1, 2)")
+    assert helpers_of([first]) == ({"nb04_losses.slope"}, set())
+    assert helpers_of([first, "source(page.slope)"])[1] == {"nb04_losses.slope"}
+    assert helpers_of([first, "page.draw_consistency(), check_dice(1), dice_at_work"])[0] == {
+        "nb04_losses.slope", "nb04_losses.dice_at_work"}
+    assert helpers_of([first, "def slope():\n    pass"])[1] == {"nb04_losses.slope"}
+
+
+def read_notebook(path):
+    import nbformat
+
+    return nbformat.read(path, as_version=4)
+
+
 def markdown_files():
     skip = {".venv", "build", "node_modules"}
     return [p for p in sorted(REPO.rglob("*.md")) if not skip & set(p.relative_to(REPO).parts)]
@@ -177,8 +298,7 @@ def markdown_files():
 def prose(path):
     if path.suffix == ".md":
         return path.read_text(encoding="utf-8")
-    import nbformat
-    return "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
+    return "\n".join(cell.source for cell in read_notebook(path).cells if cell.cell_type == "markdown")
 
 
 @pytest.mark.parametrize("path", markdown_files() + NOTEBOOKS, ids=lambda p: p.name)
@@ -232,9 +352,8 @@ def test_a_cell_is_folded_by_its_tag_alone(tmp_path):
 
 
 def test_code_that_teaches_is_never_folded():
-    import nbformat
     taught = re.compile(r"^(def |class |source\(|check_\w+\(my_)", re.M)
-    cells = [cell for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells
+    cells = [cell for path in NOTEBOOKS for cell in read_notebook(path).cells
              if "hide-input" in cell.metadata.get("tags", [])]
     assert cells and not [cell.source for cell in cells if taught.search(cell.source)]
 
@@ -263,5 +382,5 @@ def test_run_notebooks_sees(source, word, tmp_path):
 def test_readme_results_are_those_of_the_records():
     import readme_results
 
-    text = (REPO / "README.md").read_text(encoding="utf-8")
+    text = (REPO / "data" / "recorded" / "README.md").read_text(encoding="utf-8")
     assert readme_results.table() in text, "run `python tools/readme_results.py`"

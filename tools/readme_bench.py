@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the README's table of speeds from data/recorded/bench.json and latency.json, between its two markers.
+"""Write the table of speeds in data/recorded/README.md from bench.json and latency.json, between its two markers.
 
     make bench && cp build/bench.json data/recorded/bench.json && python tools/readme_bench.py
     python tools/browser_latency.py && cp build/latency.json data/recorded && python tools/readme_bench.py
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from laseg_lib.records.read import RECORDED
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+README = Path(__file__).resolve().parent.parent / "data" / "recorded" / "README.md"
 BEGIN, END = "<!-- speeds: tools/readme_bench.py -->", "<!-- end of speeds -->"
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the README's tables of results from data/recorded, between its two markers.
+"""Write the tables of results in data/recorded/README.md from the records, between its two markers.
 
     python tools/readme_results.py            writes it
     python tools/readme_results.py --check    fails when it isn't what the records say
@@ -13,7 +13,7 @@ from laseg_lib.figures.style import ARMS, LOOKS
 from laseg_lib.records.read import RECORDED, load_metrics, missing_runs
 from laseg_lib.records.statistics import Pick, rows_of
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+README = Path(__file__).resolve().parent.parent / "data" / "recorded" / "README.md"
 BEGIN, END = "<!-- results: tools/readme_results.py -->", "<!-- end of results -->"
 RECORDS = {"half": (8, 16, 76), "quick": (4,)}  # the records shown, and their numbers of labels
 WORDS = {"quick": "phantoms 32x32x16, 4 labelled of 40, 500 iterations, 4 filters",

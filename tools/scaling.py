@@ -4,7 +4,7 @@
     python tools/scaling.py [--rounds 5] [--steps 20] [--json build/scaling.json]
 
 Each process has one thread and makes mean-teacher steps of 1+1 (48x48x32, 8 filters, float32) on phantoms, so that from
-way to way only the company changes.  Run it on an idle machine; notebook 11 reads data/recorded/scaling.json.
+way to way only the company changes.  Run it on an idle machine; notebook 13 reads data/recorded/scaling.json.
 """
 
 import argparse

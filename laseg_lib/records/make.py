@@ -226,6 +226,12 @@ def write_csv(path, rows):
         partial.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
+def waves(todo):
+    """The runs that need no other one, then those that learn from the labels of another: two workers would make that
+    other one twice, each into the other's folder."""
+    return [run for run in todo if run.arm != "self_training"], [run for run in todo if run.arm == "self_training"]
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m laseg_lib.records", description=__doc__.splitlines()[0],
                                      epilog="example: python -m laseg_lib.records quick")
@@ -246,8 +252,9 @@ def main(argv=None):
             find_data(RECORDS[args.record].data, seed)
         threads = max(1, (os.cpu_count() or 1) // args.jobs)
         with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-            for future in [pool.submit(make_run, args.record, run, progress=False) for run in todo]:
-                print(future.result(), flush=True)
+            for wave in waves(todo):
+                for future in [pool.submit(make_run, args.record, run, progress=False) for run in wave]:
+                    print(future.result(), flush=True)
     except LasegError as error:
         print(f"record {args.record}: {error}", file=sys.stderr)
         return 1

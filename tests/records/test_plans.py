@@ -5,7 +5,7 @@ import json
 import pytest
 
 from laseg_lib.config import TrainConfig
-from laseg_lib.records.make import six_digits
+from laseg_lib.records.make import six_digits, waves
 from laseg_lib.records.plans import RECORDS
 from laseg_lib.records.read import load_metrics, missing_runs
 
@@ -44,3 +44,9 @@ def test_a_recorded_run_is_read_and_no_longer_missing(tmp_path):
 def test_recorded_numbers_have_six_digits():
     assert six_digits("1,0.02,0.69314718246,2.8610229e-06\n2,0.02,12345678.5,\n") == (
         "1,0.02,0.693147,2.86102e-06\n2,0.02,1.23457e+07,\n")
+
+
+def test_a_run_that_learns_from_anothers_labels_waits_for_it():
+    first, second = waves(RECORDS["trials"].runs)
+    assert {run.arm for run in second} == {"self_training"} and "self_training" not in {run.arm for run in first}
+    assert sorted(run.name for run in [*first, *second]) == sorted(run.name for run in RECORDS["trials"].runs)
