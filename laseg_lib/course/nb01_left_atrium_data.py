@@ -148,9 +148,12 @@ def break_file(folder, how):
     import h5py
 
     image, label = make_phantom(0, (24, 20, 12))
-    changes = {"NaN": lambda: image.__setitem__((0, 0, 0), np.nan), "255": lambda: label.__imul__(255),
-               "empty": lambda: label.__imul__(0)}
-    changes.get(how, lambda: None)()
+    if how == "NaN":
+        image[0, 0, 0] = np.nan
+    elif how == "255":
+        label *= 255
+    elif how == "empty":
+        label[:] = 0
     path = folder / FILE
     with h5py.File(path, "w") as file:
         file["image"] = image

@@ -38,7 +38,7 @@ def seed_numpy_by_torch(worker):
     np.random.seed(torch.initial_seed() % 2**32)
 
 
-def visit_counts(left, right, titles):
+def draw_visits(left, right, titles):
     """How often each unlabelled volume was drawn (two dicts index -> count), most visited first."""
     figure, axes = new_axes(2, height=3.6, sharey=True, xlabel="unlabelled volumes, most visited first")
     for ax, counts, title in zip(axes, (left, right), titles):

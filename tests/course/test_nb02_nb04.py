@@ -57,7 +57,7 @@ def test_a_constant_seed_in_the_workers_repeats_every_epoch(init, same):
     assert (one == two) == same
 
 
-def test_visit_counts_says_how_many_were_never_seen():
-    figure = nb02.visit_counts({1: 2, 2: 0}, {1: 1, 2: 1}, ("left", "right"))
+def test_draw_visits_says_how_many_were_never_seen():
+    figure = nb02.draw_visits({1: 2, 2: 0}, {1: 1, 2: 1}, ("left", "right"))
     texts = [text.get_text() for ax in figure.axes for text in ax.texts]
     assert texts == ["never seen: 1", "never seen: 0"]
