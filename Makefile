@@ -39,7 +39,7 @@ test: $(READY)
 notebooks: $(READY)
 	$(PY) tools/run_notebooks.py $(NOTEBOOKS)
 
-## bench      the seed's way and ours, side by side
+## bench      the walkthrough's way and ours, side by side
 bench: $(READY)
 	$(PY) tools/bench.py $(BENCH_ARGS)
 
@@ -51,7 +51,7 @@ record: $(READY)
 handout: $(READY)
 	$(PY) tools/handout.py $(HANDOUT_ARGS)
 
-## figures    the pictures of the README: figures/
+## figures    the pictures of the two READMEs: figures/
 figures: $(READY)
 	$(PY) tools/figures.py
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The seed's way and ours, side by side, in turn.
+"""The walkthrough's way and ours, side by side, in turn.
 
     python tools/bench.py [--rounds 3] [--json build/bench.json] [--only step] [--quick] [--checkpoint last.pth]
 
-Prints a row a task: median seconds of either way, and the ratio seed/ours of each round as median and range.
-tools/walkthrough_way.py is the seed's way; a training step of either runs in a process of its own, which tells its
-peak of memory.  LASEG_DATA names real volumes; without it phantoms of the same size are made for the time being.
+Prints a row a task: median seconds of either way, and the ratio theirs/ours of each round as median and range.
+tools/walkthrough_way.py is the walkthrough's way; a training step of either runs in a process of its own, which tells
+its peak of memory.  LASEG_DATA names real volumes; without it phantoms of the same size are made for the time being.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from laseg_lib.runtime.machine import available_memory, has_fast_bf16, pick_devi
 FULL, QUICK, HALF = (112, 112, 80), (48, 48, 32), (48, 48, 40)
 STEPS = {"training step 2+2, 48x48x32, 8 filters": (QUICK, 8, 1e9, 5),  # patch, filters, bytes needed, times rounds
          "training step 2+2, 112x112x80, 16 filters": (FULL, 16, 14e9, 1)}
-TIMED = 6  # windows of the full-size volume that the seed's inference is timed on
+TIMED = 6  # windows of the full-size volume that the walkthrough's inference is timed on
 CASES = 4  # whose Dice the windows are compared on; with --checkpoint all test cases
 
 
@@ -71,7 +71,7 @@ class Bench:
         self.args, self.root, self.device, self.rows = args, root, device, []
 
     def row(self, name, pairs, **more):
-        """Add and print one row from the (seed's, our) times of the rounds."""
+        """Add and print one row from the (walkthrough's, our) times of the rounds."""
         ratios = [theirs[0] / ours[0] for theirs, ours in pairs]
         (seed_s, seed_cpu), (ours_s, ours_cpu) = (map(statistics.median, zip(*side)) for side in zip(*pairs))
         self.rows.append({"task": name, "seed_s": seed_s, "ours_s": ours_s, "ratio": statistics.median(ratios),
@@ -82,8 +82,8 @@ class Bench:
               f"  processor time {seed_cpu / ours_cpu:.1f} x", flush=True)
 
     def compare(self, theirs, ours, rounds, repeat=1, scale=1):
-        """The rounds' (seed's, our) times of each of ``ours`` = {name: way}, all in turn, the seed's once a round;
-        its seconds times ``scale``, where only a part of its work is done."""
+        """The rounds' (walkthrough's, our) times of each of ``ours`` = {name: way}, all in turn, the former once a
+        round and its seconds times ``scale``, where only a part of its work is done."""
         for way in (theirs, *ours.values()):
             way()  # warm-up
         pairs = {name: [] for name in ours}
@@ -123,7 +123,7 @@ class Bench:
                                  {name: partial(update_ema_variables, *pair, 0.99, 10_000)}, 5 * rounds, repeat=10)
             self.row(name, pairs[name], moves=[5, 3])
         if self.device.type == "cpu":
-            print("  the seed's two calls move each value 5 times, our one 3 times: 1.7 x where memory is the limit")
+            print("  its two calls move each value 5 times, our one 3 times: 1.7 x where memory is the limit")
 
     def step(self, rounds):
         for name, (patch, filters, needed, times) in STEPS.items():
@@ -175,7 +175,7 @@ class Bench:
         for window, our in zip(ways, ours):
             self.row(f"whole volume at half resolution, window '{window}', {precision}", pairs[window], dice=our,
                      dice_seed=theirs, network=f"{trained}; {len(cases)} test cases")
-            print(f"  Dice {our:.4f}, the seed's way {theirs:.4f} ({trained})")
+            print(f"  Dice {our:.4f}, the walkthrough's way {theirs:.4f} ({trained})")
         if not self.args.quick:
             self._full_size(rounds, precision)
 
@@ -189,7 +189,7 @@ class Bench:
         for window in ways:
             self.row(f"whole volume, 16 filters, window '{window}', {precision}", pairs[window], windows=count,
                      windows_timed=TIMED)
-        print(f"  the seed's time is that of {TIMED} of its {count} windows, in proportion; untrained: no Dice")
+        print(f"  the walkthrough's time is that of {TIMED} of its {count} windows, in proportion; untrained: no Dice")
 
     @staticmethod
     def predict(model, patch, window, precision, image):
@@ -253,7 +253,7 @@ def main():
     device = pick_device(args.device)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(args, volumes(folder), device)
-        print(f"{'task':<52}{'seed':>12}{'ours':>12}{'ratio':>11}")
+        print(f"{'task':<52}{'theirs':>12}{'ours':>12}{'ratio':>11}")
         for task in ("fetch", "metrics", "ema", "step", "inference"):
             if args.only in (None, task):
                 getattr(bench, task)(args.rounds)

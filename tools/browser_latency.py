@@ -22,8 +22,8 @@ from laseg_lib.records.make import provenance
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO / "tests" / "browser"))
 SOURCE = """import numpy as np
-from laseg_lib.phantom import make_phantom
-from laseg_lib.viewer import SliceViewer
+from laseg_lib.data.phantom import make_phantom
+from laseg_lib.figures.viewer import SliceViewer
 image, label = make_phantom(0, (190, 140, 88))
 SliceViewer(image, label, {"supervised": np.roll(label, 4, 0), "MT": np.roll(label, 2, 1)})"""
 # Not the tests' flags: they have a processor play the graphics card for 3D, which takes a whole core.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Draw the pictures of the README into figures/, from phantoms and data/recorded only.
+"""Draw into figures/, from phantoms and data/recorded only: hero.png for README.md, results.png for data/recorded.
 
-    python tools/figures.py                    hero.png and results.png
+    python tools/figures.py
     python tools/figures.py --output elsewhere
 """
 

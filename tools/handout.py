@@ -15,6 +15,7 @@ import base64
 import gzip
 import html
 import json
+import mimetypes
 import re
 import sys
 from pathlib import Path
@@ -39,7 +40,7 @@ REPO = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).resolve().parent / "handout_template"
 SCRIPT = "plotly.min.js"
 PROSE = {"notebooks/GLOSSARY.md": "Glossary", "notebooks/INSTRUCTOR.md": "Teaching with these notebooks",
-         "README.md": "About LASeg", "data/README.md": "Data"}
+         "README.md": "About LASeg", "data/README.md": "Data", "data/recorded/README.md": "Recorded runs"}
 VIEWER_TAG, SIZE = "slice-viewer", (95, 70, 44)  # the phantom of notebook 01, voxels of 1.25 mm
 
 
@@ -101,7 +102,7 @@ def contents(notebooks):
     return "\n".join([
         "# LASeg: the course as a hand-out", "",
         "The notebooks as they were executed, to read without Jupyter and without a network. The slice viewer of "
-        "notebook 01 and the scenes of notebook 09 move; every other picture is a still. To run the code, start "
+        "notebook 01 and the scenes of notebook 10 move; every other picture is a still. To run the code, start "
         "JupyterLab with `make lab`.", "", "| notebook | |", "|---|---|", *rows, "", others])
 
 
@@ -114,6 +115,13 @@ class Links(IPythonRenderer):
 
     def block_math(self, body):
         return self.inline_math(body, "block")
+
+    def image(self, text, url, title=None):
+        file = Path(self.path) / url  # of the repository, and perhaps of another of its folders
+        if not file.is_file():
+            return super().image(text, url, title)
+        url = f"data:{mimetypes.guess_type(file)[0]};base64,{base64.b64encode(file.read_bytes()).decode()}"
+        return super(IPythonRenderer, self).image(text, url, title)
 
     def link(self, text, url, title=None):
         target, _, anchor = url.partition("#")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the tables of results in data/recorded/README.md from the records, between its two markers.
+"""Write the tables of results in data/recorded/README.md, ours and published ones, between their markers.
 
     python tools/readme_results.py            writes it
     python tools/readme_results.py --check    fails when it isn't what the records say
@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 from laseg_lib.figures.style import ARMS, LOOKS
-from laseg_lib.records.read import RECORDED, load_metrics, missing_runs
+from laseg_lib.records.read import RECORDED, load_metrics, missing_runs, published
 from laseg_lib.records.statistics import Pick, rows_of
 
 README = Path(__file__).resolve().parent.parent / "data" / "recorded" / "README.md"
-BEGIN, END = "<!-- results: tools/readme_results.py -->", "<!-- end of results -->"
+MARKS = "<!-- {name}: tools/readme_results.py -->", "<!-- end of {name} -->"
 RECORDS = {"half": (8, 16, 76), "quick": (4,)}  # the records shown, and their numbers of labels
 WORDS = {"quick": "phantoms 32x32x16, 4 labelled of 40, 500 iterations, 4 filters",
          "half": "real volumes at half resolution, 8, 16 or all 76 labelled of the 76 trained on (4 more validate), "
@@ -22,14 +22,14 @@ WORDS = {"quick": "phantoms 32x32x16, 4 labelled of 40, 500 iterations, 4 filter
 NORMS = {"": "BatchNorm", "instancenorm": "InstanceNorm"}
 
 
-def table():
-    """The block of Markdown between the markers."""
+def results():
+    """The tables of our own records, as lines of Markdown."""
     lines = ["| record | labels | arm | runs | student | teacher |", "|---|---|---|---|---|---|"]
     for record, labels in ((record, n) for record, numbers in RECORDS.items() for n in numbers):
         rows = load_metrics(record)
         rows = rows[(rows.labels == labels) & rows.variant.isin(list(NORMS))]
         lines += [f"| `{record}` | {labels} | {line}" for line in arm_lines(rows, named=record == "quick")]
-    return "\n".join([BEGIN, "", *lines, "", *(note(record) for record in RECORDS), "", *measures("half"), "", END])
+    return [*lines, "", *(note(record) for record in RECORDS), "", *measures("half")]
 
 
 def arm_lines(rows, named):
@@ -81,10 +81,29 @@ def note(record):
             + (f"{missing} of its runs are not made yet." if missing else "Complete."))
 
 
+def others():
+    """The table of published results, as lines of Markdown: every row of laseg_lib/records/published.csv."""
+    yield "| labelled | method | Dice | Jaccard | HD95 | ASD | split | checkpoint | largest component |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for row in published().itertuples(index=False):
+        yield f"| {' | '.join(cell or '–' for cell in map(str, row))} |"
+
+
+BLOCKS = {"results": results, "published": others}
+
+
+def block(name):
+    """What stands between the two markers of that name, with them."""
+    begin, end = (mark.format(name=name) for mark in MARKS)
+    return "\n".join([begin, "", *BLOCKS[name](), "", end])
+
+
 def main():
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    wanted = before + table() + rest.split(END)[1]
+    text = wanted = README.read_text(encoding="utf-8")
+    for name in BLOCKS:
+        begin, end = (mark.format(name=name) for mark in MARKS)
+        before, rest = wanted.split(begin)
+        wanted = before + block(name) + rest.split(end)[1]
     if "--check" in sys.argv:
         return int(wanted != text)
     README.write_text(wanted, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The seed's way, written plainly: what the walkthrough and its family do, for tools/bench.py to measure.
+"""The walkthrough's way, written plainly: what the walkthrough and its family do, for tools/bench.py to measure.
 
 float32, contiguous tensors, one HDF5 file read for each sample, whole volumes turned before they are cropped, score
 maps on the host, one window at a time, metrics on whole volumes.
@@ -46,7 +46,7 @@ class Fetching(torch.utils.data.Dataset):
 
 def batches(root, patch, device):
     """On a GPU four workers read ahead, as the walkthrough's; on a CPU, where they would take the step's cores,
-    one batch is there already: that favours the seed."""
+    one batch is there already: that favours the walkthrough."""
     loader = torch.utils.data.DataLoader(Fetching(root, patch), 4, num_workers=4 if device.type == "cuda" else 0,
                                          pin_memory=device.type == "cuda")
     if device.type == "cuda":

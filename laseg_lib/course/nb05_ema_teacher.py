@@ -1,62 +1,24 @@
 """What notebook 05_ema_teacher draws, its exercises and their answers."""
 
-
-import copy
-import warnings
-
 import numpy as np
 import torch
 
 from ..ema import update_ema_variables
 from ..figures.style import INK, LOOKS, SMALL, TEXT, dress, line_style, new_axes
-from ..inference import mean_dice
-from ..runtime.machine import one_thread
-from ..training import Trainer
-from ..vnet import VNet
 from .exercise import Exercise
 
 _TWO = {"left": 0.08, "right": 0.97, "bottom": 0.15, "top": 0.91, "wspace": 0.27}
 
 
-def fit_line(lr, alpha, steps=600):
-    """Fit y = a x + b to 64 noisy points by SGD, four points a step.
+def draw_fit(student, teacher, slow, above_minimum):
+    """The bowl with the paths of student and teacher, and how far above its minimum three ways of learning are.
 
-    Returns the paths of student and teacher, (steps, 2) arrays of (a, b), and the loss over all points.
+    The paths are (steps, 2) arrays of slope and intercept; ``above_minimum`` takes such an array.
     """
-    chance = torch.Generator().manual_seed(5)
-    x = torch.randn(64, 1, generator=chance)
-    y = 2 * x - 1 + torch.randn(64, 1, generator=chance)
-    student = torch.nn.Linear(1, 1)
-    student.load_state_dict({"weight": torch.tensor([[-1.0]]), "bias": torch.tensor([1.5])})
-    teacher, paths = copy.deepcopy(student), ([], [])
-    optimizer = torch.optim.SGD(student.parameters(), lr)
-    for step in range(steps):
-        some = torch.randint(64, (4,), generator=chance)
-        optimizer.zero_grad()
-        (student(x[some]) - y[some]).square().mean().backward()
-        optimizer.step()
-        update_ema_variables(student, teacher, alpha, step)
-        for network, path in zip((student, teacher), paths):
-            path.append([network.weight.item(), network.bias.item()])
-
-    def loss(a, b):
-        return (((np.multiply.outer(x.numpy().ravel(), a) + b).T - y.numpy().ravel()) ** 2).mean(-1).T
-
-    return np.array(paths[0]), np.array(paths[1]), loss
-
-
-def above_minimum(path, loss):
-    """How far the loss at each point of a path lies above the least there is."""
-    a, b = np.meshgrid(np.linspace(1.5, 2.5, 401), np.linspace(-1.5, -0.5, 401))
-    return loss(path[:, 0], path[:, 1]) - loss(a.ravel(), b.ravel()).min()
-
-
-def draw_fit(student, teacher, slow, loss):
-    """The bowl with the paths of student and teacher, and how far above its minimum three ways of learning are."""
     figure, (left, right) = new_axes(2, height=4.4, gridspec_kw={"width_ratios": [1, 1.35]})
     a, b = np.meshgrid(np.linspace(-1.2, 3.2, 90), np.linspace(-2.3, 1.8, 90))
-    height = loss(a.ravel(), b.ravel()).reshape(a.shape)
-    levels = np.geomspace(height.min() * 1.03, height.max(), 12)
+    height = above_minimum(np.stack([a.ravel(), b.ravel()], 1)).reshape(a.shape)
+    levels = np.geomspace(0.03, height.max(), 12)
     left.contour(a, b, height, levels=levels, colors="#BBBBBB", linewidths=1)
     dress(left, "slope a", "intercept b", "where the weights are")
     dress(right, "step", "loss above the minimum", "how good they are")
@@ -64,48 +26,13 @@ def draw_fit(student, teacher, slow, loss):
              (slow, LOOKS["strong"]._replace(label="student, rate 0.01"), 2.4),
              (teacher, LOOKS["MT"]._replace(label="teacher of the first", dash=()), 3.0))
     for path, given, width in looks:
-        right.plot(np.maximum(above_minimum(path, loss), 1e-5), **line_style(given, width))
+        right.plot(np.maximum(above_minimum(path), 1e-5), **line_style(given, width))
         if path is not slow:
             left.plot(*path.T, **line_style(given, width))
     right.set_yscale("log")
     right.set_ylim(1e-4, 30)
     right.legend(fontsize=SMALL, frameon=False, loc="upper right")
     return figure
-
-
-def outcome(step, teacher, student):
-    """What ``step(teacher, student)`` makes of two weights: the new one, whether torch warns, or the error's name."""
-    torch.set_warn_always(True)  # or a second run in the same kernel would be silent
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        try:
-            value = step(torch.tensor([teacher]), torch.tensor([student])).item()
-        except TypeError:
-            return "TypeError"
-        finally:
-            torch.set_warn_always(False)
-    return f"{value:.2f}" + (", and a warning: deprecated" if told else "")
-
-
-@one_thread()  # as in notebook 03: the numbers must not depend on the number of cores
-def train_three_teachers(config, every=10):
-    """One student, and three teachers of it that differ only in what becomes of BatchNorm's buffers.
-
-    Returns ({'keep' | 'average' | 'copy': teacher}, trainer, rows of validation Dice in eval mode).
-    """
-    trainer, rows = Trainer(config), []
-    teachers = {rule: copy.deepcopy(trainer.teacher).eval() for rule in ("keep", "average", "copy")}
-    while trainer.iteration < config.max_iterations:
-        step = trainer.iteration
-        trainer.step()
-        for rule, teacher in teachers.items():
-            update_ema_variables(trainer.student, teacher, config.ema_decay, step, buffers=rule)
-        if trainer.iteration % every == 0:
-            networks = {"student": trainer.student.eval(), **teachers}
-            scores = {name: mean_dice(n, trainer.val_set, config.patch_size) for name, n in networks.items()}
-            rows.append({"iteration": trainer.iteration, **scores})
-            trainer.student.train()
-    return teachers, trainer, rows
 
 
 def draw_teachers(rows):
@@ -120,21 +47,6 @@ def draw_teachers(rows):
     ax.set_ylim(-0.03, 1)
     ax.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
-
-
-def with_dropout(network):
-    """A copy with the same weights that drops out: dropout has no weights of its own."""
-    other = VNet(1, 2, network.out_conv.in_channels, "batchnorm", has_dropout=True)
-    other.load_state_dict(network.state_dict())
-    return other.train(network.training)
-
-
-def agreement(network, volume, neighbour, other):
-    """Dice between what ``network`` says of ``volume`` beside ``neighbour`` and beside ``other`` in its batch."""
-    network = copy.deepcopy(network)  # train mode would change the running statistics
-    with torch.no_grad():
-        one, two = (network(torch.stack([volume, beside])).argmax(1)[0] for beside in (neighbour, other))
-    return float(2 * (one * two).sum() / (one.sum() + two.sum()))
 
 
 def student_walk(steps=400, seed=0, noise=0.25):
@@ -162,7 +74,7 @@ def ema_of(values, alpha, warm_up=True):
 
 
 def draw_ema(alpha=0.99, steps=400, warm_up=True, seed=0):
-    """Student and teacher over ``steps``, the window 1/(1 − α), and how much each past student counts."""
+    """Student and teacher over ``steps``, the memory 1/(1 − α), and how much each past student counts."""
     values = student_walk(steps, seed)
     figure, (left, right) = new_axes(2, height=4.4, gridspec_kw={"width_ratios": [1.7, 1]}, margins=_TWO)
     dress(left, "step", "value of one weight", f"α = {alpha:g}: remembers about {1 / (1 - alpha):.0f} steps")
@@ -175,13 +87,13 @@ def draw_ema(alpha=0.99, steps=400, warm_up=True, seed=0):
     impulse = np.zeros(steps + 2)
     impulse[1] = 1
     share = ema_of(impulse, alpha, warm_up=False)[1:]
-    window = 1 / (1 - alpha)
+    memory = 1 / (1 - alpha)
     dress(right, "steps ago", "share in the teacher (%)", "weight of past students")
     right.fill_between(np.arange(len(share)), 100 * share, color=LOOKS["MT"].colour, alpha=0.35)
     right.plot(100 * share, **line_style(LOOKS["MT"]._replace(dash=()), 2.4))
-    right.axvline(min(window, steps), color=INK, linewidth=1.6, linestyle=(0, (4, 2)))
-    right.text(min(window, steps), 95 * share[0], f" 1/(1−α) = {window:.0f}" if window < steps / 2 else
-               f"1/(1−α) = {window:.0f} ", ha="left" if window < steps / 2 else "right", fontsize=TEXT, color=INK)
+    right.axvline(min(memory, steps), color=INK, linewidth=1.6, linestyle=(0, (4, 2)))
+    right.text(min(memory, steps), 95 * share[0], f" 1/(1−α) = {memory:.0f}" if memory < steps / 2 else
+               f"1/(1−α) = {memory:.0f} ", ha="left" if memory < steps / 2 else "right", fontsize=TEXT, color=INK)
     right.set(xlim=(0, steps), ylim=(0, None))
     return figure
 

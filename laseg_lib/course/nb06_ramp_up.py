@@ -1,31 +1,12 @@
 """What notebook 06_ramp_up draws, its exercises and their answers."""
 
-
 import numpy as np
 
 from .. import ramps
 from ..figures.style import INK, LOOKS, SMALL, TEXT, dress, line_style, new_axes
-from ..mean_teacher import consistency_weight
-from ..ramps import cosine_rampdown, linear_rampup, sigmoid_rampup
 from .exercise import Exercise
 
 _ONE = {"left": 0.1, "right": 0.97, "bottom": 0.15, "top": 0.91}  # of the figure: nothing moves from step to step
-
-
-def ramp_shapes(points=201):
-    """{name: share of the full weight} over t/T from 0 to 1, for four shapes."""
-    at = np.linspace(0, 1, points)
-    return at, {"sigmoid (the code)": [sigmoid_rampup(t, 1) for t in at],
-                "without the square (the printed formula)": np.exp(-5 * (1 - at)),
-                "linear": [linear_rampup(t, 1) for t in at], "cosine": [1 - cosine_rampdown(t, 1) for t in at]}
-
-
-def ramp_report(config):
-    """What a ramp does to a training: iterations to half and to full weight (None: never), and the mean of λ."""
-    curve = np.array([consistency_weight(config, t) for t in range(config.max_iterations)])
-    reached = [np.flatnonzero(curve >= share * config.consistency * (1 - 1e-12)) for share in (0.5, 1)]
-    half, full = (int(found[0]) if len(found) else None for found in reached)
-    return {"half": half, "full": full, "mean": float(curve.mean())}
 
 
 def draw_collapse(histories):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-# What a page shows without a kernel: an orange outline in 01, two atria side by side in 09.
+# What a page shows without a kernel: an orange outline in 01, two atria side by side in 10.
 PAGES = {"01_left_atrium_data": ".jp-OutputArea-output.jp-RenderedImage img", "10_atria_in_3d": "img.plot-img"}
 
 # ipywidgets' manager asks a notebook that has no session for its session's kernel; nothing follows from it.

@@ -1,4 +1,4 @@
-"""The benchmark compares like with like, and the README says what was measured."""
+"""The benchmark compares like with like, and data/recorded/README.md says what was measured."""
 
 import json
 
@@ -88,7 +88,7 @@ def test_readme_speeds_are_those_of_the_record():
     assert readme_bench.table() in readme_bench.README.read_text(encoding="utf-8"), "run `python tools/readme_bench.py`"
 
 
-def test_notebook_11_tells_the_record_of_scaling():
+def test_notebook_13_tells_the_record_of_scaling():
     record = json.loads((RECORDED / "scaling.json").read_text())
     rates = record["volumes_a_second"]
     assert list(rates) == list(scaling.WAYS) and record["changed"] is False and len(record["commit"]) == 40

@@ -1,4 +1,6 @@
-"""The README's pictures: made by their command, from what is recorded, and stored as the command makes them."""
+"""The pictures of README.md and data/recorded/README.md: what is stored is what their command makes."""
+
+import re
 
 import numpy as np
 import pytest
@@ -26,11 +28,12 @@ def test_the_stored_picture_is_what_the_command_makes(made, name):
     assert (figures.REPO / "figures" / name).stat().st_size < 300_000
 
 
-def test_the_readme_shows_them_and_says_what_is_seen():
-    text = (figures.REPO / "README.md").read_text(encoding="utf-8")
-    for name in NAMES:
-        words = text.split(f"](figures/{name})")[0].rpartition("![")[2]
-        assert 80 < len(words) < 600 and "\n\n" not in words
+@pytest.mark.parametrize("page, name", [("README.md", "hero.png"), ("data/recorded/README.md", "results.png")])
+def test_a_readme_shows_it_and_says_what_is_seen(page, name):
+    path = figures.REPO / page
+    shown = re.findall(r"!\[([^]]+)\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
+    assert [(path.parent / link).resolve() for _, link in shown] == [figures.REPO / "figures" / name]
+    assert 80 < len(shown[0][0]) < 600 and "\n\n" not in shown[0][0]
 
 
 def test_the_most_realistic_complete_record_is_shown(monkeypatch):

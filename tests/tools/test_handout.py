@@ -35,7 +35,7 @@ def export(folder, *cells):
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """{name: soup} of the pages made from the stored notebooks 01 and 09, and of the prose."""
+    """{name: soup} of the pages made from the stored notebooks 01 and 10, and of the prose."""
     folder = tmp_path_factory.mktemp("handout")
     names = handout.write(STORED, folder)
     assert {path.name for path in folder.iterdir()} == {*names, "plotly.min.js", "style.css"}
@@ -57,12 +57,19 @@ def test_every_link_leads_to_a_page_or_out_of_the_folder(course):
     for name, soup in course.items():
         for link in [a["href"] for a in soup.select("a[href]")]:
             page, _, anchor = link.partition("#")
-            # 01 and 09 alone were written: links to their neighbours lost their target and are plain words
+            # 01 and 10 alone were written: links to their neighbours lost their target and are plain words
             assert re.match(r"https?:", link) or page in {"", *course}, f"{name}: {link}"
             if anchor and not re.match(r"https?:", link):
                 assert course[page or name].find(id=anchor), f"{name}: {link}"
     assert course["index.html"].find("a", href="10_atria_in_3d.html")
     assert course["10_atria_in_3d.html"].find("a", href="index.html")
+
+
+def test_the_pictures_of_the_readmes_come_along(course):
+    for name, picture in (("README.html", "hero.png"), ("recorded_readme.html", "results.png")):
+        stored = (handout.REPO / "figures" / picture).read_bytes()
+        assert course[name].img["src"] == f"data:image/png;base64,{handout.base64.b64encode(stored).decode()}"
+        assert len(course[name].img["alt"]) > 80
 
 
 def test_formulas_are_mathml_and_no_tex_is_left(course):
