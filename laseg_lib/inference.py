@@ -91,7 +91,7 @@ def _whole(probability, volume, divisor):
 
 def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):
     """Mean Dice (0 to 1) of ``model`` over a dataset of whole volumes, by default through the fast window: a few points
-    below the tables' (README, speeds), which is near enough to follow a training."""
+    below the tables' (data/recorded/README.md, speeds), which is near enough to follow a training."""
     scores = []
     for i in range(len(dataset)):
         sample = dataset[i]
