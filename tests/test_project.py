@@ -275,13 +275,13 @@ def test_what_a_page_is_about_is_on_the_page():
 
 
 def test_helpers_are_counted_right():
-    first = ("from laseg_lib.course import source\nfrom laseg_lib.course import nb04_losses as page\n"
-             "from laseg_lib.course.nb04_losses import check_dice, dice_at_work\npage.slope(1, 2)")
-    assert helpers_of([first]) == ({"nb04_losses.slope"}, set())
-    assert helpers_of([first, "source(page.slope)"])[1] == {"nb04_losses.slope"}
-    assert helpers_of([first, "page.draw_consistency(), check_dice(1), dice_at_work"])[0] == {
-        "nb04_losses.slope", "nb04_losses.dice_at_work"}
-    assert helpers_of([first, "def slope():\n    pass"])[1] == {"nb04_losses.slope"}
+    first = ("from laseg_lib.course import source\nfrom laseg_lib.course import nb03_vnet as page\n"
+             "from laseg_lib.course.nb03_vnet import check_padded_size, padded_size\npage.receptive_field([])")
+    assert helpers_of([first]) == ({"nb03_vnet.receptive_field"}, set())
+    assert helpers_of([first, "source(page.receptive_field)"])[1] == {"nb03_vnet.receptive_field"}
+    assert helpers_of([first, "page.draw_seen(), check_padded_size(1), padded_size"])[0] == {
+        "nb03_vnet.receptive_field", "nb03_vnet.padded_size"}
+    assert helpers_of([first, "def receptive_field():\n    pass"])[1] == {"nb03_vnet.receptive_field"}
 
 
 def read_notebook(path):

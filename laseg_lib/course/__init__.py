@@ -130,7 +130,7 @@ def check_machine():
     device = pick_device("auto")
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU: the course is made for this"
     line(device.type == "cuda", gpu, mark="--")
-    line(has_fast_bf16(device), "bfloat16 in hardware (only makes training faster)", mark="--")
+    line(has_fast_bf16(device), "bfloat16 in hardware (faster training, coarser rounding)", mark="--")
     line(os.cpu_count() >= 2, f"{os.cpu_count()} processor cores", mark="--")
     free = shutil.disk_usage(HOME).free / 1e9
     line(free > 1, f"{free:.0f} GB free on the disk")

@@ -1,7 +1,5 @@
 """What notebook 00_start_here draws, its exercises and their answers."""
 
-
-
 import numpy as np
 
 from ..figures.style import LOOKS, TEXT, dress, line_style, new_axes
@@ -21,6 +19,6 @@ def draw_learning(history):
         right.plot(at, values, marker=given.marker, markersize=9, **line_style(given._replace(label=who), 2.6))
     left.set_ylim(0, None)
     left.set_xlim(0, max(len(loss), 10))
-    right.set(xlim=(0, max(len(loss), 10)), ylim=(-0.03, 1))
-    right.legend(fontsize=TEXT, frameon=False, loc="lower right")
+    right.set(xlim=(0, 1.03 * max(len(loss), 10)), ylim=(-0.03, 1))
+    right.legend(fontsize=TEXT, frameon=False, loc="upper left")  # nothing is there while Dice is 0
     return figure

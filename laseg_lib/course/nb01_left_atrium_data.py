@@ -1,25 +1,12 @@
 """What notebook 01_left_atrium_data draws, its exercises and their answers."""
 
 import math
-from collections import Counter
 
 import numpy as np
 
-from ..data.phantom import make_phantom
-from ..data.scans import read_nrrd, read_pair
-from ..data.volumes import FILE, case_names, read_volume
+from ..data.scans import read_pair
 from ..figures.style import INK, LOOKS, SMALL, TEXT, new_axes
-from ..metrics import dice_of as dice
 from .exercise import Exercise
-
-
-def summaries(root):
-    """A row a training case: name, share of foreground, mean, standard deviation, different intensities."""
-    rows = []
-    for name in case_names(root, "train"):
-        image, label = read_volume(root / name / FILE)
-        rows.append((name, float(label.mean()), float(image.mean()), float(image.std()), len(np.unique(image))))
-    return rows
 
 
 def draw_balance(shares):
@@ -46,16 +33,6 @@ def draw_intensities(cases):
     return figure
 
 
-def best_threshold(image, label):
-    """(threshold, Dice) of the best rule 'brighter than t is atrium', among 60 of them."""
-    scores = {}
-    for t in np.linspace(image.min(), image.max(), 60):
-        found = image > t
-        scores[float(t)] = dice(found, label)
-    best = max(scores, key=scores.get)
-    return best, scores[best]
-
-
 def draw_raw(raw_case, image, label):
     """An axial slice of a raw scan with the box of the crop, and beside it what is left of it.
 
@@ -77,41 +54,14 @@ def draw_raw(raw_case, image, label):
     return figure
 
 
-def header(path):
-    """What an NRRD file says of itself: size, voxel type, sides of a voxel in mm."""
-    data, said = read_nrrd(path)
-    return data.shape, str(data.dtype), np.linalg.norm(said["space directions"], axis=1).round(2).tolist()
-
-
-def walkthrough_rot_flip(image):
-    """As the walkthrough's RandomRotFlip has it."""
-    k = np.random.randint(0, 4)
-    image = np.rot90(image, k)
-    axis = np.random.randint(0, 2)
-    return np.flip(image, axis=axis).copy()
-
-
-def walkthrough_offset(size, patch):
-    """One axis of the walkthrough's RandomCrop."""
-    return np.random.randint(0, size - patch)
-
-
-SYMMETRIES = {f"{turn}° {'mirrored' if flip else ''}".strip(): (turn // 90, flip)
+_SYMMETRIES = {f"{turn}° {'mirrored' if flip else ''}".strip(): (turn // 90, flip)
               for flip in (False, True) for turn in (0, 90, 180, 270)}
 
 
-def symmetry(flat, name):
+def _symmetry(flat, name):
     """One of the square's eight symmetries of a volume or slice, in its first two axes."""
-    k, flip = SYMMETRIES[name]
+    k, flip = _SYMMETRIES[name]
     return np.rot90(np.flip(flat, 0) if flip else flat, k)
-
-
-def count_symmetries(augment, draws=4000):
-    """{symmetry: share of the draws}; ``augment`` takes and returns an array (W, H, 1)."""
-    tile = np.array([[0, 1], [2, 3]])[..., None]
-    names = {symmetry(tile, name).tobytes(): name for name in SYMMETRIES}
-    found = Counter(names[np.ascontiguousarray(augment(tile)).tobytes()] for _ in range(draws))
-    return {name: found[name] / draws for name in SYMMETRIES}
 
 
 def draw_symmetries(image, label, shares):
@@ -120,9 +70,9 @@ def draw_symmetries(image, label, shares):
     cut = [slice((n - side) // 2, (n - side) // 2 + side) for n in image.shape]
     figure, axes = new_axes(4, rows=2, height=5.6)
     low, high = np.percentile(image, (1, 99.7))
-    for ax, name in zip(axes, SYMMETRIES):
-        ax.imshow(symmetry(image[*cut], name).T, cmap="gray", vmin=low, vmax=high, alpha=1 if shares[name] else 0.3)
-        ax.contour(symmetry(label[*cut], name).T, [0.5], colors=LOOKS["gold"].colour, linewidths=2)
+    for ax, name in zip(axes, _SYMMETRIES):
+        ax.imshow(_symmetry(image[*cut], name).T, cmap="gray", vmin=low, vmax=high, alpha=1 if shares[name] else 0.3)
+        ax.contour(_symmetry(label[*cut], name).T, [0.5], colors=LOOKS["gold"].colour, linewidths=2)
         ax.set_title(f"{name}: {100 * shares[name]:.0f} %", fontsize=TEXT, color=INK if shares[name] else "#B00020")
         ax.set_axis_off()
     return figure
@@ -141,27 +91,6 @@ def draw_offsets(counts, room):
             ax.text(at, values.max() * 0.04, "never", rotation=90, ha="center", fontsize=TEXT, color="#B00020")
     axes[0].set_ylabel("times drawn", fontsize=TEXT)
     return figure
-
-
-def break_file(folder, how):
-    """A ``mri_norm2.h5`` in ``folder`` with one thing wrong; returns its path."""
-    import h5py
-
-    image, label = make_phantom(0, (24, 20, 12))
-    if how == "NaN":
-        image[0, 0, 0] = np.nan
-    elif how == "255":
-        label *= 255
-    elif how == "empty":
-        label[:] = 0
-    path = folder / FILE
-    with h5py.File(path, "w") as file:
-        file["image"] = image
-        if how != "no label":
-            file["label"] = label[:, :, 1:] if how == "shapes" else label
-    if how == "cut off":
-        path.write_bytes(path.read_bytes()[:5000])
-    return path
 
 
 # --- Exercises -----------------------------------------------------------------------------------

@@ -1,41 +1,13 @@
 """What notebook 02_two_stream_sampler draws, its exercises and their answers."""
+
 import itertools
 import math
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset
 
 from ..figures.style import INK, LOOKS, TEXT, new_axes
 from ..sampler import iterate_eternally
 from .exercise import Exercise
-
-
-class RandomNumbers(Dataset):
-    """Stands for an augmented dataset: an item is one draw from NumPy's global state, as augmentation makes it."""
-
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, index):
-        return np.random.randint(100)
-
-
-def seed_python(worker):
-    """The walkthrough's ``worker_init_fn``: seeds Python's generator, which the augmentation doesn't use."""
-    import random
-
-    random.seed(1337 + worker)
-
-
-def seed_numpy(worker):
-    """The cure that everybody writes first."""
-    np.random.seed(1337 + worker)
-
-
-def seed_numpy_by_torch(worker):
-    """From the worker's torch seed, which differs between workers and between epochs."""
-    np.random.seed(torch.initial_seed() % 2**32)
 
 
 def draw_visits(left, right, titles):

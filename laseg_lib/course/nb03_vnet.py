@@ -1,32 +1,18 @@
 """What notebook 03_vnet draws, its exercises and their answers."""
+
 import math
 
 import numpy as np
-import torch
 
 from ..figures.style import INK, LOOKS, SMALL, TEXT, new_axes
-from ..vnet import VNet
 from .exercise import Exercise
 
 
-def trace(network, x):
-    """[(block, output shape, parameters)] of one forward pass, by hooks on the direct children."""
-    rows = []
-
-    def note(name):
-        return lambda module, args, out: rows.append(
-            (name, tuple(out.shape[1:]), sum(p.numel() for p in module.parameters())))
-
-    hooks = [module.register_forward_hook(note(name)) for name, module in network.named_children()]
-    with torch.no_grad():
-        network(x)
-    for hook in hooks:
-        hook.remove()
-    return [row for row in rows if row[2]]
-
-
 def draw_v(rows):
-    """The V that ``trace`` saw: heights are sizes, widths are channels, on a logarithmic scale."""
+    """The V: heights are sizes, widths are channels, on a logarithmic scale.
+
+    ``rows``: (block, (channels, W, H, D), parameters) for each child of a VNet, in the order of the forward pass.
+    """
     figure, ax = new_axes(height=4.6)
     blocks = [row for row in rows if row[0].startswith("block") and not row[0].endswith(("_dw", "_up"))]
     depth = [0, 1, 2, 3, 4, 3, 2, 1, 0]
@@ -57,7 +43,7 @@ def _box(x, y, wide, high, colour):
 
 
 def draw_shares(rows):
-    """Where the weights are and where the memory goes, in percent, block by block."""
+    """Where the weights are and where the memory goes, in percent, block by block; ``rows`` as in ``draw_v``."""
     figure, ax = new_axes(height=3.8, ylabel="share of the whole (%)")
     blocks = [row for row in rows if row[0].startswith("block")]
     weights, values = (np.array(v, float) for v in ([row[2] for row in blocks], [np.prod(row[1]) for row in blocks]))
@@ -73,35 +59,17 @@ def draw_shares(rows):
     return figure
 
 
-def seen_by(network, image):
-    """What the voxel in the middle of each level depends on: {level: |d feature / d input| (W, H, D)}.
-
-    ``image``: (W, H, D) array.  One pass in train mode sets BatchNorm's statistics, so that eval mode has a
-    signal down to the bottom and no voxel reaches another through a mean.
-    """
-    x = torch.from_numpy(image)[None, None]
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm3d):
-            module.momentum = None  # the statistics of one pass count in full
-    with torch.no_grad():
-        network.train()(x)
-    features = network.eval().encoder(x.requires_grad_())
-    levels = {f"x{i}": feature for i, feature in enumerate(features, 1)} | {"output": network.decoder(features)}
-    found = {}
-    for name, level in levels.items():
-        middle = level[(0, slice(None), *(side // 2 for side in level.shape[2:]))].sum()
-        found[name] = torch.autograd.grad(middle, x, retain_graph=True)[0][0, 0].abs().numpy()
-    return found
-
-
-def extent(gradient):
+def _extent(gradient):
     """(W, H, D) of the box in which anything at all counts."""
     places = np.argwhere(gradient > 0)
     return tuple(int(side) for side in places.max(0) - places.min(0) + 1)
 
 
 def draw_seen(image, found):
-    """The axial slice through the middle, once a level: what one voxel there depends on is coloured."""
+    """The axial slice through the middle, once a level: what one voxel there depends on is coloured.
+
+    ``found``: {level: |d feature / d input|, an array of the image's shape}.
+    """
     from scipy.ndimage import uniform_filter
 
     figure, axes = new_axes(3, rows=2, height=6.6)
@@ -113,17 +81,9 @@ def draw_seen(image, found):
         smooth = uniform_filter(gradient, 5)[:, :, z].T  # weights are random: the mean shows the trend
         flat = np.ma.array(np.log10(smooth / smooth.max() + 1e-12), mask=~seen)
         ax.imshow(flat, cmap="viridis", vmin=-3, vmax=0, alpha=0.65, interpolation="nearest")
-        ax.set_title(f"{name}: {' × '.join(map(str, extent(gradient)))}", fontsize=TEXT + 1, color=INK)
+        ax.set_title(f"{name}: {' × '.join(map(str, _extent(gradient)))}", fontsize=TEXT + 1, color=INK)
         ax.set_axis_off()
     return figure
-
-
-class NoSkips(VNet):
-    """A V-Net whose decoder sees nothing but the bottom."""
-
-    def decoder(self, features):
-        *skips, bottom = features
-        return super().decoder([0 * skip for skip in skips] + [bottom])
 
 
 # --- Exercises -----------------------------------------------------------------------------------

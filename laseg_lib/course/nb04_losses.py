@@ -1,53 +1,27 @@
 """What notebook 04_losses draws, its exercises and their answers."""
+
 import numpy as np
 import torch
 
 from .. import losses
 from ..figures.style import LOOKS, TEXT, dress, line_style, new_axes
-from ..losses import softmax_kl_loss, softmax_mse_loss
-from ..runtime.machine import one_thread
 from .exercise import Exercise, pull
 
 
-@one_thread()  # rounding grows in a training: the pictures must not depend on the number of cores
-def dice_at_work(loss, network, image, label, iterations, lr=0.1):
-    """Train on two volumes at a time with ``loss(logits, label)``; Dice of each batch before its step, as floats."""
-    optimizer, scores = torch.optim.SGD(network.parameters(), lr, momentum=0.9), []
-    for i in range(iterations):
-        pair = [2 * i % len(image), (2 * i + 1) % len(image)]
-        logits = network(image[pair])
-        optimizer.zero_grad()
-        loss(logits, label[pair]).backward()
-        optimizer.step()
-        found, gold = logits.argmax(1), label[pair]
-        scores.append(float(2 * (found * gold).sum() / (found.sum() + gold.sum())))
-    return scores
-
-
-def slope(loss, p):
-    """d loss / d logit of the class, voxel by voxel, at probabilities ``p`` (an array), by autograd.
-
-    ``loss``: logits (N, 2) -> scalar, a mean over the N voxels; the mean's 1/N is taken out again.
-    """
-    p = torch.as_tensor(p, dtype=torch.float64)
-    logits = torch.stack([torch.zeros_like(p), torch.log(p / (1 - p))], 1).requires_grad_()
-    loss(logits).backward()
-    return len(p) * logits.grad[:, 1].numpy()
-
-
 def draw_consistency(teacher=0.9):
-    """MSE and KL, and their pull on the student's logit, over the student's probability, for one teacher."""
-    p = np.linspace(0.001, 0.999, 500)
-    q = torch.full((1,), teacher, dtype=torch.float64)
-    target = torch.log(torch.stack([1 - q, q], 1))
+    """MSE and KL of one voxel with two classes, and their pull on the student's logit, over the student's probability.
+
+    In closed form, by which a picture takes less time; the tests compare them with the losses and autograd.
+    """
+    p, q = np.linspace(0.001, 0.999, 500), teacher
+    curves = {"MSE": ((p - q) ** 2, mse_slope(p, q), "MT"),
+              "KL": ((q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p))) / 2, (p - q) / 2, "supervised")}
     figure, (left, right) = new_axes(2, height=4.2, margins={"left": 0.08, "right": 0.98, "bottom": 0.15, "top": 0.9,
                                                               "wspace": 0.24})
-    for name, loss, arm in (("MSE", softmax_mse_loss, "MT"), ("KL", softmax_kl_loss, "supervised")):
-        look = LOOKS[arm]._replace(label=name)
-        logits = torch.from_numpy(np.stack([np.log(1 - p), np.log(p)], 1))
-        values = [loss(row[None], target).item() for row in logits]
-        left.plot(p, values, **line_style(look, 3))
-        right.plot(p, slope(lambda z, f=loss: f(z, target.expand(len(z), 2)), p), **line_style(look, 3))
+    for name, (values, pull_on_logit, arm) in curves.items():
+        look = line_style(LOOKS[arm]._replace(label=name), 3)
+        left.plot(p, values, **look)
+        right.plot(p, pull_on_logit, **look)
     dress(left, "student's probability p", "loss of one voxel", f"teacher q = {teacher:.2f}")
     dress(right, "student's probability p", "gradient at the logit", "the pull: below 0 raises p")
     for ax in (left, right):
