@@ -67,6 +67,8 @@ TRIAL_VARIANTS = {  # of the consistency: what is tried beside the form above
     "all": {"confidence": 0.5},  # every voxel of the teacher's answer counts, sure or not
     "view_long": {"student_affine": 15.0, "max_iterations": 3000, "consistency_rampup": 15.0},
     "long": {"max_iterations": 3000, "consistency_rampup": 15.0},
+    "two": dict(labeled_bs=2, batch_size=4, consistency=1.0),  # four labels in the batch of two
+    "view_two": dict(labeled_bs=2, batch_size=4, consistency=1.0, student_affine=15.0),
 }
 
 
@@ -126,7 +128,8 @@ RECORDS = {
         *(trial(arm, 2, 101, variant) for arm, variant in (("self_training", ""), ("strong", "view"), ("strong", ""))),
         trial("labels_only", 4, 100), trial("self_training", 4, 100), trial("strong", 4, 100, "view"),
         trial("strong", 4, 100), trial("strong", 2, 100, "slow"), trial("strong", 2, 100, "all"),
-        trial("labels_only", 2, 100, "long"), trial("strong", 2, 100, "view_long")]),
+        trial("labels_only", 2, 100, "long"), trial("strong", 2, 100, "view_long"),
+        trial("strong", 4, 100, "two"), trial("strong", 4, 100, "view_two"), trial("labels_only", 4, 100, "two")]),
     # Declared before any of its runs was made: whether the first five seeds' difference is found on five others.
     "replication": Plan(PHANTOMS, [Run(arm, 4, seed, QUICK) for seed in range(5, 10) for arm in ("lambda0", "MT")]),
 }
