@@ -42,7 +42,7 @@ from ..metrics import COLUMNS, case_metrics
 from ..runtime.checkpoints import load_network
 from ..training import Trainer
 from . import read
-from .plans import RECORDS
+from .plans import RECORDS, SEEDS_A_FOLD
 
 WEIGHTS = ("student", "teacher")
 TEACHING_CASES = 2  # test phantoms whose predictions are kept for the notebooks
@@ -72,16 +72,9 @@ def make_run(record, run, *, recorded=None, work=None, progress=True):
     plan, target = RECORDS[record], (recorded or read.RECORDED) / record / run.name
     if (target / "config.json").exists():
         return target
-    snapshot = (work or read.HOME / "runs") / record / run.name
-    if run.arm == "self_training":  # its labels are those of this run's teacher
-        make_run(record, run._replace(arm="labels_only"), recorded=recorded, work=work, progress=progress)
-    cases, settings = cases_of(plan, run, snapshot)
-    config = TrainConfig(root_path=str(cases.root), model=run.model, seed=run.seed, snapshot_path=str(snapshot),
-                         **{"labelnum": run.labels, **run.settings, **settings})
-    if cases.train:
-        names = snapshot.with_name(f"{run.name}.list")
-        write_list(names, cases.train)
-        config = replace(config, train_list=str(names))
+    work = (work or read.HOME / "runs") / record
+    snapshot = work / run.name
+    cases, config = training_of(plan, run, work, progress)
     trainer, seconds, cpu = train(config, progress)
     if trainer.iteration < config.max_iterations:
         raise KeyboardInterrupt
@@ -106,7 +99,39 @@ def make_run(record, run, *, recorded=None, work=None, progress=True):
         "train_seconds": round(seconds, 1), "train_cpu_seconds": cpu, "precision": trainer.precision, **cases.told,
         **provenance(trainer.device), "config": told}, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, target)
+    shutil.rmtree(own_labels(snapshot), ignore_errors=True)
     return target
+
+
+def own_labels(snapshot):
+    """Where a self-training run's data set is, until the run is recorded: most of a record's bytes."""
+    return snapshot.with_name(snapshot.name + "_data")
+
+
+def training_of(plan, run, work, progress):
+    """(Cases, TrainConfig) of a run whose snapshot lies in ``work``.  A self-training run's teacher is trained before,
+    where its checkpoint is not there (any more)."""
+    snapshot = work / run.name
+    root = find_data(plan.data, run.seed)
+    cases, settings = Cases(root, None, root, None, {}), {"labelnum": run.labels, **run.settings}
+    if plan.cases != "public":
+        split = {"held_out": held_out_split, "folds": fold_split}[plan.cases]
+        names, tested = split(root, run.seed)
+        cases = Cases(root, names, root, tested, {"labelled_cases": names[:run.labels], "test_cases": tested})
+    if run.arm == "self_training":
+        teacher = run._replace(arm="labels_only")
+        train(training_of(plan, teacher, work, progress)[1], progress)
+        own = own_labels(snapshot)
+        quality = label_by_teacher(work / teacher.name / "last.pth", root, names, run.labels, own, run.settings)
+        cases = cases._replace(root=own / "cases", train=None, told={**cases.told, "pseudo_label_dice": quality})
+        settings |= {"labelnum": len(names), "labeled_bs": 4, "batch_size": 4}
+    config = TrainConfig(root_path=str(cases.root), model=run.model, seed=run.seed, snapshot_path=str(snapshot),
+                         **settings)
+    if cases.train:
+        listed = snapshot.with_name(f"{run.name}.list")
+        write_list(listed, cases.train)
+        config = replace(config, train_list=str(listed))
+    return cases, config
 
 
 def train(config, progress):
@@ -127,28 +152,24 @@ def train(config, progress):
     return trainer, before + time.perf_counter() - begun, cpu
 
 
-def cases_of(plan, run, snapshot):
-    """(Cases of a run, settings that follow from them)."""
-    root = find_data(plan.data, run.seed)
-    if plan.cases == "public":
-        return Cases(root, None, root, None, {}), {}
-    train_names, test_names = held_out_split(root, run.seed)
-    told = {"labelled_cases": train_names[:run.labels], "test_cases": test_names}
-    if run.arm != "self_training":
-        return Cases(root, train_names, root, test_names, told), {}
-    teacher = snapshot.with_name(run._replace(arm="labels_only").name) / "last.pth"
-    own = snapshot.with_name(f"{run.name}_data")
-    quality = label_by_teacher(teacher, root, train_names, run.labels, own, run.settings)
-    return (Cases(own / "cases", None, root, test_names, {**told, "pseudo_label_dice": quality}),
-            {"labelnum": len(train_names), "labeled_bs": 4, "batch_size": 4})
-
-
 def held_out_split(root, seed):
     """(60 training cases, labelled ones first, 20 held-out ones), all of the public ``train.list``, no test case: the
     order of the 60 is the list's for seed 100, and shuffled by any other."""
     names = case_names(root, "train")
     first, last = names[:60], names[-20:]
     return (first if seed == 100 else np.random.default_rng(seed).permutation(first).tolist()), last
+
+
+def fold_split(root, seed):
+    """(80 training cases, labelled ones first, 20 tested ones): fold ``seed // 3`` of the 80 cases on which nothing was
+    chosen is tested.  Those are the first 60 of ``train.list`` and the 20 of ``test.list``, in an order drawn once; the
+    last 20 of ``train.list``, where settings were chosen, are never tested.  The seed orders the training cases."""
+    train, test = case_names(root, "train"), case_names(root, "test")
+    untouched = np.random.default_rng(0).permutation(train[:60] + test).tolist()
+    fold = seed // SEEDS_A_FOLD
+    tested = untouched[20 * fold:20 * fold + 20]
+    others = [name for name in untouched if name not in tested] + train[60:]
+    return np.random.default_rng([1, seed]).permutation(others).tolist(), tested
 
 
 def label_by_teacher(checkpoint, root, names, labelled, dest, settings):

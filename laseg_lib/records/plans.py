@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from ..config import STRONG_RECIPE
+
 # What an arm is called on a page, in the order in which they are shown.
 ARM_NAMES = {
     "supervised": "supervised (batch 2)",
@@ -11,11 +13,12 @@ ARM_NAMES = {
     "strong": "strong",
     "strong_supervised": "strong, labels only",
     "labels_only": "labels only",
+    "company": "unlabelled company, λ = 0",
     "self_training": "labels only, then its own labels",
 }
 ARMS = ("supervised", "supervised_equal", "lambda0", "MT")
 MODELS = {"strong": "MT", "strong_supervised": "supervised_equal", "labels_only": "supervised",
-          "self_training": "supervised_equal"}  # arms that are a model with other settings
+          "company": "lambda0", "self_training": "supervised_equal"}  # arms that are a model with other settings
 
 # The strong recipe of version 1.0, with which the records `half` and `levers` were made.
 STRONG_1_0 = {"has_dropout": False, "base_lr": 0.05, "schedule": "poly", "intensity": 1.0, "labeled_bs": 3,
@@ -71,6 +74,19 @@ TRIAL_VARIANTS = {  # of the consistency: what is tried beside the form above
     "view_two": dict(labeled_bs=2, batch_size=4, consistency=1.0, student_affine=15.0),
 }
 
+# What the strong recipe's trainings of `labels` and `public` share: half resolution, lambda at its end after 3/4.
+STRONG_SMALL = {**STRONG_RECIPE, **dict(patch_size=(48, 48, 40), downsample=2, n_filters=8, max_samples=80, val_num=0,
+                                        max_iterations=1500, consistency_rampup=7.5, val_every=10**9)}
+LABELS_VARIANTS = {
+    "": {},
+    "batchnorm": {"normalization": "batchnorm"},
+    "long": {"max_iterations": 3000},  # labels only, for as long as the processor works for the strong recipe
+}
+# A training of `labels` is known by its seed: seed s is tested on fold s // 3, and has labelled cases of its own.
+FOLDS, SEEDS_A_FOLD = 4, 3
+FIRST_SEEDS = tuple(range(0, FOLDS * SEEDS_A_FOLD, SEEDS_A_FOLD))  # one a fold
+ALL_SEEDS = tuple(first + k for k in range(SEEDS_A_FOLD) for first in FIRST_SEEDS)
+
 
 class Run(NamedTuple):
     """One training of a record: ``settings`` stand beside the defaults of TrainConfig."""
@@ -94,8 +110,9 @@ class Run(NamedTuple):
 
 class Plan(NamedTuple):
     """One record.  ``data``: 'real', or the settings of its phantoms (seed s has phantoms s).  ``cases``: 'public' has
-    the lists as they are, 'held_out' tests the last 20 of ``train.list``.  ``at``: 'full' scores what a network at half
-    resolution predicts on the labels as they are stored."""
+    the lists as they are; 'held_out' tests the last 20 of ``train.list``; 'folds' tests a quarter of the 80 cases on
+    which nothing was chosen and trains on all others.  ``at``: 'full' scores what a network at half resolution predicts
+    on the labels as they are stored."""
 
     data: str | dict
     runs: list
@@ -106,6 +123,12 @@ class Plan(NamedTuple):
 def trial(arm, labels, seed, variant=""):
     """One run of the record `trials`."""
     return Run(arm, labels, seed, {**TRIAL, **TRIAL_BATCH[labels], **TRIAL_VARIANTS[variant]}, variant)
+
+
+def labels_runs(labels, arms, seeds, variant=""):
+    """Runs of the record `labels`, seed by seed, so that a part of them is a comparison already."""
+    settings = {**STRONG_SMALL, **LABELS_VARIANTS[variant]}
+    return [Run(arm, labels, seed, settings, variant) for seed in seeds for arm in arms]
 
 
 RECORDS = {
@@ -130,6 +153,29 @@ RECORDS = {
         trial("strong", 4, 100), trial("strong", 2, 100, "slow"), trial("strong", 2, 100, "all"),
         trial("labels_only", 2, 100, "long"), trial("strong", 2, 100, "view_long"),
         trial("strong", 4, 100, "two"), trial("strong", 4, 100, "view_two"), trial("labels_only", 4, 100, "two")]),
+    # What is an unlabelled volume worth?  Declared before the first of its runs was made:
+    #   THE comparison   strong − labels_only, 4 labels, InstanceNorm, teachers; Dice at full size, whole predictions.
+    #   How it is read   the mean over 12 trainings, with a 95 % t interval over trainings (each the mean of its 20
+    #                    cases) and one over the 80 cases (each the mean of its 3 trainings).  Above or below zero only
+    #                    where both leave out zero; otherwise "cannot be told", beside what it could have seen.
+    # With InstanceNorm a volume is normalised by itself: unlabelled company (lambda = 0) leaves the student's gradient
+    # as it is (a test shows it), so that `labels_only` is this arm.  With BatchNorm it is a control of its own.  All
+    # other comparisons are read in the same way and called secondary.
+    "labels": Plan("real", cases="folds", at="full", runs=[
+        *labels_runs(4, ("labels_only", "strong"), ALL_SEEDS),
+        *labels_runs(2, ("labels_only", "strong"), ALL_SEEDS),
+        *labels_runs(4, ("self_training",), FIRST_SEEDS), *labels_runs(2, ("self_training",), FIRST_SEEDS),
+        *labels_runs(80, ("labels_only",), FIRST_SEEDS), *labels_runs(8, ("labels_only", "strong"), FIRST_SEEDS),
+        *labels_runs(16, ("labels_only", "strong"), FIRST_SEEDS),
+        *labels_runs(2, ("labels_only", "company", "strong"), FIRST_SEEDS, "batchnorm"),
+        *labels_runs(4, ("labels_only", "company", "strong"), FIRST_SEEDS, "batchnorm"),
+        *labels_runs(4, ("labels_only",), FIRST_SEEDS, "long")]),
+    # Where do we stand beside the published tables?  The public lists, last checkpoint, 16 filters.
+    "public": Plan("real", at="full", runs=[
+        Run(arm, labels, seed, {**STRONG_SMALL, "n_filters": 16}) for seed in (1337, 1338, 1339)
+        for labels, arms in ((8, ("labels_only", "strong")), (4, ("labels_only", "strong")), (80, ("labels_only",)),
+                             (16, ("labels_only", "strong")), (2, ("labels_only", "strong")))
+        for arm in arms]),
     # Declared before any of its runs was made: whether the first five seeds' difference is found on five others.
     "replication": Plan(PHANTOMS, [Run(arm, 4, seed, QUICK) for seed in range(5, 10) for arm in ("lambda0", "MT")]),
 }

@@ -13,7 +13,7 @@ from laseg_lib.data.volumes import read_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.records import make as records
 from laseg_lib.records import read
-from laseg_lib.records.plans import Plan, Run
+from laseg_lib.records.plans import ALL_SEEDS, FIRST_SEEDS, FOLDS, SEEDS_A_FOLD, Plan, Run
 from laseg_lib.training import Trainer
 
 SETTINGS = dict(patch_size=(16, 16, 8), n_filters=2, max_samples=4, val_num=1, max_iterations=4, val_every=2,
@@ -175,6 +175,21 @@ def test_held_out_cases_are_no_training_cases_and_the_seed_shuffles(tmp_path):
     assert shuffled[1] == listed[1] and shuffled[0] != listed[0] and sorted(shuffled[0]) == listed[0]
 
 
+def test_each_untouched_case_is_tested_in_one_fold_and_never_trained_on_there(tmp_path):
+    (tmp_path / "cases").mkdir()
+    train, test = [f"C{i:02}" for i in range(80)], [f"T{i:02}" for i in range(20)]
+    (tmp_path / "train.list").write_text("\n".join(train))
+    (tmp_path / "test.list").write_text("\n".join(test))
+    splits = [records.fold_split(tmp_path / "cases", seed) for seed in range(FOLDS * SEEDS_A_FOLD)]
+    for learnt, tested in splits:
+        assert sorted(learnt + tested) == train + test and len(tested) == 20
+    tested = [names for _, names in splits[::SEEDS_A_FOLD]]
+    assert sorted(sum(tested, [])) == train[:60] + test, "the last 20, where settings were chosen, are never tested"
+    assert all(splits[seed][1] == tested[seed // SEEDS_A_FOLD] for seed in range(len(splits)))
+    assert len({tuple(learnt[:2]) for learnt, _ in splits}) == len(splits), "each has labelled cases of its own"
+    assert set(ALL_SEEDS) == set(range(len(splits))) and [seed // SEEDS_A_FOLD for seed in FIRST_SEEDS] == [0, 1, 2, 3]
+
+
 def test_self_training_learns_from_its_teachers_masks(tmp_path, monkeypatch):
     """On phantoms that stand for the held-out cases: labels beyond the first two are the teacher's own."""
     settings = {**SETTINGS, "val_num": 0, "downsample": 1, "max_samples": 4}
@@ -187,11 +202,14 @@ def test_self_training_learns_from_its_teachers_masks(tmp_path, monkeypatch):
         [f"PHANTOM_000{i}" for i in (3, 0, 2, 1)], ["PHANTOM_0004", "PHANTOM_0005"]))
     found = np.eye(32, 16, dtype=np.uint8)[..., None].repeat(8, 2)
     monkeypatch.setattr(records, "largest_component", lambda mask: found)
+    write, seen = records.write_volume, {}
+    monkeypatch.setattr(records, "write_volume", lambda path, image, label: (
+        seen.update({path.parent.name: label.sum()}), write(path, image, label)))
     folder = records.make_run("tiny", run, recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
     told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert told["labelled_cases"] == ["PHANTOM_0003", "PHANTOM_0000"] and 0 <= told["pseudo_label_dice"] <= 1
     assert told["config"]["labelnum"] == 4 and told["config"]["model"] == "supervised_equal"
-    data = tmp_path / "runs/tiny/self_training_2_seed1_data/cases"
-    assert read_volume(data / "PHANTOM_0002/mri_norm2.h5")[1].sum() == 16 * 8
-    assert read_volume(data / "PHANTOM_0000/mri_norm2.h5")[1].sum() != 16 * 8
-    assert (folder.parent / "labels_only_2_seed1/config.json").exists()
+    assert [seen["PHANTOM_0002"], seen["PHANTOM_0001"]] == [16 * 8, 16 * 8]
+    assert 16 * 8 not in (seen["PHANTOM_0000"], seen["PHANTOM_0003"]), "the labelled ones keep their labels"
+    assert (tmp_path / "runs/tiny/labels_only_2_seed1/last.pth").exists()
+    assert not (tmp_path / "runs/tiny/self_training_2_seed1_data").exists()
