@@ -32,7 +32,7 @@ lab: $(READY)
 ## test       ruff, the tests, and every notebook executed and compared with its stored outputs
 test: $(READY)
 	$(PY) -m ruff check .
-	OMP_NUM_THREADS=1 $(PY) -m pytest tests $(NOTEBOOKS) -n 2 --dist loadscope --nbval --nbval-current-env \
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests $(NOTEBOOKS) -n 2 --dist loadscope --max-worker-restart=0 --nbval --nbval-current-env \
 		--nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg $(PYTEST_ARGS)
 
 ## notebooks  execute the notebooks from nothing and store their outputs (NOTEBOOKS=... for some of them)

@@ -6,6 +6,7 @@ What a setting means stands below it; ``laseg train --help`` prints the same sen
 import ast
 import inspect
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from .errors import LasegError
@@ -233,6 +234,7 @@ def kind_of(name):
     return (kinds[0], True) if kinds else (KINDS[name], False)
 
 
+@cache
 def explanations():
     """{setting: the sentence below it}, from the source of TrainConfig."""
     body = ast.parse(inspect.getsource(TrainConfig)).body[0].body
