@@ -1,8 +1,8 @@
 """What a record says: means over seeds, paired differences with 95 % intervals, and where the numbers come from.
 
 The seed is the unit of everything here: runs of one seed share their volumes and their first weights, so two arms
-are compared seed by seed, and what is left over varies from seed to seed.  Where few
-seeds share their test cases, the case stands beside it (``over_seeds_and_cases``).
+are compared seed by seed, and what is left over varies from seed to seed.  Where seeds share their test cases, the case
+stands beside it (``over_seeds_and_cases``).
 """
 
 from collections import namedtuple
@@ -69,18 +69,18 @@ def of_values(name, values):
 
 
 def over_seeds_and_cases(table, name, a, b, value="dice"):
-    """a - b with two intervals, for records of few seeds on the same cases: over seeds (each the mean of its cases) and
-    over cases (each the mean of its seeds), both Student's t.
+    """a - b with two intervals: over seeds (each the mean of its cases) and over cases (each the mean of its seeds),
+    both Student's t.  For few seeds on the same cases, and for folds, where a case is tested by some of the seeds only.
 
     It is above or below zero only where both intervals say so: another training and another patient must both be
     expected to show it.  ``smallest`` is then the larger of the two.  One seed leaves nothing to say about trainings.
     """
     one, two = (rows_of(table, pick).pivot(index="seed", columns="case", values=value) for pick in (a, b))
-    gaps = (one - two).dropna()
-    seeds = of_values(name, dict(zip(map(int, gaps.index), map(float, gaps.to_numpy().mean(1)))))
+    gaps = one - two  # a seed that one arm has not, or a case that a seed doesn't test, is NaN
+    seeds, cases = (of_values(name, {key: float(mean) for key, mean in gaps.mean(axis=axis).dropna().items()})
+                    for axis in (1, 0))
     if len(seeds.values) < 2:
         return seeds
-    cases = of_values(name, dict(zip(gaps.columns, map(float, gaps.to_numpy().mean(0)))))
     verdict = seeds.verdict if seeds.verdict == cases.verdict else UNCLEAR
     return seeds._replace(verdict=verdict, cases=cases.half, smallest=max(seeds.smallest, cases.smallest))
 

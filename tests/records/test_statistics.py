@@ -54,6 +54,22 @@ def test_seeds_and_cases_are_two_intervals():
     assert "one seed" in one.verdict and one.cases is None
 
 
+def test_in_folds_each_case_is_averaged_over_the_seeds_that_test_it():
+    """Two folds of two cases, two seeds each; SciPy's t tests of the four trainings and of the four cases."""
+    gains = {("A", 0): 0.04, ("B", 0): 0.02, ("A", 1): 0.03, ("B", 1): 0.05, ("C", 2): 0.01, ("D", 2): 0.06,
+             ("C", 3): 0.02, ("D", 3): 0.02}
+    rows = [{"arm": arm, "labels": 4, "variant": "", "seed": seed, "weights": "student", "case": case,
+             "dice": 0.8 + (arm == "strong") * gain} for (case, seed), gain in gains.items()
+            for arm in ("strong", "labels_only")]
+    found = compare.over_seeds_and_cases(pd.DataFrame(rows), "x", Pick("strong"), Pick("labels_only"))
+    over_seeds, over_cases = ([np.mean([gain for key, gain in gains.items() if key[unit] == one]) for one in ones]
+                              for unit, ones in ((1, range(4)), (0, "ABCD")))
+    assert list(found.values.values()) == pytest.approx(over_seeds)
+    for half, values in ((found.half, over_seeds), (found.cases, over_cases)):
+        low, high = stats.ttest_1samp(values, 0).confidence_interval()
+        assert half == pytest.approx((high - low) / 2)
+
+
 def test_three_seeds_that_a_bootstrap_calls_sure_are_not():
     """Drawing from three seeds can't leave their range: all above zero is then "above zero", whatever their spread."""
     found = compare.over_seeds_and_cases(table({"MT": [0.60, 0.70, 0.80], "lambda0": [0.59, 0.66, 0.70]}), "x",
