@@ -71,6 +71,8 @@ TRIAL_VARIANTS = {  # of the consistency: what is tried beside the form above
     "view_long": {"student_affine": 15.0, "max_iterations": 3000, "consistency_rampup": 15.0},
     "long": {"max_iterations": 3000, "consistency_rampup": 15.0},
     "two": dict(labeled_bs=2, batch_size=4, consistency=1.0),  # four labels in the batch of two
+    "turned": {"turns": True, "affine": 0.0},  # the base of version 1.0: what turns and mirrors cost
+    "batchnorm": {"normalization": "batchnorm"},
     "view_two": dict(labeled_bs=2, batch_size=4, consistency=1.0, student_affine=15.0),
 }
 
@@ -152,7 +154,8 @@ RECORDS = {
         trial("labels_only", 4, 100), trial("self_training", 4, 100), trial("strong", 4, 100, "view"),
         trial("strong", 4, 100), trial("strong", 2, 100, "slow"), trial("strong", 2, 100, "all"),
         trial("labels_only", 2, 100, "long"), trial("strong", 2, 100, "view_long"),
-        trial("strong", 4, 100, "two"), trial("strong", 4, 100, "view_two"), trial("labels_only", 4, 100, "two")]),
+        trial("strong", 4, 100, "two"), trial("strong", 4, 100, "view_two"), trial("labels_only", 4, 100, "two"),
+        *(trial("labels_only", 2, seed, variant) for variant in ("turned", "batchnorm") for seed in (100, 101))]),
     # What is an unlabelled volume worth?  Declared before the first of its runs was made:
     #   THE comparison   strong − labels_only, 4 labels, InstanceNorm, teachers; Dice at full size, whole predictions.
     #   How it is read   the mean over 12 trainings, with a 95 % t interval over trainings (each the mean of its 20

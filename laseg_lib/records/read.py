@@ -53,6 +53,13 @@ def published(labels=None):
     return table if labels is None else table[table.labelled == labels].reset_index(drop=True)
 
 
+def published_points():
+    """[(labels, Dice in %)] of what others report on the public split, where they give one number."""
+    table = published()
+    table = table[table.split.str.startswith("public") & table.dice.str.fullmatch(r"[\d.]+")]
+    return [(int(labelled.split()[0]), float(dice)) for labelled, dice in zip(table.labelled, table.dice)]
+
+
 def provenance(record, recorded=None):
     """Where the record's numbers come from: commits, hardware, dates, and the command; or that there are none."""
     runs, missing = configs(record, recorded), len(missing_runs(record, recorded))

@@ -9,7 +9,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from .plans import ARM_NAMES, LEVERS
+from .plans import ARM_NAMES, LEVERS, SEEDS_A_FOLD
 
 UNCLEAR = "cannot be told from zero"
 Pick = namedtuple("Pick", "arm weights labels variant", defaults=("student", 4, ""))
@@ -192,6 +192,19 @@ def aim_sentence(strongest, least=0.02):
             f"({ARM_NAMES[control.arm]}, {control.weights}): "
             f"{found.mean:+.3f} ± {found.half:.3f}, {found.verdict}{unclear}.\n"
             f"Aim: at least {least:+.2f} and an interval above zero. " + ("Reached." if met else "NOT reached."))
+
+
+def label_rows(table, variant="", value="dice"):
+    """Rows for ``plots.label_curve`` of the record `labels`, teachers: arm, labels, fold, dice in % (a mean over the
+    fold's trainings)."""
+    rows = []
+    for arm, labels in {(arm, int(labels)) for arm, labels in zip(table.arm, table.labels)}:
+        folds = {}
+        for seed, dice in per_seed(table, Pick(arm, "teacher", labels, variant), value).items():
+            folds.setdefault(seed // SEEDS_A_FOLD, []).append(100 * dice)
+        rows += [{"arm": arm, "labels": labels, "fold": fold, "dice": float(np.mean(values))}
+                 for fold, values in folds.items()]
+    return sorted(rows, key=lambda row: (row["arm"], row["labels"], row["fold"]))
 
 
 def arm_table(table, labels=4, variant=""):
