@@ -9,7 +9,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from .plans import ARM_NAMES, LEVERS, SEEDS_A_FOLD
+from .plans import ARM_NAMES, FOLDS, LEVERS, SEEDS_A_FOLD
 
 UNCLEAR = "cannot be told from zero"
 Pick = namedtuple("Pick", "arm weights labels variant", defaults=("student", 4, ""))
@@ -192,6 +192,21 @@ def aim_sentence(strongest, least=0.02):
             f"({ARM_NAMES[control.arm]}, {control.weights}): "
             f"{found.mean:+.3f} ± {found.half:.3f}, {found.verdict}{unclear}.\n"
             f"Aim: at least {least:+.2f} and an interval above zero. " + ("Reached." if met else "NOT reached."))
+
+
+def declared(table):
+    """The one declared comparison of the record `labels`: strong − labels only, 4 labels, InstanceNorm, teachers."""
+    return over_seeds_and_cases(table, "4 labels: strong − labels only, teachers", Pick("strong", "teacher", 4),
+                                Pick("labels_only", "teacher", 4))
+
+
+def declared_sentence(found, pairs=FOLDS * SEEDS_A_FOLD):
+    """What ``declared`` says; while trainings are missing, only how many are there: it is read once, when all are."""
+    if len(found.values) < pairs:
+        return f"{len(found.values)} of {pairs} pairs of trainings are made: the comparison is read when all are."
+    unclear = f" (this design could have seen {found.smallest:.3f})" * (found.verdict == UNCLEAR)
+    return (f"{found.name}: {found.mean:+.3f}, ± {found.half:.3f} over {pairs} trainings, ± {found.cases:.3f} over "
+            f"cases: {found.verdict}{unclear}.")
 
 
 def label_rows(table, variant="", value="dice"):

@@ -155,3 +155,15 @@ def test_no_pyplot_is_imported():
             "print(json.dumps('matplotlib.pyplot' in sys.modules))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) is False
+
+
+def test_the_label_curve_has_a_dot_a_fold_a_line_of_means_and_the_ceiling():
+    rows = [{"arm": arm, "labels": labels, "fold": fold, "dice": dice + fold}
+            for arm, labels, dice in (("labels_only", 4, 85), ("strong", 4, 87), ("labels_only", 80, 91))
+            for fold in range(4)]
+    ax, = plots.label_curve(rows, [(8, 89.0), (25, 90.0)]).axes
+    drawn = [list(line.get_ydata()) for line in ax.lines]
+    assert [85, 86, 87, 88] in drawn and [87, 88, 89, 90] in drawn, "folds"
+    assert [86.5, 92.5] in drawn and [88.5] in drawn and [92.5, 92.5] in drawn, "means, and the ceiling"
+    assert [89.0] in drawn, "published, at the counts that are shown"
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["2", "4", "8", "16", "80"]

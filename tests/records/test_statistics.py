@@ -70,6 +70,33 @@ def test_in_folds_each_case_is_averaged_over_the_seeds_that_test_it():
         assert half == pytest.approx((high - low) / 2)
 
 
+def fold_table(gain, seeds=range(12)):
+    """The record `labels`, made up: seed s tests the 20 cases of fold s // 3."""
+    chance = np.random.default_rng(0)
+    return pd.DataFrame([
+        {"arm": arm, "labels": 4, "variant": "", "seed": seed, "weights": "teacher", "case": f"{seed // 3} {case}",
+         "dice": 0.85 + (arm == "strong") * gain + chance.normal(0, 0.01)}
+        for seed in seeds for case in range(20) for arm in ("strong", "labels_only")])
+
+
+def test_the_declared_comparison_is_read_when_all_its_trainings_are_there():
+    assert compare.declared_sentence(compare.declared(fold_table(0.02, range(11)))) == (
+        "11 of 12 pairs of trainings are made: the comparison is read when all are.")
+    assert "+0.0" in (said := compare.declared_sentence(compare.declared(fold_table(0.02)))) and "above zero." in said
+    said = compare.declared_sentence(compare.declared(fold_table(0.0)))
+    assert "cannot be told from zero (this design could have seen 0.00" in said
+    assert "not" not in compare.declared_sentence(compare.declared(fold_table(-0.02))).split("below zero")[0]
+
+
+def test_a_label_curve_has_a_mean_for_each_fold():
+    rows = compare.label_rows(fold_table(0.02))
+    assert [(row["arm"], row["fold"]) for row in rows] == [(arm, fold) for arm in ("labels_only", "strong")
+                                                           for fold in range(4)]
+    table = fold_table(0.02)
+    first = table[(table.arm == "strong") & (table.seed < 3)].dice.mean()
+    assert rows[4]["dice"] == pytest.approx(100 * first)
+
+
 def test_three_seeds_that_a_bootstrap_calls_sure_are_not():
     """Drawing from three seeds can't leave their range: all above zero is then "above zero", whatever their spread."""
     found = compare.over_seeds_and_cases(table({"MT": [0.60, 0.70, 0.80], "lambda0": [0.59, 0.66, 0.70]}), "x",
