@@ -8,6 +8,7 @@
 import copy
 import math
 import signal
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from tqdm.auto import tqdm
 
 from . import ramps
 from .config import TrainConfig
-from .data.volumes import LAHeart, training_names
+from .data.volumes import LAHeart, fingerprint, training_names
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
@@ -86,6 +87,7 @@ class Trainer:
                                  downsample=config.downsample)
         self.val_set = LAHeart(config.root_path, names=names[len(names) - config.val_num:] if self.first else [],
                                cache=cache and "memory", downsample=config.downsample)
+        self.cases = {name: fingerprint(self.train_set.path(name)) for name in self.train_set.image_list}
         self.cache_bytes = self.train_set.cache_bytes() if cache else 0  # filled as the volumes are first drawn
         where = self.device if config.cache == "device" else torch.device("cpu")
         require_memory(self.cache_bytes, where, f"a cache of {len(self.train_set)} volumes", "use --cache none")
@@ -94,17 +96,18 @@ class Trainer:
         """Iteration 0, or where the last checkpoint was; the files of the run are opened."""
         config = self.config
         self.iteration, self.saved, self.history, self.best, self.log = 0, 0, [], None, None
+        self.cut_short = False
         state = load_last(config.snapshot_path, warn=self.tell) if resume else None
         if config.snapshot_path and not resume and begun(config.snapshot_path):
             raise LasegError(f"{config.snapshot_path}: holds a training already; "
                              "go on with it (--resume), or choose another --snapshot_path")
         with explain_foreign(config.snapshot_path):
-            if state:
+            if state is not None:
                 self.load_state_dict(state)
             if config.snapshot_path and self.first:
                 self.log = RunLog(config.snapshot_path, state and state["files"], self.iteration)
                 self.history = read_history(self.log.paths["history.csv"])
-        if self.log and not state:
+        if self.log and state is None:
             self.log.say(f"{config}; the cache takes up to {self.cache_bytes / 1e6:.0f} MB")
 
     def tell(self, message):
@@ -124,6 +127,16 @@ class Trainer:
 
     def step(self):
         """One iteration: batch, loss, gradient, student, teacher.  Returns its row of the history."""
+        if self.cut_short:
+            raise LasegError("this training was interrupted in the middle of a step: its networks and its random draws "
+                             "no longer fit together. Make the Trainer anew, with resume=True where there is a "
+                             "--snapshot_path")
+        self.cut_short = True  # until this step has come to its end
+        row = self._step()
+        self.cut_short = False
+        return row
+
+    def _step(self):
         if self.config.schedule == "poly":
             self.optimizer.param_groups[0]["lr"] = self.config.base_lr * ramps.poly_rampdown(
                 self.iteration, self.config.max_iterations)
@@ -167,7 +180,7 @@ class Trainer:
                     self.save()
                 if callback:
                     callback(self)
-            if self.iteration != self.saved:
+            if self.iteration != self.saved and not self.cut_short:
                 self.save()
         if stopped:
             self.tell(f"{signal.Signals(stopped).name}: stopped after iteration {self.iteration} of "
@@ -204,6 +217,7 @@ class Trainer:
         """Everything that the next iteration depends on, so that a resumed training is the same one."""
         return {**self.weights(), "optimizer": self.optimizer.state_dict(), "best": self.best,
                 "streams": distributed.gather(self.streams.state_dict()),  # one a process
+                "cases": self.cases,
                 "files": self.log.sizes() if self.log else {}}
 
     def load_state_dict(self, state):
@@ -216,6 +230,7 @@ class Trainer:
         if other:
             raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with other settings: "
                              + ", ".join(f"--{name} {theirs[name]} (now {mine[name]})" for name in other))
+        self._same_cases(state.get("cases"))
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -230,6 +245,18 @@ class Trainer:
                       f"random draws begin anew from seed {self.config.seed} and iteration {self.iteration}")
         self.batches = iter(self.streams.sampler)
         del self.history[self.iteration:]
+
+    def _same_cases(self, theirs):
+        """LasegError unless these are the volumes, in the order, that the checkpoint was trained on."""
+        if theirs is None:
+            return self.tell("an older checkpoint, which doesn't say on which cases it was trained: not checked")
+        for number, (mine, other) in enumerate(zip_longest(self.cases.items(), theirs.items())):
+            if mine != other:
+                name, before = (pair[0] if pair else "no case" for pair in (mine, other))
+                what = f"{name} has other contents now" if name == before else f"it is {name} now, it was {before}"
+                raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with other cases: number "
+                                 f"{number + 1} of the training list: {what}; bring them back, or start anew")
+        return None
 
     def save(self):
         """Write the last checkpoint (nothing without a snapshot_path).  Weights not finite replace no good ones."""

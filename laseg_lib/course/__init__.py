@@ -132,6 +132,7 @@ def check_machine():
     line(device.type == "cuda", gpu, mark="--")
     line(has_fast_bf16(device), "bfloat16 in hardware (faster training, coarser rounding)", mark="--")
     line(os.cpu_count() >= 2, f"{os.cpu_count()} processor cores", mark="--")
+    (HOME / "data").mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(HOME).free / 1e9
     line(free > 1, f"{free:.0f} GB free on the disk")
     line(os.access(HOME / "data", os.W_OK), "the data folder can be written")

@@ -10,8 +10,9 @@ import torch
 
 from ..config import TrainConfig
 from ..figures.style import LOOKS, SMALL, line_style, new_axes
-from ..records.read import HOME, RECORDED
+from ..records.read import RECORDED
 from ..runtime import distributed
+from ..runtime.places import PACKAGE
 from ..training import Trainer
 from .exercise import Exercise
 
@@ -20,7 +21,7 @@ def launch(processes, module, *words):
     """``torchrun --nproc-per-node PROCESSES -m MODULE WORDS``, one thread a process, and what was printed."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m",
                module, *map(str, words)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HOME)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE.parent)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])

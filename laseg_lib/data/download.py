@@ -11,7 +11,8 @@ from urllib.parse import quote, urlsplit
 from tqdm.auto import tqdm
 
 from ..errors import LasegError
-from .atomic import replacing, write_list
+from ..runtime.machine import tell
+from .atomic import keep_or_write_list, replacing, write_list
 from .volumes import FILE, read_list
 
 FOLDER = "2018LA_Seg_Training Set"
@@ -45,12 +46,20 @@ def fetch(dest, base_url=PUBLIC_URL, cases=None, *, timeout=30, attempts=4, wait
         raise LasegError(f"{unknown[0]}: no public case has this name; they are those of {PUBLIC / 'train.list'} "
                          "and test.list")
     root = dest / FOLDER
+
+    def listed(split):
+        """The public names of a split whose files are here: what the list says that a fetch writes."""
+        return [name for name in public_names(split) if (root / name / FILE).is_file()]
+
+    before = {split: listed(split) for split in ("train", "test")}
     for name in tqdm(wanted, desc="fetch", unit="file", disable=not progress):
         fetch_file(f"{base_url.rstrip('/')}/{name}/{FILE}", root / name / FILE, sums[name], timeout, attempts, wait)
-    for split in ("train", "test"):
-        present = [name for name in public_names(split) if (root / name / FILE).is_file()]
-        if present:
-            write_list(dest / f"{split}.list", present)
+    for split, names in before.items():
+        path = dest / f"{split}.list"
+        if path.is_file() and names and read_list(path) == names:  # a fetch wrote it when there were fewer cases
+            write_list(path, listed(split))
+        elif listed(split):
+            keep_or_write_list(path, listed(split), tell)
     return root
 
 

@@ -17,7 +17,8 @@ from scipy import ndimage
 from tqdm.auto import tqdm
 
 from ..errors import LasegError
-from .atomic import claim, replacing, write_list
+from ..runtime.machine import tell
+from .atomic import claim, keep_or_write_list, replacing
 from .shapes import column, ellipsoid, join, tube, waves
 from .volumes import FILE, read_volume, write_volume
 
@@ -191,14 +192,18 @@ def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False
     claim(root, {"formula": FORMULA, "train": train, "test": test, "size": size, "seed": seed, "raw": raw,
                  **options})
     names = [f"PHANTOM_{k:04d}" for k in range(train + test)]
+    lists = {Path(dest) / "train.list": names[:train], Path(dest) / "test.list": names[train:]}
+    for path, listed in lists.items():  # another data set's lists are found before anything is made
+        if path.exists():
+            keep_or_write_list(path, listed, tell=lambda said: None)
     quiet = not progress or len(names) < 12
     for k, name in enumerate(tqdm(names, desc="phantoms", unit="case", disable=quiet)):
         if raw:
             _write_raw(root / name, 10_000 * seed + k, size, options)
         elif not _sound(root / name / FILE, size):
             write_volume(root / name / FILE, *make_phantom(10_000 * seed + k, size, **options))
-    write_list(Path(dest) / "train.list", names[:train])
-    write_list(Path(dest) / "test.list", names[train:])
+    for path, listed in lists.items():
+        keep_or_write_list(path, listed, tell)
     return root
 
 

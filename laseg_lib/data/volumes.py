@@ -6,6 +6,7 @@ Each HDF5 file holds ``image`` (float32, W x H x D, zero mean and unit variance 
 and ``label`` (uint8, W x H x D, 1 = left atrium).
 """
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -153,6 +154,12 @@ def downsample(image, label, factor):
     image = F.avg_pool3d(torch.from_numpy(np.ascontiguousarray(image))[None], factor)[0]
     share = F.avg_pool3d(torch.from_numpy(np.ascontiguousarray(label)).float()[None], factor)[0]
     return image.numpy(), (share >= 0.5).to(torch.uint8).numpy()
+
+
+def fingerprint(path):
+    """SHA-256 of a file, as text: whether a case is still the one that it was."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class LAHeart(Dataset):

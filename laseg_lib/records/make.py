@@ -39,6 +39,7 @@ from ..errors import LasegError
 from ..evaluate import measure_case, predict_cases
 from ..inference import largest_component, predict_volume
 from ..metrics import COLUMNS, case_metrics
+from ..runtime import places
 from ..runtime.checkpoints import load_network
 from ..training import Trainer
 from . import read
@@ -212,8 +213,10 @@ def score(networks, test_set, patch_size, *, keep=0, downsample=1, progress=True
 def provenance(device):
     """Commit, versions, hardware and date of a run made now."""
     def git(*words):
+        if not places.checkout():  # installed: a repository around it would be another one
+            return None
         try:
-            done = subprocess.run(["git", *words], cwd=read.HOME, capture_output=True, text=True)
+            done = subprocess.run(["git", *words], cwd=places.checkout(), capture_output=True, text=True)
         except OSError:  # no git here
             return None
         return done.stdout.strip() if done.returncode == 0 else None

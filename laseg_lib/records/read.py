@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 from ..metrics import COLUMNS
+from ..runtime import places
 from ..runtime.runlog import read_history
 from .plans import RECORDS
 
-HOME = Path(__file__).resolve().parent.parent.parent
-RECORDED = HOME / "data" / "recorded"
+HOME, RECORDED = places.home(), places.recorded()
 METRICS, LARGEST = "metrics.csv", "metrics_largest.csv"
 
 

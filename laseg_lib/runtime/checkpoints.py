@@ -88,7 +88,10 @@ def load_last(folder, warn):
         raise LasegError(f"{folder}: no checkpoint to resume from; start without --resume")
     for path in present:
         try:
-            return load_checkpoint(path)
+            state = load_checkpoint(path)
+            if not isinstance(state, dict) or not {"config", "iteration", "student", "teacher"} <= set(state):
+                raise LasegError(f"{path}: no checkpoint of a training of LASeg, it holds other things.")
+            return state
         except LasegError as error:
             failure = error
             warn(f"{error}" + (" Falling back to the checkpoint before it." if path != present[-1] else ""))

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import torch
 
@@ -76,6 +77,12 @@ def available_memory(device):
     """Bytes that a program may still take on ``device``; None where the system doesn't tell."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    there = [free_memory(), *container_memory(), address_space()]
+    return min((number for number in there if number is not None), default=None)
+
+
+def free_memory():
+    """What the system has free; None where it doesn't tell."""
     try:
         import psutil  # comes with Jupyter
 
@@ -85,6 +92,53 @@ def available_memory(device):
             return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # all there is, free or not
         except (AttributeError, ValueError, OSError):
             return None
+
+
+def container_memory(root="/sys/fs/cgroup", own="/proc/self/cgroup"):
+    """What the control groups of this process leave it: a container's limit, a batch system's.  Bytes, one a limit.
+
+    Version 2 has ``memory.max``, version 1 ``memory/.../memory.limit_in_bytes``, each in the group's own folder and in
+    all above it; the cache of files, which gives way, is not counted as used.
+    """
+    found = []
+    for line in _read(own).splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            base, names = Path(root), ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            base = Path(root) / "memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        folder = base / group.lstrip("/")
+        for place in [folder, *folder.parents]:
+            limit, used = (_read(place / name).strip() for name in names[:2])
+            if limit.isdigit() and used.isdigit() and int(limit) < 2**60:  # "max", or version 1's enormous number
+                stat = dict(line.split() for line in _read(place / "memory.stat").splitlines())
+                found.append(int(limit) - int(used) + int(stat.get(names[2], 0)))
+            if place == base:
+                break
+    return found
+
+
+def address_space():
+    """What ``ulimit -v`` leaves this process; None without one."""
+    try:
+        import resource  # not on Windows
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit == resource.RLIM_INFINITY:
+            return None
+        return limit - int(_read("/proc/self/statm").split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (ImportError, IndexError, ValueError, OSError):
+        return None
+
+
+def _read(path):
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
 
 
 def require_memory(needed, device, what, remedy):
@@ -120,7 +174,8 @@ def keep_memory():
 
 
 class StopRequest:
-    """Within ``with StopRequest() as stop``, Ctrl-C (and a scheduler's SIGTERM) sets ``stop.signal``.
+    """Within ``with StopRequest() as stop``, Ctrl-C (a scheduler's SIGTERM, a closed terminal's SIGHUP) sets
+    ``stop.signal``.
 
     Nothing is torn apart: the loop looks at it between two steps.  A second Ctrl-C is the ordinary one
     (but not under torchrun, which passes each on to processes that had it from the terminal already).
@@ -132,8 +187,9 @@ class StopRequest:
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._handle)
+            for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None)):
+                if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup: whoever said so means it
+                    self._before[number] = signal.signal(number, self._handle)
         return self
 
     def _handle(self, number, frame):

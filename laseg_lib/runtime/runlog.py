@@ -1,13 +1,17 @@
 """What a training leaves behind besides its weights: log.txt, history.csv, TensorBoard scalars."""
 
 import csv
+import hashlib
 import os
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import torch
+from filelock import FileLock, Timeout
 
 from ..errors import LasegError
 from . import distributed
+from .machine import tell
 
 SCALARS = {  # the walkthrough's TensorBoard names, and the column of history.csv each is drawn from
     "lr": "lr", "loss/loss": "loss", "loss/loss_seg": "loss_seg", "loss/loss_seg_dice": "loss_seg_dice",
@@ -17,11 +21,35 @@ SCALARS = {  # the walkthrough's TensorBoard names, and the column of history.cs
 COLUMNS = ["iteration", *SCALARS.values()]
 
 
+_LOCKS = WeakValueDictionary()  # of this process, by folder: a notebook may make a second trainer while the first lives
+
+
+def lock(folder):
+    """The lock of a run's folder, held while somebody here holds it; a killed process keeps none.
+
+    LasegError when another process trains there: two would mix their histories.
+    """
+    place = str(Path(folder).resolve())
+    held = _LOCKS.get(place)
+    if held is None:
+        held = _LOCKS[place] = FileLock(Path(place) / ".lock")
+        try:
+            held.acquire(timeout=0)
+        except Timeout as error:
+            raise LasegError(f"{folder}: another process is training here; wait for it, stop it, or choose another "
+                             "--snapshot_path") from error
+    return held
+
+
 class RunLog:
     """Appends to the files of one run.  ``sizes`` (from a checkpoint) first cuts them back to that moment,
-    so that a resumed run leaves the files of one that was never stopped."""
+    so that a resumed run leaves the files of one that was never stopped.
 
-    def __init__(self, folder, sizes=None, iteration=0):
+    A history that is not the one of that moment any more (edited, cut, deleted) is kept under another name, and
+    ``warn`` says so: new rows go to a new file.
+    """
+
+    def __init__(self, folder, sizes=None, iteration=0, warn=tell):
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder = Path(folder)
@@ -29,9 +57,18 @@ class RunLog:
             self.folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
             raise LasegError(f"{folder}: is a file; --snapshot_path must name a folder") from error
+        self.lock = lock(self.folder)
         self.paths = {name: self.folder / name for name in ("log.txt", "history.csv")}
         for name, path in self.paths.items():
+            if path.exists() and not path.is_file():  # a pipe would wait for ever
+                raise LasegError(f"{path}: is no file; move it away")
             keep = (sizes or {}).get(name, 0)
+            if sizes and not self._is_as_left(path, keep, sizes.get(f"{name} sha256")):
+                aside = _free_name(path)
+                if path.exists():
+                    path.rename(aside)
+                warn(f"{path}: is not as the last checkpoint left it (edited, cut or deleted); "
+                     + (f"it is kept as {aside.name}, and " if aside.exists() else "") + "a new one begins here")
             with open(path, "ab") as file:
                 file.truncate(min(keep, path.stat().st_size))
         self.text = open(self.paths["log.txt"], "a", encoding="utf-8")
@@ -40,6 +77,12 @@ class RunLog:
         if self.paths["history.csv"].stat().st_size == 0:
             self.rows.writeheader()
         self.scalars = SummaryWriter(self.folder / "log", purge_step=iteration + 1 if sizes else None)
+
+    @staticmethod
+    def _is_as_left(path, size, digest):
+        if not path.exists() or path.stat().st_size < size:
+            return False
+        return digest is None or digest == digest_of(path, size)  # older checkpoints know the size alone
 
     def say(self, message):
         self.text.write(message + "\n")
@@ -60,16 +103,27 @@ class RunLog:
         for file in (self.text, self.table):
             file.flush()
             os.fsync(file.fileno())
-        return {name: path.stat().st_size for name, path in self.paths.items()}
+        sizes = {name: path.stat().st_size for name, path in self.paths.items()}
+        return sizes | {f"{name} sha256": digest_of(path, sizes[name]) for name, path in self.paths.items()}
 
     def close(self):
-        for file in (self.text, self.table, self.scalars):
-            file.close()
-
-    def __del__(self):  # a notebook may drop a trainer and make another
-        for name in ("text", "table"):
+        for name in ("text", "table", "scalars"):
             if hasattr(self, name):
                 getattr(self, name).close()
+
+    __del__ = close  # a notebook may drop a trainer and make another
+
+
+def digest_of(path, size):
+    """SHA-256 of a file's first ``size`` bytes."""
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read(size)).hexdigest()
+
+
+def _free_name(path):
+    """``path`` with .old, .old2, ... before its ending: the first that is free."""
+    names = (path.with_name(f"{path.stem}.old{number or ''}{path.suffix}") for number in (0, *range(2, 10**6)))
+    return next(name for name in names if not name.exists())
 
 
 def read_history(path):

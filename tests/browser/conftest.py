@@ -40,7 +40,7 @@ CourseData.config = _config
 def project(tmp_path_factory):
     """A copy of what the course needs, so that neither the checkout nor nbval's kernels meet these."""
     home = tmp_path_factory.mktemp("course")
-    for folder in ("notebooks", "laseg_lib", "cluster"):
+    for folder in ("notebooks", "laseg_lib"):
         shutil.copytree(REPO / folder, home / folder,
                         ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     with open(home / "laseg_lib" / "course" / "__init__.py", "a") as course:

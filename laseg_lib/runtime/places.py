@@ -1,0 +1,53 @@
+"""Where the recorded runs are found and where things are written: in a checkout, beside a notebook, or installed.
+
+In a checkout everything is in its folders, as the README says.  Installed without one, the records come with the
+package (or lie in a data/recorded around the folder in which one works), and what is written goes to ``LASEG_HOME``,
+or to the user's own folder for data of programs; never beside the library.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def checkout():
+    """The repository that holds this package, or None where it is installed."""
+    root = PACKAGE.parent
+    return root if all((root / folder).is_dir() for folder in ("notebooks", "data/recorded")) else None
+
+
+def home():
+    """The folder below which volumes, runs and scratch files are written; made where it is missing.
+
+    ``LASEG_HOME``; else the checkout; else the user's folder of the platform; where that can't be written, one of
+    the system's for temporary files.
+    """
+    if os.environ.get("LASEG_HOME"):
+        return Path(os.environ["LASEG_HOME"]).expanduser().absolute()
+    if checkout() and os.access(checkout(), os.W_OK):
+        return checkout()
+    try:
+        folder = Path(platformdirs.user_data_dir("laseg", appauthor=False))
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # read only, or a user without a home
+        folder = None
+    if folder is None or not os.access(folder, os.W_OK):
+        folder = Path(tempfile.gettempdir()) / f"laseg-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    return folder
+
+
+def recorded():
+    """The folder of the recorded runs: the checkout's, else a data/recorded around the working folder, else those that
+    were installed with the package."""
+    around = [folder / "data" / "recorded" for folder in (Path.cwd(), *Path.cwd().parents)]
+    candidates = [checkout() / "data" / "recorded"] if checkout() else around
+    return next((folder for folder in candidates if folder.is_dir()), PACKAGE / "recorded")
+
+
+def slurm_script():
+    """The job script for a cluster, as text."""
+    return (PACKAGE / "runtime" / "slurm.sh").read_text(encoding="utf-8")
