@@ -3,8 +3,8 @@
 
     python tools/learners_copy.py          what `make lab` does before it opens JupyterLab
 
-notebooks/ keeps the outputs, for readers, for the tests and for the hand-out. A notebook in work/ that was changed, were
-it only run and saved, is never written over: when its original has changed since, a line says so.
+notebooks/ keeps the outputs, for readers, for the tests and for the hand-out. A notebook in work/ that was changed,
+were it only run and saved, is never written over: when its original has changed since, a line says so.
 """
 
 import argparse
