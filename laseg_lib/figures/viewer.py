@@ -69,6 +69,26 @@ class LivePicture(widgets.VBox):
         super().close()
 
 
+class LiveLine(widgets.HBox):
+    """A line of widgets that lives with the kernel only: nothing of it is stored."""
+
+    def show_live(self):
+        from IPython import get_ipython
+        from IPython.display import display
+
+        if get_ipython() is None:  # a test, or a script
+            return
+        _replace(self)
+        view = widgets.HBox._repr_mimebundle_(self)
+        display({key: value for key, value in view.items() if key != "text/plain"}, raw=True)
+
+    def close(self):
+        for widget in _parts(self):
+            if widget is not self:
+                widget.close()
+        super().close()
+
+
 _shown = {}  # the cell's name in the notebook: (the run of it, the views that stand in its output)
 
 
