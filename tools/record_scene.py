@@ -29,7 +29,7 @@ from laseg_lib.training import Trainer
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--output", type=Path, default=SCENE)
     args = parser.parse_args(argv)
     if (args.output / "config.json").exists():

@@ -27,7 +27,7 @@ ALT = {
 SCENE = RECORDED / "scene"
 SCENE_DATA = dict(train=44, test=4, size=(64, 48, 40), variability=1.5, scanner=1.5)
 SCENE_SETTINGS = dict(patch_size=(32, 16, 16), downsample=2, n_filters=8, has_dropout=False, labelnum=8, max_samples=40,
-                      val_num=0, max_iterations=800, base_lr=0.02, ema_decay=0.97, consistency=10.0,
+                      val_num=0, max_iterations=500, base_lr=0.02, ema_decay=0.97, consistency=10.0,
                       consistency_rampup=20, ramp_every=20, teacher_view="turned", teacher_mode="train",
                       precision="fp32", normalization="instancenorm")
 
