@@ -24,6 +24,7 @@ from laseg_lib.inference import predict_volume
 from laseg_lib.metrics import case_metrics
 from laseg_lib.records.make import provenance
 from laseg_lib.records.read import HOME
+from laseg_lib.runtime.machine import pick_device
 from laseg_lib.training import Trainer
 
 
@@ -34,7 +35,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if (args.output / "config.json").exists():
         sys.exit(f"{args.output} is there already: take it away first to record it anew")
-    packed, dice = {}, {}
+    packed, dice, made = {}, {}, provenance(pick_device("auto"))  # of the code that was loaded, not of what it becomes
     for seed in args.seeds:
         root = write_phantoms(HOME / "data" / "scene_phantoms" / f"seed{seed}", seed=seed, **SCENE_DATA)
         for arm in ("supervised", "MT"):
@@ -45,7 +46,7 @@ def main(argv=None):
             for name, mask, score in predictions(trainer, root):
                 packed[f"{arm}/{seed}/{name}"], dice[f"{arm}/{seed}/{name}"] = np.packbits(mask), score
     write(args.output, packed, {"data": SCENE_DATA, "config": SCENE_SETTINGS, "dice": dice,
-                                **provenance(trainer.device)})
+                                **made})
 
 
 def predictions(trainer, root):
