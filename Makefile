@@ -19,13 +19,16 @@ $(READY): pyproject.toml constraints.txt
 	@$(PY) -m pip --version >/dev/null 2>&1 || { test -n "$(PYTHON)" || { \
 		echo "No Python 3.11, 3.12 or 3.13 with venv found. Install one, or name it: make PYTHON=/path/to/python" >&2; \
 		exit 1; }; $(PYTHON) -m venv --clear .venv; }
-	$(PY) -m pip install --quiet -c constraints.txt -e '.[course,test]' $(PIP_ARGS)
+	@echo "Setting up .venv: once, some minutes, with the network."
+	$(PY) -m pip install --progress-bar on -c constraints.txt -e '.[course,test]' $(PIP_ARGS)
+	@$(PY) -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements
 	@touch $@
 
-## lab        set up, then JupyterLab at the first notebook: this machine only, with its token
+## lab        set up, then JupyterLab at your own copy of the notebooks, work/: this machine only, with its token
 lab: $(READY)
+	@$(PY) tools/learners_copy.py
 	$(PY) -m jupyterlab --ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" \
-		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --LabApp.news_url=None \
+		--LabApp.default_url=/lab/tree/work/00_start_here.ipynb --LabApp.news_url=None \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.extension_manager=readonly \
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
@@ -55,7 +58,7 @@ handout: $(READY)
 figures: $(READY)
 	$(PY) tools/figures.py
 
-## clean      remove what make and Python left behind (.venv too; never data/)
+## clean      remove what make and Python left behind (.venv too; never data/ or work/)
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

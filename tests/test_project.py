@@ -291,7 +291,7 @@ def read_notebook(path):
 
 
 def markdown_files():
-    skip = {".venv", "build", "node_modules"}
+    skip = {".venv", "build", "node_modules", "work"}
     return [p for p in sorted(REPO.rglob("*.md")) if not skip & set(p.relative_to(REPO).parts)]
 
 
@@ -311,6 +311,44 @@ def test_links_lead_somewhere(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_is_stored_as_it_should_be(path):
     assert run_notebooks.problems(path) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_page_leads_on_at_its_top_and_its_end(path):
+    link = r"\[(← )?\d\d · [^]]+?( →)?\]\(\d\d_\w+\.ipynb\)"
+    cells = read_notebook(path).cells
+    top, end = cells[0].source.splitlines()[0], cells[-1].source.splitlines()[-1]
+    assert re.fullmatch(rf"({link} · )?({link} · )?\[glossary\]\(GLOSSARY\.md\)", top) and top == end
+
+
+# Of the pages that are being written anew.
+ELSEWHERE = ("09_", "11_", "12_")
+OWN = [path for path in NOTEBOOKS if not path.name.startswith(ELSEWHERE)]
+
+
+@pytest.mark.parametrize("path", OWN, ids=lambda p: p.stem)
+def test_no_answer_stands_before_its_question(path):
+    """Words for a picture that nobody has seen yet are beside the drawing, not in the cell; answers are folded."""
+    for cell in read_notebook(path).cells:
+        if cell.cell_type == "code" and run_notebooks.HIDE_TAG not in cell.metadata.get("tags", []):
+            assert not re.search(r"alt=\s*f?[\"']", cell.source), cell.source
+        if cell.cell_type == "markdown" and "What you should see" in cell.source and not path.name.startswith("00_"):
+            assert "<summary>What you should see</summary>" in cell.source
+
+
+@pytest.mark.parametrize("path", OWN, ids=lambda p: p.stem)
+def test_every_exercise_says_where_its_answer_is(path):
+    cells = read_notebook(path).cells
+    for cell, after in zip(cells, cells[1:]):
+        if re.search(r"^check_\w+\(my_", cell.source, re.M):
+            assert re.match(r"\(Ours: `source\([\w.]+\)`", after.source)
+
+
+def test_traps_are_called_by_the_numbers_of_the_glossarys_list():
+    listed = re.findall(r"^\| (\d+) \|", (REPO / "notebooks" / "GLOSSARY.md").read_text(encoding="utf-8"), re.M)
+    assert listed == [str(number) for number in range(1, len(listed) + 1)]
+    called = {number for path in NOTEBOOKS for number in re.findall(r"[Tt]rap (\d+)", prose(path))}
+    assert called and called <= set(listed)
 
 
 def test_strict_comparison_is_the_rule():
@@ -335,6 +373,14 @@ def test_run_notebooks_stores_outputs_without_what_changes(tmp_path):
     assert "widget-view" not in text and '"widgets"' not in text and "iopub" not in text
     run_notebooks.execute(path)
     assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_line_of_progress_leaves_nothing():
+    from nbformat.v4 import new_code_cell, new_notebook, new_output
+    views = [new_output("display_data", {run_notebooks.WIDGET_VIEW: {"model_id": "1"}} | more)
+             for more in ({}, {"text/plain": "a still"})]
+    kept = run_notebooks.tidy(new_notebook(cells=[new_code_cell("1", outputs=views)])).cells[0].outputs
+    assert [output.data for output in kept] == [{"text/plain": "a still"}]
 
 
 def test_a_cell_is_folded_by_its_tag_alone(tmp_path):

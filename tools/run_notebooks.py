@@ -101,6 +101,8 @@ def tidy(notebook):
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET_VIEW, None)
             output.pop("transient", None)
+        if cell.cell_type == "code":  # a line of progress leaves nothing but its view
+            cell.outputs = [output for output in cell.outputs if output.get("data") != {}]
     return notebook
 
 

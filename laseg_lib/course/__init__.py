@@ -19,8 +19,8 @@ from IPython.display import Code, display
 from ..config import TrainConfig
 from ..data.phantom import FIELD_MM, write_phantoms
 from ..data.volumes import SPACING_MM, LAHeart, case_names, find_root
+from ..figures.progress import Progress, counted
 from ..inference import predict_volume
-from ..records.make import find_data
 from ..records.plans import COURSE, RECORDS
 from ..records.read import HOME
 
@@ -49,7 +49,13 @@ def course_data():
                         max_samples=max(n - 4, n * 2 // 3), max_iterations=150, consistency_rampup=10, ramp_every=10,
                         val_every=50)
         return CourseData(root, True, settings)
-    return CourseData(find_data(RECORDS["quick"].data), False, COURSE)
+    root = write_phantoms(HOME / "data" / "record_phantoms" / "seed0", progress=on_the_page, **RECORDS["quick"].data)
+    return CourseData(root, False, COURSE)
+
+
+def on_the_page(names):
+    """The progress of write_phantoms in a notebook."""
+    return counted(names, "phantom")
 
 
 def volumes_to_look_at():
@@ -57,13 +63,29 @@ def volumes_to_look_at():
     if os.environ.get("LASEG_DATA"):
         return Volumes(find_root(os.environ["LASEG_DATA"]), True, SPACING_MM)
     size = (95, 70, 44)
-    root = write_phantoms(HOME / "data" / "course_phantoms", train=10, test=2, size=size, progress=False)
+    root = write_phantoms(HOME / "data" / "course_phantoms", train=10, test=2, size=size, progress=on_the_page)
     return Volumes(root, False, FIELD_MM[0] / size[0])
 
 
 def spacing_of(shape, real):
     """A voxel's three sides in mm: the public volumes' is fixed, a phantom divides its field of view."""
     return np.full(3, SPACING_MM) if real else np.divide(FIELD_MM, shape)
+
+
+def train(trainer, iterations=None, callback=None):
+    """``trainer.run`` with *iteration n of N* on the page.  An interrupt ends the cell, and Run All with it."""
+    limit = trainer.config.max_iterations
+    end = limit if iterations is None else min(limit, trainer.iteration + iterations)
+    with Progress(end, "iteration") as at:
+        def tell(trainer):
+            at(trainer.iteration)
+            if callback:
+                callback(trainer)
+
+        trainer.run(iterations, callback=tell, progress=False)
+        if trainer.iteration < end:  # run() returns politely; a page that went on would show what is half done
+            raise KeyboardInterrupt(f"stopped after iteration {trainer.iteration}")
+    return trainer.history
 
 
 def try_on_test(trainer, number=0):

@@ -5,6 +5,11 @@ written out as a function: whoever makes one gets its hint, because the answers 
 every reference and every mistake through its check.
 """
 
+import contextlib
+import copy
+import dis
+import io
+import traceback
 
 import numpy as np
 import torch
@@ -14,65 +19,191 @@ class Exercise:
     """``reference``: the right function.  ``cases``: tuples of arguments.  ``mistakes``: hint -> wrong function.
 
     ``look(answer, *args)``: what of an answer counts, where there is more than one right answer.
+    ``names``: what each part of an answer is called, where it has several.  ``given``: where the exercise is to
+    mend a function, that function as the notebook has it.  ``tolerance``: how far off a number may be.
     Calling it with an attempt prints *not attempted*, *correct*, or what is wrong.
     """
 
-    def __init__(self, reference, cases, mistakes, look=lambda answer, *args: answer):
+    def __init__(self, reference, cases, mistakes, look=lambda answer, *args: answer, names=(), given=None,
+                 tolerance=1e-5):
         self.reference, self.cases, self.mistakes, self.look = reference, cases, mistakes, look
+        self.names, self.given, self.tolerance = names, given, tolerance
 
     def __call__(self, attempt):
         print(self.verdict(attempt))
 
     def verdict(self, attempt):
         """The sentence that the learner reads."""
-        given, answers = [], []
-        try:
-            for args in self.cases:
-                given.append(attempt(*args))
-            if all(answer is None for answer in given):
-                return "Not attempted yet: replace `return None` by your own code and run the cell again."
-            for answer, args in zip(given, self.cases):
+        if not callable(attempt):
+            return "Not yet: give the check your function itself, its name without brackets behind it."
+        if is_stub(attempt):
+            return "Not attempted yet: replace `return None` by your own code and run the cell again."
+        if self.given and same_code(attempt, self.given):
+            return "Not attempted yet: this is the code as it was given. Mend it and run the cell again."
+        given, said = [], io.StringIO()
+        for case in self.cases:
+            args = copy.deepcopy(case)  # what an attempt does to its arguments must not reach the next case
+            try:
+                with contextlib.redirect_stdout(said):
+                    given.append((attempt(*args), args))
+            except Exception as error:  # whatever the learner's code raises is theirs to read
+                return f"Not yet: for {told(case)} {where_it_stopped(error, attempt)}"
+        if said.getvalue():
+            print(said.getvalue(), end="")
+        if all(answer is None for answer, _ in given):
+            return ("Not yet: your function prints its answer and returns nothing. Write `return` in place of `print`."
+                    if said.getvalue() else "Not yet: your function returns nothing. Is a `return` missing at its end?")
+        return self._compare(given)
+
+    def _compare(self, given):
+        """The verdict on answers [(answer, the arguments it was made from)], one a case."""
+        expected, answers = self.answers_of(self.reference), []
+        for (answer, args), case in zip(given, self.cases):
+            if answer is None:
+                return f"Not yet: for {told(case)} your function returns nothing."
+            try:
                 answers.append(self.look(answer, *args))
-        except Exception as error:  # whatever the learner's code raises is theirs to read
-            at = self.cases[len(answers) if len(given) == len(self.cases) else len(given)]
-            return f"Not yet: for {told(at)} your code stops with {type(error).__name__}: {error}"
-        expected = self.answers_of(self.reference)
-        if same(answers, expected):
+            except Exception:  # of the check's own, which was made for another kind of answer
+                kind = told(self.reference(*copy.deepcopy(case)))
+                return (f"Not yet: for {told(case)} your answer is {told(answer)}, with which this check can do "
+                        f"nothing. Another kind of answer is asked for, such as {kind}.")
+        wrong = [i for i, pair in enumerate(zip(answers, expected)) if not self.same(*pair)]
+        if not wrong:
             return "Correct. Your function and the library's agree on every case."
-        for hint, wrong in self.mistakes.items():
-            if same(answers, self.answers_of(wrong)):
+        found = {hint: self.answers_of(mistake) for hint, mistake in self.mistakes.items()}
+        for hint, theirs in found.items():
+            if self.same(answers, theirs):
                 return f"Not yet. {hint}"
-        i = next(i for i, pair in enumerate(zip(answers, expected)) if not same(pair[0], pair[1]))
-        return f"Not yet: for {told(self.cases[i])} the answer is {told(expected[i])}, yours is {told(answers[i])}."
+        # Two mistakes at once: some case may show one of them alone.
+        for i in wrong:
+            for hint, theirs in found.items():
+                if self.same(answers[i], theirs[i]):
+                    return (f"Not yet. Your answer for {told(self.cases[i])}, {told(answers[i])}, is what comes out by "
+                            f"this mistake, perhaps one of several: {hint}")
+        return self._differ(self.cases[wrong[0]], expected[wrong[0]], answers[wrong[0]])
+
+    def _differ(self, case, right, answer):
+        """The sentence that shows a case: of an answer of several parts, the first that differs, by its name."""
+        what = "the answer"
+        if self.names and shape_of(right) == shape_of(answer):
+            part = next(i for i, pair in enumerate(zip(answer, right)) if not self.same(*pair))
+            what, right, answer = self.names[part], right[part], answer[part]
+        right, answer = told_apart(right, answer)
+        return f"Not yet: for {told(case)} {what} should be {right}; yours is {answer}."
+
+    def same(self, a, b):
+        return same(a, b, self.tolerance)
 
     def answers_of(self, function):
         """What counts of a function's answers, case by case."""
-        return [self.look(function(*args), *args) for args in self.cases]
+        copies = [copy.deepcopy(case) for case in self.cases]
+        return [self.look(function(*args), *args) for args in copies]
 
 
-def same(a, b):
-    """Whether two answers agree: numbers and arrays to 1e-5, lists and tuples item by item."""
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
+def is_stub(function):
+    """Whether a function's code is ``return None`` and nothing else."""
+    code = getattr(function, "__code__", None)
+    steps = [(step.opname, step.argval) for step in dis.get_instructions(code)] if code else [("CALL", None)]
+    return all(name in ("RESUME", "RETURN_VALUE") or (name in ("LOAD_CONST", "RETURN_CONST") and value is None)
+               for name, value in steps)
+
+
+def same_code(one, two):
+    """Whether two functions do the same steps, whatever they are called and say of themselves."""
+    def steps(function):
+        return [(step.opname, step.argrepr) for step in dis.get_instructions(function.__code__)
+                if step.opname not in ("RESUME", "CACHE")]
+    return hasattr(one, "__code__") and steps(one) == steps(two)
+
+
+def where_it_stopped(error, attempt):
+    """What the learner's code raised, and in which of its lines."""
+    frames = traceback.extract_tb(error.__traceback__)
+    file = getattr(getattr(attempt, "__code__", None), "co_filename", None)
+    own = [frame for frame in frames if frame.filename == file]
+    if isinstance(error, TypeError) and len(frames) == 1:  # no line of it ran
+        return f"your function can't be called: {error}"
+    line = f", in the line `{own[-1].line}`" if own and own[-1].line else ""
+    return f"your code stops with {type(error).__name__}: {error}{line}"
+
+
+def plain(value):
+    """An answer as numbers, lists of them, or what it is: torch, NumPy, ranges and iterators are all the same."""
+    if torch.is_tensor(value):
+        value = value.detach().cpu().to(torch.float64).numpy()
+    if isinstance(value, np.ndarray):
+        return value.astype(float).item() if value.size == 1 and value.dtype != object else value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (list, tuple, range)) or (hasattr(value, "__next__") and hasattr(value, "__iter__")):
+        return [plain(part) for part in value]
+    return value
+
+
+def same(a, b, tolerance=1e-5):
+    """Whether two answers agree: numbers and arrays to ``tolerance``, lists and tuples item by item."""
+    a, b = plain(a), plain(b)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(same(*pair, tolerance) for pair in zip(a, b))
     try:
-        a, b = np.asarray(torch.as_tensor(a), float), np.asarray(torch.as_tensor(b), float)
-    except (TypeError, ValueError, RuntimeError):
-        return type(a) is type(b) and a == b
-    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True))
+        a, b = np.asarray(a, float), np.asarray(b, float)
+    except (TypeError, ValueError):
+        return type(a) is type(b) and bool(np.all(a == b))
+    if a.size == b.size == 1:  # a number, or one in a list
+        a, b = a.ravel(), b.ravel()
+    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-4, atol=tolerance, equal_nan=True))
 
 
-def told(value):
-    """A value as a learner would write it, short."""
+def shape_of(answer):
+    """The shape of an array or of nested lists; () for a number or a word."""
+    try:
+        return np.shape(np.asarray(plain(answer)))
+    except ValueError:  # lists of different lengths
+        return (len(plain(answer)), "uneven")
+
+
+def told(value, digits=4):
+    """A value as a learner would write it, short: numbers to so many digits, and arrays by what is in them."""
+    if not isinstance(value, (str, bytes)):
+        value = (tuple(value) if isinstance(value, tuple) else plain(value))
     if isinstance(value, tuple):
-        return "(" + ", ".join(map(told, value)) + ")"
-    if torch.is_tensor(value) or isinstance(value, np.ndarray):
-        return f"{value.item():.4f}" if np.prod(value.shape) == 1 else f"an array of shape {tuple(value.shape)}"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+        return "(" + ", ".join(told(part, digits) for part in value) + ")"
+    if isinstance(value, list):
+        shown = [told(part, digits) for part in value[:12]]
+        return "[" + ", ".join(shown + ["…"] * (len(value) > 12)) + "]"
+    if isinstance(value, np.ndarray):
+        if value.size <= 12:
+            return told(value.tolist(), digits)
+        return f"an array of shape {value.shape} that begins {told(value.ravel()[:3].tolist(), digits)[:-1]}, …"
+    if isinstance(value, float):
+        return f"{value:.{digits}g}" if np.isfinite(value) else str(value)
+    return str(value)
+
+
+def told_apart(a, b):
+    """Both values, with digits enough that what differs looks different."""
+    for digits in range(4, 17):
+        if told(a, digits) != told(b, digits):
+            break
+    return told(a, digits), told(b, digits)
 
 
 def pull(loss, student, teacher):
-    """(the value, how strongly it pulls on the student's logits, and on the teacher's)."""
+    """(the value, how strongly it pulls on the student's logits, and on the teacher's).
+
+    A plain number, by ``.item()`` or NumPy, can't pull at all: that is another mistake than a detached tensor.
+    """
+    if not torch.is_tensor(loss):
+        if isinstance(loss, str):
+            raise TypeError("a loss is a number")
+        return [float(loss), NUMBER, NUMBER]
     grads = [None, None]
     if loss.requires_grad:
         grads = torch.autograd.grad(loss, (student, teacher), allow_unused=True)
     return [loss.item(), *(0.0 if g is None else g.abs().sum().item() for g in grads)]
+
+
+NUMBER = "none: a plain number"
+PULL = ("the value", "the pull on the student", "the pull on the teacher")
+NO_TENSOR = ("The value is right, but it is a plain number, and no gradient can flow from it: leave out `.item()` and "
+             "NumPy.")

@@ -4,6 +4,13 @@ import numpy as np
 
 from ..figures.style import LOOKS, TEXT, dress, line_style, new_axes
 
+# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+ALT = {
+    "livecurves":
+        "Left: the loss falls. Right: Dice of student and teacher on validation cases rises from zero, the "
+        "teacher later than the student.",
+}
+
 
 def draw_learning(history):
     """Loss over the iterations, and Dice of student and teacher on the validation cases."""
@@ -20,5 +27,5 @@ def draw_learning(history):
     left.set_ylim(0, None)
     left.set_xlim(0, max(len(loss), 10))
     right.set(xlim=(0, 1.03 * max(len(loss), 10)), ylim=(-0.03, 1))
-    right.legend(fontsize=TEXT, frameon=False, loc="upper left")  # nothing is there while Dice is 0
+    right.legend(fontsize=TEXT, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # it covers no curve
     return figure

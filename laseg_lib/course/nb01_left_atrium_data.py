@@ -8,6 +8,36 @@ from ..data.scans import read_pair
 from ..figures.style import INK, LOOKS, SMALL, TEXT, new_axes
 from .exercise import Exercise
 
+# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+ALT = {
+    "sliceviewer":
+        "Axial, coronal and sagittal slice through one volume. The orange outline is the gold label: a chamber "
+        "with veins leaving it. The spine is at the bottom of the axial slice.",
+    "balance":
+        "One bar a case: some 6 to 11 per cent of the voxels are left atrium.",
+    "intensities":
+        "Three histograms. The atrium's intensities are a narrow bright hump inside the broad one of everything "
+        "else, and the hump sits elsewhere in each patient.",
+    "raw":
+        "Left: an axial slice of the whole chest with a dashed box around the heart and the atrium outlined in "
+        "orange. Right: what is left after cropping, the atrium in the middle.",
+    "symmetries":
+        "A heart's slice in eight versions. The four plain turns come up never and are faded; the four mirrored "
+        "ones make up a quarter each.",
+    "panels":
+        "The same slice eight times. Above as it is, turned twice and mirrored: what lies behind the atrium comes"
+        " to its side, in front of it, or to the wrong half. Below rotated by a few degrees and scaled: all stays"
+        " in its place.",
+    "offsets":
+        "Two bar charts of offsets 0 to 8. The walkthrough's never draws offset 8; ours draws all nine equally "
+        "often.",
+    "panels 2":
+        "Four patches of the same volume, each turned, mirrored and cropped differently; the orange label goes "
+        "along.",
+    "panels 3":
+        "The same slice twice: at half resolution the atrium is the same, its border coarser.",
+}
+
 
 def draw_balance(shares):
     """The share of atrium in each case, lowest first, in percent."""
@@ -98,17 +128,20 @@ def draw_offsets(counts, room):
 
 def atrium_ml(label, spacing):
     """The volume of a mask in millilitres; ``spacing``: a voxel's side in mm, the same in all directions."""
-    return float(label.sum() * spacing**3 / 1000)
+    return float((label > 0).sum() * spacing**3 / 1000)
 
 
 _BLOCK = np.zeros((20, 20, 20), np.uint8)
 _BLOCK[5:15, 5:15, 5:10] = 1
 
 check_ml = Exercise(
-    atrium_ml, [(_BLOCK, 1.25), (_BLOCK, 0.625), (_BLOCK[:, :, :8], 2.0)],
-    {"That is in cubic millimetres: a millilitre is 1000 of them.": lambda label, mm: float(label.sum() * mm**3),
-     "A voxel has three sides: its volume is the spacing cubed.": lambda label, mm: float(label.sum() * mm / 1000),
-     "That is the whole scan. Only voxels whose label is 1 are atrium.": lambda label, mm: label.size * mm**3 / 1000})
+    atrium_ml, [(_BLOCK, 1.25), (_BLOCK, 0.625), (_BLOCK[:, :, :8], 2.0), (255 * _BLOCK, 1.25)],
+    {"That is in cubic millimetres: a millilitre is 1000 of them.": lambda label, mm: float((label > 0).sum() * mm**3),
+     "A voxel has three sides: its volume is the spacing cubed.":
+        lambda label, mm: float((label > 0).sum() * mm / 1000),
+     "That is the whole scan. Only labelled voxels are atrium.": lambda label, mm: label.size * mm**3 / 1000,
+     "In the hospital's files the atrium has the label 255, not 1: count voxels, don't add labels.":
+        lambda label, mm: float(label.sum() * mm**3 / 1000)})
 
 
 def places(size, patch):

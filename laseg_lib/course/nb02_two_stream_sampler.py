@@ -9,6 +9,16 @@ from ..figures.style import INK, LOOKS, TEXT, new_axes
 from ..sampler import iterate_eternally
 from .exercise import Exercise
 
+# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+ALT = {
+    "batch":
+        "Above: twelve batches as rows, each with two gold diamonds among volumes 0 to 11 and two green dots "
+        "among 12 to 59. Below: every labelled volume was seen twice, most unlabelled ones once or never.",
+    "visits":
+        "Left: after 72 draws in nine epochs some of the 72 unlabelled volumes were seen up to four times and "
+        "about a third never. Right: one uninterrupted stream saw each exactly once.",
+}
+
 
 def draw_visits(left, right, titles):
     """How often each unlabelled volume was drawn (two dicts index -> count), most visited first."""
@@ -35,6 +45,12 @@ def visits(iterations, labelled, unlabelled, batch_size, unlabelled_bs):
     return epochs, iterations * labelled_bs / labelled, iterations * unlabelled_bs / unlabelled
 
 
+def colleagues_visits(iterations, labelled, unlabelled, batch_size, unlabelled_bs):
+    labelled_bs = batch_size - unlabelled_bs
+    epochs = iterations / (labelled / labelled_bs)
+    return epochs, iterations * batch_size / labelled, iterations * unlabelled_bs / unlabelled
+
+
 def endless(indices, n, seed):
     """The first ``n`` of the sampler's unlabelled stream."""
     return list(itertools.islice(iterate_eternally(indices, np.random.default_rng(seed)), n))
@@ -53,14 +69,21 @@ check_visits = Exercise(
      "Divide the labelled volumes by their own share of the batch, not by the whole batch size.":
         lambda n, a, b, k, s: (math.ceil(n / (a // k)), n * (k - s) / a, n * s / b),
      "The last epoch counts too when it is only begun: round the number of epochs up.":
-        lambda n, a, b, k, s: (n // (a // (k - s)), n * (k - s) / a, n * s / b)})
+        lambda n, a, b, k, s: (n // (a // (k - s)), n * (k - s) / a, n * s / b),
+     "A labelled volume is seen as often as labelled places come up: their share of the batch, not all of it.":
+        lambda n, a, b, k, s: (-(-n // (a // (k - s))), n * k / a, n * s / b)},
+    names=("the number of epochs", "the number of visits to a labelled volume",
+           "the number of visits to an unlabelled volume"), given=colleagues_visits)
 
 check_endless = Exercise(
-    endless, [(list(range(12, 20)), 32, 0), ([3, 5, 7, 9, 11], 18, 1)],
+    endless, [(list(range(12, 20)), 32, 0), ([3, 5, 7, 9, 11], 20, 1), ([3, 5, 7, 9, 11], 18, 1)],
     {"Some volumes came twice before others came once: permute all of them, then again, and again.":
         lambda indices, n, seed: list(np.random.default_rng(seed).choice(indices, n)),
      "Every pass has the same order: draw a new permutation for each.":
         lambda indices, n, seed: list(itertools.islice(itertools.cycle(indices), n)),
      "There are too few or too many: stop after exactly n.":
-        lambda indices, n, seed: endless(indices, n // len(indices) * len(indices), seed)[:-1]},
-    look=passes)
+        lambda indices, n, seed: endless(indices, n // len(indices) * len(indices), seed)[:-1],
+     "Where n is no multiple of the volumes, the last pass is cut: stop after exactly n.":
+        lambda indices, n, seed: endless(indices, n // len(indices) * len(indices), seed)},
+    look=passes, names=("how many numbers there are", "whether every pass holds all volumes once",
+                        "whether passes have different orders"))

@@ -1,11 +1,29 @@
 """What notebook 03_vnet draws, its exercises and their answers."""
 
-import math
-
 import numpy as np
 
 from ..figures.style import INK, LOOKS, SMALL, TEXT, new_axes
 from .exercise import Exercise
+
+# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+ALT = {
+    "v":
+        "The network as a V: blocks get smaller and wider from left to bottom, larger and narrower to the right. "
+        "Dashed arrows lead from each block on the left to a plus sign before its partner on the right.",
+    "shares":
+        "Bars for each block. More than half of the parameters are in block five at the bottom; the most output "
+        "voxels are in blocks one, eight_up and nine at full size, where there are hardly any parameters.",
+    "seen":
+        "Six axial slices with the gradient in colour. x1 depends on 3 voxels, x2 on 12, x3 on 38, x4 on 90, x5 "
+        "and the output on the whole patch. In x3 and x4 the colour fades from the middle outwards.",
+    "panels":
+        "One slice with the outline of its label: the image, and the probability of atrium from both networks. "
+        "With skips its border is sharp and follows the outline; without them it is wide and grey and overshoots "
+        "it.",
+    "panels 2":
+        "Probability of atrium for one input, four times. In eval mode it fills the label's outline; with dropout"
+        " the three results differ, and one of them finds nothing at all.",
+}
 
 
 def draw_v(rows):
@@ -97,9 +115,9 @@ def receptive_field(layers):
     return seen
 
 
-def conv_parameters(n_in, n_out, kernel):
-    """Weights and biases of a 3D convolution; ``kernel``: three sides."""
-    return n_out * (n_in * math.prod(kernel) + 1)
+def kernel_side(parameters, n_in, n_out):
+    """The side of the cubic kernel of a convolution with so many weights and biases."""
+    return round(((parameters / n_out - 1) / n_in) ** (1 / 3))
 
 
 def padded_size(size, divisor):
@@ -115,24 +133,30 @@ def _late_step(layers):
     return seen
 
 
-check_conv_parameters = Exercise(
-    conv_parameters, [(1, 16, (3, 3, 3)), (256, 256, (3, 3, 3)), (128, 256, (2, 2, 1))],
-    {"The biases are missing: one for each output channel.": lambda i, o, k: o * i * math.prod(k),
-     "The kernel has three sides: multiply all of them.": lambda i, o, k: o * (i * k[0] * k[1] + 1),
+check_side = Exercise(
+    kernel_side, [(448, 1, 16), (1_769_728, 256, 256), (2_000_016, 1000, 16), (272, 16, 16)],
+    {"The biases are among the parameters: take one away for each output channel.":
+        lambda p, i, o: (p / o / i) ** (1 / 3),
+     "That is the number of voxels in the kernel. Its side is the third root of it.": lambda p, i, o: (p / o - 1) / i,
+     "A third root of 27 comes out as 2.9999… or 3.0: round it to the next whole number, don't cut it off.":
+        lambda p, i, o: int(((p / o - 1) / i) ** (1 / 3)),
+     "A kernel in 3D has three sides: take the third root, not the square root.":
+        lambda p, i, o: round(((p / o - 1) / i) ** 0.5),
      "There is one bias for each output channel, not one for the whole layer.":
-        lambda i, o, k: o * i * math.prod(k) + 1,
-     "There is one bias for each output channel, not for each input channel.":
-        lambda i, o, k: i * (o * math.prod(k) + 1)})
+        lambda p, i, o: round(((p - 1) / o / i) ** (1 / 3), 4)})
 
 check_receptive_field = Exercise(
-    receptive_field, [([(3, 1)],), ([(3, 1), (2, 2), (3, 1), (3, 1)],), ([(2, 2), (2, 2), (3, 1)],)],
-    {"Behind a stride of 2 neighbours are two input voxels apart: count (kernel - 1) times that step.":
+    receptive_field, [([(3, 1)],), ([(3, 1), (2, 2), (3, 1), (3, 1)],), ([(2, 2), (2, 2), (3, 1)],),
+                      ([(2, 2), (3, 3), (3, 1)],)],
+    {"Every stride counts by its own size, not as 2.":
+        lambda layers: receptive_field([(kernel, min(stride, 2)) for kernel, stride in layers]),
+     "Behind a stride of 2 neighbours are two input voxels apart: count (kernel - 1) times that step.":
         lambda layers: 1 + sum(kernel - 1 for kernel, _ in layers),
      "A layer's own stride widens the step only for the layers behind it: add first, multiply then.": _late_step,
      "The voxel itself counts too: begin with 1.": lambda layers: receptive_field(layers) - 1})
 
 check_padded_size = Exercise(
-    padded_size, [((60, 48, 30), (16, 16, 8)), ((190, 140, 88), (16, 16, 8)), ((112, 112, 80), (16, 16, 16))],
+    padded_size, [((60, 40, 30), (16, 16, 8)), ((190, 140, 86), (16, 16, 8)), ((112, 112, 80), (16, 16, 16))],
     {"That is smaller than the volume: round up, not down.":
         lambda size, divisor: tuple(side // d * d for side, d in zip(size, divisor)),
      "A side that fits already needs no padding.":

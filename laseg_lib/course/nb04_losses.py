@@ -5,7 +5,23 @@ import torch
 
 from .. import losses
 from ..figures.style import LOOKS, TEXT, dress, line_style, new_axes
-from .exercise import Exercise, pull
+from .exercise import NO_TENSOR, PULL, Exercise, pull
+
+# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+ALT = {
+    "lines":
+        "Over one probability for all voxels, cross-entropy falls to 0.3 at about 0.09 and rises steeply to the "
+        "right. The Dice loss is lowest at 0.3 and is about 0.7 even there.",
+    "lines 2":
+        "Dice over 75 iterations. With the Dice loss it rises first, with half of each later, with cross-entropy "
+        "alone it lies at zero for most of the time and rises last.",
+    "lines 3":
+        "For an atrium voxel the gradient of cross-entropy runs straight from minus one at p = 0 to zero at p = "
+        "1. That of the Dice loss is zero at both ends and strongest in between.",
+    "sliderview":
+        "Left: MSE and KL of one voxel over the student's probability, both zero where it equals the teacher's. "
+        "Right: their gradients; KL's is a straight line, MSE's goes back to zero at both ends.",
+}
 
 
 def draw_consistency(teacher=0.9):
@@ -41,40 +57,60 @@ def mse_slope(p, q):
     return 2 * (p - q) * p * (1 - p)
 
 
-_SCORE, _TARGET = torch.tensor([0.75, 0.5, 0.5, 0.25]), torch.tensor([1, 1, 0, 0])
+def coins_dice_loss(share):
+    """The Dice loss of a network that says one half of every voxel, where this share of the voxels is atrium."""
+    return 1 - share / (0.25 + share)
+
+
+def strongest(q):
+    """The student's probability at which MSE pulls hardest towards a teacher that says q."""
+    p = np.linspace(0, 1, 10_001)
+    return float(p[np.argmax(np.abs(mse_slope(p, q)))])
+
+
 _STUDENT, _TEACHER = (torch.randn(2, 2, 3, 3, 3, generator=torch.Generator().manual_seed(s)).requires_grad_()
                       for s in (0, 1))
+_THREE = tuple(torch.randn(1, 3, 2, 2, 2, generator=torch.Generator().manual_seed(s)).requires_grad_() for s in (2, 3))
 
 
-check_dice = Exercise(
-    losses.dice_loss, [(_SCORE, _TARGET), (_SCORE.flip(0), _TARGET), (0 * _SCORE, 0 * _TARGET), (_SCORE, 0 * _TARGET)],
-    {"Square the probabilities in the denominator: sum(p * p) + sum(g * g). Without squares it is another loss.":
-        lambda p, g: 1 - (2 * (p * g).sum() + 1e-5) / (p.sum() + g.sum() + 1e-5),
-     "That is the Dice score itself: a loss falls as Dice rises, so return 1 minus it.":
-        lambda p, g: 1 - losses.dice_loss(p, g),
-     "The overlap counts twice: 2 sum(p * g). Without the 2 a perfect answer has the loss one half.":
-        lambda p, g: 1 - ((p * g).sum() + 1e-5) / ((p * p).sum() + (g * g).sum() + 1e-5),
-     "Where nothing is there and nothing is found the loss is 0: add 1e-5 above and below, or 0/0 is NaN.":
-        lambda p, g: 1 - 2 * (p * g).sum() / ((p * p).sum() + (g * g).sum())})
+check_coin = Exercise(
+    coins_dice_loss, [(0.08,), (0.5,), (1.0,), (0.0,)],
+    {"Square the probabilities in the denominator: one half squared is a quarter.":
+        lambda share: 1 - share / (0.5 + share) if share else 1.0,
+     "That is the Dice score itself: a loss falls as Dice rises, so take 1 minus it.":
+        lambda share: share / (0.25 + share),
+     "The overlap counts twice: 2 sum(p g), and p is one half.": lambda share: 1 - share / 2 / (0.25 + share),
+     "The squares of p are added up over all voxels, not over the atrium's only.":
+        lambda share: 1 - share / (0.25 * share + share) if share else 1.0,
+     "Without any atrium there is still the quarter in the denominator: the loss is 1, not 0.":
+        lambda share: coins_dice_loss(share) if share else 0.0})
 
 check_consistency = Exercise(
-    losses.softmax_mse_loss, [(_STUDENT, _TEACHER), (2 * _TEACHER, _STUDENT)],
+    losses.softmax_mse_loss, [(_STUDENT, _TEACHER), (_TEACHER, _STUDENT), _THREE],
     {"The value is right, but the teacher is pulled towards the student as well: detach its logits.":
         lambda s, t: ((s.softmax(1) - t.softmax(1)) ** 2).mean(),
      "Compare probabilities, not logits: softmax over the class axis (dim=1) first.":
         lambda s, t: ((s - t.detach()) ** 2).mean(),
      "Take the mean over everything, the class axis included: this is twice as much.":
         lambda s, t: ((s.softmax(1) - t.detach().softmax(1)) ** 2).sum(1).mean(),
+     "The mean runs over as many classes as there are, not always two.":
+        lambda s, t: ((s.softmax(1) - t.detach().softmax(1)) ** 2).sum(1).mean() / 2,
      "The value is right, but nothing pulls on the student: detach the teacher's logits, not the student's.":
         lambda s, t: ((s.detach().softmax(1) - t.softmax(1)) ** 2).mean(),
      "The value is right, but nothing pulls on anybody: detach the teacher's logits only.":
-        lambda s, t: ((s.detach().softmax(1) - t.detach().softmax(1)) ** 2).mean()},
-    look=pull)
+        lambda s, t: ((s.detach().softmax(1) - t.detach().softmax(1)) ** 2).mean(),
+     NO_TENSOR: lambda s, t: losses.softmax_mse_loss(s, t).item()},
+    look=pull, names=PULL)
 
-check_mse_slope = Exercise(
-    mse_slope, [(0.5, 0.9), (0.1, 0.9), (0.9, 0.9), (0.99, 0.2)],
-    {"That is the slope in p. The network moves the logit z: multiply by dp/dz = p (1 - p).": lambda p, q: 2 * (p - q),
-     "The square's factor 2 is missing.": lambda p, q: (p - q) * p * (1 - p),
-     "Half of dp/dz is missing: the sigmoid's slope is p (1 - p).": lambda p, q: 2 * (p - q) * p,
-     "The sign is turned: where p is below q the gradient is negative, and descending raises p.":
-        lambda p, q: -2 * (p - q) * p * (1 - p)})
+check_strongest = Exercise(
+    strongest, [(0.95,), (0.3,), (0.5,), (0.05,)],
+    {"That is how hard it pulls there. Asked for is the place: the p.":
+        lambda q: float(np.abs(mse_slope(np.linspace(0, 1, 10_001), q)).max()),
+     "There student and teacher agree, and nothing pulls.": lambda q: q,
+     "That is where the loss is largest. The network moves the logit: look at the gradient there.":
+        lambda q: 0.0 if q > 0.5 else 1.0,
+     "A pull upwards is negative: look for the largest absolute value.":
+        lambda q: float(np.linspace(0, 1, 10_001)[np.argmax(mse_slope(np.linspace(0, 1, 10_001), q))]),
+     "A pull downwards is positive: look for the largest absolute value.":
+        lambda q: float(np.linspace(0, 1, 10_001)[np.argmin(mse_slope(np.linspace(0, 1, 10_001), q))])},
+    look=lambda p, q: float(p) if q != 0.5 else min(float(p), 1 - float(p)), tolerance=0.006)

@@ -101,36 +101,72 @@ def draw_ema(alpha=0.99, steps=400, warm_up=True, seed=0):
 # --- Exercises -----------------------------------------------------------------------------------
 
 
-def ema_step(teacher, student, alpha):
-    """A teacher's weight after one step: the exponential moving average."""
-    return alpha * teacher + (1 - alpha) * student
+def half_way(alpha):
+    """After how many steps a teacher that stands at 0 has come to 1/2 or more of a student that stays at 1."""
+    teacher, steps = 0.0, 0
+    while teacher < 0.5:
+        teacher, steps = alpha * teacher + (1 - alpha) * 1.0, steps + 1
+    return steps
 
 
-check_ema = Exercise(
-    ema_step, [(4.0, 2.0, 0.9), (1.0, 0.0, 0.99), (-1.0, 3.0, 0.5)],
-    {"α is the share that the teacher keeps of itself; yours gives that share to the student.":
-        lambda teacher, student, alpha: (1 - alpha) * teacher + alpha * student,
-     "The two shares must add up to 1: the teacher's old weight counts α, not all of it.":
-        lambda teacher, student, alpha: teacher + (1 - alpha) * student,
-     "That is the plain mean of the two, whatever α is.":
-        lambda teacher, student, alpha: (teacher + student) / 2})
+check_half_way = Exercise(
+    half_way, [(0.5,), (0.9,), (0.99,), (0.8,)],
+    {"That is the memory 1/(1 - α). By then the teacher is further than half-way: at 63 %.":
+        lambda alpha: 1 / (1 - alpha),
+     "Steps are whole: after that many it is not quite half-way, so round up.":
+        lambda alpha: int(np.floor(np.log(0.5) / np.log(alpha) + 1e-9)),
+     "Nearly: steps are whole, so round up to the next.": lambda alpha: float(np.log(0.5) / np.log(alpha)),
+     "Half-way or more: round up to the next whole step, not to the nearest.":
+        lambda alpha: round(np.log(0.5) / np.log(alpha)),
+     "α is the share that the teacher keeps of itself; yours gives that share to the student.":
+        lambda alpha: 1,
+     "Each step takes a share of what is left of the way, not of the whole way.":
+        lambda alpha: int(np.ceil(0.5 / (1 - alpha) - 1e-9))})
 
 
-def warm_alpha(step, alpha):
-    """The α that is used at a step: a plain average's at first."""
-    return min(1 - 1 / (step + 1), alpha)
+def warm_teacher(students, alpha):
+    """The teacher after each of these students: a plain average for as long as its memory, then an exponential one."""
+    teacher, path = 0.0, []
+    for step, student in enumerate(students):
+        now = min(1 - 1 / (step + 1), alpha)
+        teacher = now * teacher + (1 - now) * student
+        path.append(teacher)
+    return path
 
 
-check_alpha = Exercise(
-    warm_alpha, [(0, 0.99), (1, 0.99), (98, 0.99), (500, 0.99)],
-    {"The warm-up makes α smaller at the start: take the lesser of the two, not the greater.":
-        lambda step, alpha: max(1 - 1 / (step + 1), alpha),
-     "Off by one: at step 0 α must be 0, so that the teacher becomes the first student.":
-        lambda step, alpha: min(1 - 1 / (step + 2), alpha),
-     "That is the student's share 1 - α; asked for is the teacher's.":
-        lambda step, alpha: 1 - min(1 - 1 / (step + 1), alpha),
+def colleagues_teacher(students, alpha):
+    teacher, path = 0.0, []
+    for step, student in enumerate(students):
+        now = max(1 - 1 / (step + 1), alpha)
+        teacher = now * student + (1 - now) * teacher
+        path.append(teacher)
+    return path
+
+
+def _teacher(now, turned=False):
+    def wrong(students, alpha):
+        teacher, path = 0.0, []
+        for step, student in enumerate(students):
+            keep = now(step, alpha)
+            teacher = keep * student + (1 - keep) * teacher if turned else keep * teacher + (1 - keep) * student
+            path.append(teacher)
+        return path
+    return wrong
+
+
+check_teacher = Exercise(
+    warm_teacher, [([4.0, 2.0], 0.9), ([4.0, 2.0, 6.0, 0.0], 0.9), ([1.0, 1.0, 1.0], 0.5),
+                   ([4.0, 2.0, 6.0, 0.0, 4.0], 0.6)],
+    {"The warm-up makes α smaller at the start: take the lesser of the two, not the greater. (The shares are right.)":
+        _teacher(lambda step, alpha: max(1 - 1 / (step + 1), alpha)),
+     "α is the share that the teacher keeps of itself; here it goes to the student. (The warm-up is right.)":
+        _teacher(lambda step, alpha: min(1 - 1 / (step + 1), alpha), turned=True),
+     "At step 0 the teacher must become the first student: α is 0 there.":
+        _teacher(lambda step, alpha: min(1 - 1 / (step + 2), alpha)),
+     "Without a warm-up the 0 of the start lingers: at step 0 the teacher must become the first student.":
+        _teacher(lambda step, alpha: alpha),
      "A plain average for ever: from some step on α is the given one, so take the lesser of the two.":
-        lambda step, alpha: 1 - 1 / (step + 1)})
+        _teacher(lambda step, alpha: 1 - 1 / (step + 1))}, given=colleagues_teacher)
 
 
 def share_of_newest(n, alpha):
@@ -139,7 +175,7 @@ def share_of_newest(n, alpha):
 
 
 check_newest = Exercise(
-    share_of_newest, [(1, 0.9), (10, 0.9), (100, 0.99), (50, 0.5)],
+    share_of_newest, [(1, 0.9), (10, 0.9), (100, 0.99), (50, 0.5), (0, 0.9)],
     {"α to the power n is what is left of everything older; the newest n have the rest.":
         lambda n, alpha: alpha**n,
      "n(1 - α) forgets that shares fade: for many students it grows beyond 1.":
@@ -148,5 +184,6 @@ check_newest = Exercise(
         lambda n, alpha: (1 - alpha) * alpha ** (n - 1),
      "The shares are (1 - α) α^k for k = 0 … n - 1: the factor 1 - α is missing.":
         lambda n, alpha: sum(alpha**k for k in range(n)),
+     "The newest none are no part of it: for n = 0 the share is 0.": lambda n, alpha: 1 - alpha ** max(n, 1),
      "From k = 0: the newest student itself counts 1 - α.":
         lambda n, alpha: alpha * (1 - alpha**n)})

@@ -59,16 +59,22 @@ def draw_ramp(iterations=6000, weight=0.1, length=40, every=150, shape="sigmoid"
 # --- Exercises -----------------------------------------------------------------------------------
 
 
-check_ramp = Exercise(
-    ramps.sigmoid_rampup, [(0, 40), (10, 40), (40, 40), (55, 40), (3, 0)],
-    {"The square is missing: exp(-5 (1 - t/T)^2). The walkthrough's formula lost it too; its code has it.":
-        lambda t, T: float(np.exp(-5 * (1 - min(t, T) / T))) if T else 1.0,
-     "After the ramp's end (t > T) it stays at 1: clip t to [0, T] first.":
-        lambda t, T: float(np.exp(-5 * (1 - t / T) ** 2)) if T else 1.0,
-     "That falls from 1: the square is of what is left of the ramp, 1 - t/T.":
-        lambda t, T: float(np.exp(-5 * (min(t, T) / T) ** 2)) if T else 1.0,
-     "No ramp at all, T = 0, means the full weight at once: 1.":
-        lambda t, T: ramps.sigmoid_rampup(t, T) if T else 0.0})
+def ramp_length(share, t):
+    """The length T of a sigmoid ramp that has reached this share of its full weight at t."""
+    return t / (1 - np.sqrt(-np.log(share) / 5))
+
+
+check_length = Exercise(
+    ramp_length, [(float(np.exp(-5 / 4)), 20), (float(np.exp(-5 * 0.75**2)), 3), (1.0, 10), (0.5, 26)],
+    {"The square is missing: ln(share) / -5 is (1 - t/T) squared, so take its root.":
+        lambda share, t: t / (1 + np.log(share) / 5),
+     "That is t over what is left of the ramp. 1 - t/T is the root; t/T is one minus it.":
+        lambda share, t: t / np.sqrt(-np.log(share) / 5) if share < 1 else 0.0,
+     "That is a straight ramp. This one is an exponential of a square: solve share = exp(-5 (1 - t/T)^2) for T.":
+        lambda share, t: t / share,
+     "T need not be a whole number: don't round it.": lambda share, t: round(ramp_length(share, t)),
+     "That is t/T, the part of the ramp that is over. T is t divided by it.":
+        lambda share, t: 1 - np.sqrt(-np.log(share) / 5)}, tolerance=0.01)
 
 
 def half_weight(length, every):
@@ -77,12 +83,14 @@ def half_weight(length, every):
 
 
 check_half = Exercise(
-    half_weight, [(40, 150), (12, 10), (10, 1)],
+    half_weight, [(40, 150), (12, 10), (10, 1), (0, 10)],
     {"Half of the time is not half of the weight: there exp(-5/4) = 0.29. Solve exp(-5 (1 - x)^2) = 1/2 for x = t/T.":
         lambda length, every: length * every // 2,
      "That is a number of ramp steps; an iteration is `every` times as many.":
         lambda length, every: int(np.ceil(length * (1 - np.sqrt(np.log(2) / 5)))),
      "λ moves in steps: before the next multiple of `every` it still has the old value, a little below one half.":
         lambda length, every: int(np.ceil(every * length * (1 - np.sqrt(np.log(2) / 5)))),
+     "Without a ramp, length 0, λ is at its full weight at iteration 0: round up, don't add a stair.":
+        lambda length, every: every * (int(length * (1 - np.sqrt(np.log(2) / 5))) + 1),
      "One stair too early: there λ is still a little below one half. Round the number of stairs up.":
         lambda length, every: every * int(length * (1 - np.sqrt(np.log(2) / 5)))})

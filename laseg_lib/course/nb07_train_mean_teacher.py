@@ -4,7 +4,7 @@ import torch
 
 from .. import losses
 from ..config import TrainConfig
-from .exercise import Exercise, pull
+from .exercise import NO_TENSOR, PULL, Exercise, pull
 
 
 def command(config):
@@ -28,17 +28,19 @@ def total_loss(student, teacher, label, n, weight):
     return losses.segmentation_loss(student[:n], label[:n])[0] + weight * losses.softmax_mse_loss(student, teacher)
 
 
-def _batch(seed):
+def _batch(seed, n=2):
     chance = torch.Generator().manual_seed(seed)
     logits = torch.randn(8, 2, 2, 2, 2, generator=chance)
     student, teacher = (part.clone().requires_grad_() for part in (logits[:4], logits[4:]))
-    return student, teacher, torch.randint(2, (4, 2, 2, 2), generator=chance), 2
+    return student, teacher, torch.randint(2, (4, 2, 2, 2), generator=chance), n
 
 
 check_loss = Exercise(
-    total_loss, [(*_batch(0), 0.1), (*_batch(1), 2.0), (*_batch(2), 0.0)],
+    total_loss, [(*_batch(0), 0.1), (*_batch(1), 2.0), (*_batch(2), 0.0), (*_batch(3, n=1), 0.5)],
     {"The labels of the unlabelled volumes are used too: the segmentation loss sees only the first n.":
         lambda s, t, y, n, w: losses.segmentation_loss(s, y)[0] + w * losses.softmax_mse_loss(s, t),
+     "The first n are labelled, and n is not always 2.":
+        lambda s, t, y, n, w: losses.segmentation_loss(s[:2], y[:2])[0] + w * losses.softmax_mse_loss(s, t),
      "The weight λ is missing: it multiplies the consistency.":
         lambda s, t, y, n, w: losses.segmentation_loss(s[:n], y[:n])[0] + losses.softmax_mse_loss(s, t),
      "The weight λ multiplies the consistency only, not the segmentation loss.":
@@ -48,8 +50,9 @@ check_loss = Exercise(
      "That is consistency on the labelled volumes alone: the unlabelled ones belong to it as before.":
         lambda s, t, y, n, w: losses.segmentation_loss(s[:n], y[:n])[0] + w * losses.softmax_mse_loss(s[:n], t[:n]),
      "The value is right, but the pull is on the teacher: the student's logits come first in softmax_mse_loss.":
-        lambda s, t, y, n, w: losses.segmentation_loss(s[:n], y[:n])[0] + w * losses.softmax_mse_loss(t, s)},
-    look=lambda loss, student, teacher, *rest: pull(loss, student, teacher))
+        lambda s, t, y, n, w: losses.segmentation_loss(s[:n], y[:n])[0] + w * losses.softmax_mse_loss(t, s),
+     NO_TENSOR: lambda *batch: total_loss(*batch).item()},
+    look=lambda loss, student, teacher, *rest: pull(loss, student, teacher), names=PULL)
 
 
 def order_of_a_step():

@@ -9,6 +9,7 @@ import sys
 import torch
 
 from ..config import TrainConfig
+from ..figures.progress import waiting
 from ..figures.style import LOOKS, SMALL, line_style, new_axes
 from ..records.read import RECORDED
 from ..runtime import distributed
@@ -16,13 +17,21 @@ from ..runtime.places import PACKAGE
 from ..training import Trainer
 from .exercise import Exercise
 
+# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+ALT = {
+    "efficiency":
+        "Share of computing time over the number of processes, for four links: near 100 per cent on NVLink and "
+        "PCIe, about half on 10 Gbit Ethernet, a tenth on 1 Gbit.",
+}
+
 
 def launch(processes, module, *words):
     """``torchrun --nproc-per-node PROCESSES -m MODULE WORDS``, one thread a process, and what was printed."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m",
                module, *map(str, words)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE.parent)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    with waiting("torchrun"):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     return [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
@@ -99,8 +108,10 @@ def wire_seconds(parameters, processes, gigabytes_a_second):
 
 
 check_wire = Exercise(
-    wire_seconds, [(9_186_722, 2, 25), (9_186_722, 8, 1.25), (9_186_722, 1, 1.25)],
-    {"A float32 has 4 bytes.": lambda p, n, speed: 2 * (n - 1) / n * p / (speed * 1e9),
+    wire_seconds, [(9_186_722, 2, 25), (9_186_722, 8, 1.25), (9_186_722, 1, 1.25), (1_000_000, 3, 10)],
+    {"One process alone sends nothing: N - 1 is 0.":
+        lambda p, n, speed: 2 * max(n - 1, 1) / n * 4 * p / (speed * 1e9),
+     "A float32 has 4 bytes.": lambda p, n, speed: 2 * (n - 1) / n * p / (speed * 1e9),
      "The gradient goes round the ring twice, first to be added up, then to be handed out: 2 (N - 1) / N.":
         lambda p, n, speed: (n - 1) / n * 4 * p / (speed * 1e9),
      "The pieces are 1/N of the gradient: 2 (N - 1) / N times its bytes, not 2 (N - 1) times.":
@@ -113,8 +124,10 @@ def share_of(indices, rank, world):
 
 
 check_share = Exercise(
-    share_of, [(range(10), 0, 2), (range(10), 1, 2), (range(8, 80), 3, 4), (range(5), 2, 3)],
+    share_of, [(range(10), 0, 2), (range(10), 1, 2), (range(8, 80), 3, 4), (range(5), 2, 3), ([3, 5, 7, 8, 20], 0, 2)],
     {"Every rank gets the same volumes: begin at `rank`.": lambda i, rank, world: list(i)[::world],
+     "That asks for a volume's number. Its place in the list counts: indices may begin anywhere and have gaps.":
+        lambda i, rank, world: [n for n in i if n % world == rank],
      "Those are `world` volumes in a row from `rank` on, not every world-th.":
         lambda i, rank, world: list(i)[rank:rank + world],
      "Blocks leave a remainder out when the numbers don't divide, and overlap nowhere; ours deals like cards.":

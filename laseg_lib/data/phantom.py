@@ -177,6 +177,7 @@ def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False
     interrupted run goes on where it was; the lists are written last.
     ``raw``: instead whole-chest scans as they come from a hospital, ``lgemri.nrrd`` (uint8) and
     ``laendo.nrrd`` (uint8, 255 = left atrium), for ``laseg prepare``; as wide a voxel as ``size`` gives.
+    ``progress``: a bar, or a function that takes the names and gives them one by one, such as ``tqdm``.
     ``options``: the keyword arguments of ``make_phantom``.
     Raises LasegError for numbers that can't work, and when ``dest`` holds phantoms made with other settings.
     """
@@ -197,7 +198,8 @@ def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False
         if path.exists():
             keep_or_write_list(path, listed, tell=lambda said: None)
     quiet = not progress or len(names) < 12
-    for k, name in enumerate(tqdm(names, desc="phantoms", unit="case", disable=quiet)):
+    watched = progress(names) if callable(progress) else tqdm(names, desc="phantoms", unit="case", disable=quiet)
+    for k, name in enumerate(watched):
         if raw:
             _write_raw(root / name, 10_000 * seed + k, size, options)
         elif not _sound(root / name / FILE, size):

@@ -4,11 +4,12 @@ x runs to the patient's left, y to the back, z to the head (see ``slices``).  Th
 front, from slightly above: the patient's right is on the left of the screen.
 """
 
+import html
 import json
 
 import numpy as np
 
-from .pictures import bundle, say, to_png
+from .pictures import bundle, to_png
 from .stills import CAMERA, SCALE, scene_still
 from .style import INK, looks
 
@@ -17,6 +18,7 @@ FONT = {"size": 16, "color": INK, "family": "DejaVu Sans, Arial, sans-serif"}
 # Enough ambient light for the far side, a highlight low enough not to wash the colours out.
 LIGHT = {"ambient": 0.42, "diffuse": 0.75, "specular": 0.22, "roughness": 0.55, "fresnel": 0.1}
 EMPTY = "empty: no voxel to draw"
+WAITS = "a still: in JupyterLab it comes to life when the mouse is over it"
 
 
 def surface(mask, spacing=0.625, step=1, faces=4000):
@@ -156,11 +158,12 @@ def show_scene(figure, alt, still=None):
     """
     from IPython.display import display
 
-    # JupyterLab shows the still, at its own size, until the mouse comes: as wide as an output at 1280 pixels.
-    still = still if still is not None else scene_still(figure, width=8.4)
+    still = still if still is not None else scene_still(figure, width=8.4, note=WAITS)
     data, metadata = bundle(to_png(still, dpi=100), alt)
     display({PLOTLY: figure_json(figure)} | data, metadata=metadata, raw=True)
-    say(alt)
+    # JupyterLab shows the still, at its own size, until the mouse comes: it must not be cut on a narrow page.
+    display({"text/html": f"<style>.jp-RenderedPlotly img {{max-width: 100%; height: auto}}</style><p><em>"
+                          f"{html.escape(alt)}</em></p>", "text/plain": alt}, raw=True)
 
 
 def figure_json(figure):

@@ -21,20 +21,30 @@ from PIL import Image, ImageDraw, ImageFont
 from .style import looks, rgb
 
 KEPT = 60  # planes between steps: some 30 MB
+PANEL, WIDE = 120, 480  # px: the text's height below planes in a row, and from where on it has two columns
 GAP, LINE, PAPER, INK, DIM = 10, 28, (16, 16, 16), (240, 240, 240), (165, 165, 165)  # px; grey levels
 #        axes shown (right, down), is "down" the reverse of the array, letters left-right, top-bottom
 PLANES = {"axial": (0, 1, False, "RL", "AP"), "coronal": (0, 2, True, "RL", "SI"),
           "sagittal": (1, 2, True, "AP", "SI")}
 
 
-def plane_boxes(shape, spacing=0.625, size=(880, 560)):
+def plane_boxes(shape, spacing=0.625, size=(880, 560), in_a_row=False):
     """Where each plane lies on a canvas of ``size`` (width, height) in pixels.
 
     Returns {'axial' | 'coronal' | 'sagittal' | 'panel': (left, top, width, height)}: axial over
-    coronal (same x), sagittal beside coronal (same z), text in the fourth corner.  One scale in
+    coronal (same x), sagittal beside coronal (same z), text in the fourth corner.  ``in_a_row``: all
+    three side by side, the text below the last two, for a low page.  One scale in
     pixels per mm holds for all, so that non-square voxels keep their true proportions.
     """
     mm = np.asarray(shape) * np.broadcast_to(spacing, 3)
+    if in_a_row:
+        text = min(PANEL, size[1] // 2) + GAP
+        scale = min((size[0] - 2 * GAP) / (2 * mm[0] + mm[1]), size[1] / mm[1], (size[1] - text) / mm[2])
+        w, h, d = (max(1, int(v)) for v in mm * scale)
+        left = (size[0] - 2 * w - h - 2 * GAP) // 2
+        middle, right = left + w + GAP, left + 2 * (w + GAP)
+        return {"axial": (left, 0, w, h), "coronal": (middle, 0, w, d), "sagittal": (right, 0, h, d),
+                "panel": (middle, d + GAP, size[0] - middle, size[1] - d - GAP)}
     scale = min((size[0] - GAP) / (mm[0] + mm[1]), (size[1] - GAP) / (mm[1] + mm[2]))
     w, h, d = (max(1, int(v)) for v in np.round(mm * scale))
     left, top = (size[0] - w - h - GAP) // 2, (size[1] - h - d - GAP) // 2
@@ -50,7 +60,8 @@ def window_of(image):
 
 
 def draw_slices(image, label=None, predictions=None, x=None, y=None, z=None, *, spacing=0.625, size=(880, 560),
-                window=None, level=None, style="outline", smooth=True, crosshair=True, title="", kept=None):
+                window=None, level=None, style="outline", smooth=True, crosshair=True, title="", kept=None,
+                in_a_row=False):
     """The axial, coronal and sagittal slice through voxel (x, y, z) → uint8 (height, width, 3).
 
     ``image`` (W, H, D) of any real dtype; ``label`` and each of ``predictions`` ({name: mask}) of
@@ -58,6 +69,7 @@ def draw_slices(image, label=None, predictions=None, x=None, y=None, z=None, *, 
     volume.  ``spacing`` in mm, one number or three.  ``style`` is 'outline', 'fill' or 'both';
     ``smooth=False`` shows bare voxels.  ``kept``: a dict of the caller's in which planes already
     drawn of these same volumes are kept; a step along z then draws one plane, not three.
+    ``in_a_row`` as for ``plane_boxes``.
     Raises ValueError when a mask's shape isn't the image's.
     """
     masks = ({} if label is None else {"gold": label}) | (predictions or {})
@@ -69,7 +81,8 @@ def draw_slices(image, label=None, predictions=None, x=None, y=None, z=None, *, 
     point = [n // 2 if p is None else int(np.clip(p, 0, n - 1)) for p, n in zip((x, y, z), image.shape)]
     auto = window_of(image) if window is None or level is None else (window, level)
     look = (auto[0] if window is None else window, auto[1] if level is None else level, style, smooth)
-    boxes, styles, kept = plane_boxes(image.shape, spacing, size), looks(masks), {} if kept is None else kept
+    boxes = plane_boxes(image.shape, spacing, size, in_a_row)
+    styles, kept = looks(masks), {} if kept is None else kept
     picture = Image.new("RGB", size, PAPER)
     for plane, (across, down, *_) in PLANES.items():
         at = boxes[plane]
@@ -194,16 +207,19 @@ def _legend(size, styles, style, title):
     picture, (width, height) = Image.new("RGB", size, PAPER), size
     pen = ImageDraw.Draw(picture)
     if title:
-        pen.text((4, 4), _fit(title, width - 8, 17, True), INK, font(17, True))
+        pen.text((4, 4), _fit(title, _first_column(width) - 8, 17, True), INK, font(17, True))
     for row, given in enumerate(styles, bool(title)):
         y = 4 + LINE * row
         _sample(pen, 4, y + 10, given, style)
-        pen.text((54, y), _fit(given.label, width - 140, 16), INK, font(16))
-    for row, name in enumerate(("voxel", "mm", "value"), len(styles) + bool(title)):
-        pen.text((4, 12 + LINE * row), name, DIM, font(16))
-    for row, line in enumerate(("R L A P S I: patient's right, left,", "front, back, head, feet")):
-        if 40 + LINE * (len(styles) + bool(title) + 3) < height:
-            pen.text((4, height - 38 + 19 * row), _fit(line, width - 8, 14), DIM, font(14))
+        pen.text((54, y), _fit(given.label, _first_column(width) - 126, 16), INK, font(16))
+    x, y = _readout_place(width, len(styles) + bool(title))
+    for row, name in enumerate(("voxel", "mm", "value")):
+        pen.text((x, y + LINE * row), name, DIM, font(16))
+    wide = width >= WIDE
+    x, top = (x, max(y + 3 * LINE, height - 38)) if wide else (4, height - 38)
+    if wide or 40 + LINE * (len(styles) + bool(title) + 3) < height:
+        for row, line in enumerate(("R L A P S I: patient's right, left,", "front, back, head, feet")):
+            pen.text((x, top + 19 * row), _fit(line, width - x - 8, 14), DIM, font(14))
     return picture
 
 
@@ -211,12 +227,14 @@ def _readout(picture, box, point, value, inside, spacing, titled):
     """What lies under the cross-hair."""
     pen = ImageDraw.Draw(picture)
     left, top, width, _ = box
+    end = left + _first_column(width) - (24 if width >= WIDE else 8)
     for row, within in enumerate(inside, titled):
-        pen.text((left + width - 8, top + 4 + LINE * row), "inside" if within else "outside",
+        pen.text((end, top + 4 + LINE * row), "inside" if within else "outside",
                  INK if within else DIM, font(16), "ra")
     mm = ", ".join(f"{(p + 0.5) * s:.1f}" for p, s in zip(point, spacing))
-    for row, text in enumerate((", ".join(map(str, point)), mm, f"{value:.2f}"), len(inside) + titled):
-        pen.text((left + 72, top + 12 + LINE * row), text, INK, font(16))
+    x, y = _readout_place(width, len(inside) + titled)
+    for row, text in enumerate((", ".join(map(str, point)), mm, f"{value:.2f}")):
+        pen.text((left + x + 68, top + y + LINE * row), text, INK, font(16))
 
 
 def _sample(pen, left, middle, given, style):
@@ -229,6 +247,32 @@ def _sample(pen, left, middle, given, style):
         if i % 2 == 0:
             pen.line((left + at, middle, left + min(at + dash[i % len(dash)], 42) - 1, middle), rgb(given.colour), 4)
         at, i = at + dash[i % len(dash)], i + 1
+
+
+def _first_column(width):
+    """How wide the names are in a panel ``width`` wide: a wide one has the readout beside them."""
+    return width - 246 if width >= WIDE else width
+
+
+def _readout_place(width, rows):
+    """(x, y) of the readout: below ``rows`` of names, or beside them."""
+    return (_first_column(width), 4) if width >= WIDE else (4, 12 + LINE * rows)
+
+
+def voxel_at(place, point, shape, boxes):
+    """The voxel under ``place`` (x, y) of a picture with these ``boxes``: (plane, x, y, z), or None beside the planes.
+
+    ``point``: the cross-hair now, which says where along the plane's own axis it is.
+    """
+    for plane, (across, down, flip, *_) in PLANES.items():
+        left, top, width, height = boxes[plane]
+        column, row = ((at - low) / side for at, low, side in zip(place, (left, top), (width, height)))
+        if 0 <= column < 1 and 0 <= row < 1:
+            found = list(point)
+            found[across] = int(column * shape[across])
+            found[down] = int((1 - row if flip else row) * shape[down] - (1e-9 if flip else 0))
+            return plane, *found
+    return None
 
 
 def _fit(text, width, size, bold=False):

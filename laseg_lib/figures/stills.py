@@ -1,7 +1,7 @@
 """A plotly scene of meshes drawn by matplotlib: for pages where no script runs, and for print.
 
-Surfaces side by side, since one inside the other needs turning to be told apart.  A few lines of geometry
-do it: orthographic view, triangles painted from back to front, shaded by the angle to the light.
+The same arrangement as in the scene: one inside the other, the outer ones see-through.  A few lines of geometry
+do it: orthographic view, triangles of all surfaces painted from back to front, shaded by the angle to the light.
 """
 
 import base64
@@ -12,6 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from .style import INK
 
@@ -20,36 +21,38 @@ SCALE = "Cividis"  # even in lightness, and the same to every kind of colour vis
 LIGHT = np.array([-0.35, -0.75, 0.55])
 
 
-def scene_still(figure, width=9.6):
-    """A matplotlib Figure of a plotly ``figure``: its meshes side by side, one scale, seen from its first camera."""
+def scene_still(figure, width=9.6, note=""):
+    """A matplotlib Figure of a plotly ``figure``: its meshes as they lie, seen from its first camera.
+
+    ``note``: a line below, such as how the scene comes to life.
+    """
     view = np.stack(_camera())  # rows: right, up, towards the eye
     meshes = [_arrays(trace) for trace in figure.data]
     points = np.concatenate([vertices for vertices, _ in meshes]) @ view.T
-    page = Figure(figsize=(width, 4.2 if len(meshes) < 3 else 3.5), dpi=100)
-    top = 0.84 if figure.layout.title.text else 0.92
+    page = Figure(figsize=(width, 4.6), dpi=100)
     coloured = next((trace for trace in figure.data if trace.intensity is not None), None)
-    grid = page.subplots(1, len(meshes), squeeze=False, gridspec_kw={
-        "left": 0.01, "right": 0.86 if coloured else 0.99, "bottom": 0.1, "top": top, "wspace": 0.02})[0]
-    for ax, trace, (vertices, triangles) in zip(grid, figure.data, meshes):
-        ax.set_axis_off()
-        ax.set_title(trace.name.replace(" (", "\n("), fontsize=15, color=INK)
-        ax.set_aspect("equal")
-        if len(points):
-            low, high = points[:, :2].min(0) - 3, points[:, :2].max(0) + 3
-            ax.set(xlim=(low[0], high[0]), ylim=(low[1] - 6, high[1]))
-        if len(vertices):
-            _paint(ax, trace, vertices, triangles, view)
-        else:
-            ax.text(0.5, 0.5, "empty", fontsize=18, ha="center", transform=ax.transAxes, color="#666666")
+    ax = page.add_axes((0.2, 0.13, 0.66 if coloured else 0.78, 0.78 if figure.layout.title.text else 0.85))
+    ax.set_axis_off()
+    ax.set_aspect("equal")
     if len(points):
-        grid[0].plot([low[0] + 3, low[0] + 23], [low[1] - 3] * 2, color=INK, linewidth=4, solid_capstyle="butt")
-        grid[0].text(low[0] + 25, low[1] - 3, "20 mm", fontsize=13, va="center", color=INK)
+        low, high = points[:, :2].min(0) - 3, points[:, :2].max(0) + 3
+        ax.set(xlim=(low[0], high[0]), ylim=(low[1] - 6, high[1]))
+        _paint(ax, figure.data, meshes, view)
+        ax.plot([low[0] + 3, low[0] + 23], [low[1] - 3] * 2, color=INK, linewidth=4, solid_capstyle="butt")
+        ax.text(low[0] + 25, low[1] - 3, "20 mm", fontsize=13, va="center", color=INK)
+    else:
+        ax.text(0.5, 0.5, "empty", fontsize=18, ha="center", transform=ax.transAxes, color="#666666")
+    names = [Patch(facecolor=trace.color or "#8A8A8A", alpha=max(trace.opacity or 1, 0.3), edgecolor=INK,
+                   label=trace.name.replace(" (", "\n(")) for trace in figure.data if trace is not coloured]
+    page.legend(handles=names, fontsize=14, frameon=False, loc="upper left", bbox_to_anchor=(0.0, 0.93))
     if coloured:
         bar = page.colorbar(ScalarMappable(Normalize(coloured.cmin, coloured.cmax), SCALE.lower()),
                             cax=page.add_axes((0.885, 0.16, 0.022, 0.66)), extend="max")
         bar.set_label("distance to gold label (mm)", fontsize=14)
         bar.ax.tick_params(labelsize=13)
-    page.text(0.5, 0.03, "seen from the front: the patient's right is on the left", fontsize=13, ha="center", color=INK)
+    page.text(0.5, 0.075, "seen from the front: the patient's right is on the left", fontsize=13, ha="center",
+              color=INK)
+    page.text(0.5, 0.015, note, fontsize=13, ha="center", color=INK, weight="bold")
     if figure.layout.title.text:
         page.suptitle(figure.layout.title.text, fontsize=16, y=0.98, color=INK)
     return page
@@ -61,7 +64,19 @@ def _arrays(trace):
             np.stack([unpack(getattr(trace, side)) for side in "ijk"], 1).astype(int))
 
 
-def _paint(ax, trace, vertices, triangles, view):
+def _paint(ax, traces, meshes, view):
+    """All triangles of all meshes, the farthest first, so that what is inside shows through what is see-through."""
+    parts = [_triangles(trace, *mesh, view) for trace, mesh in zip(traces, meshes) if len(mesh[0])]
+    corners, colours = (np.concatenate(part) for part in zip(*parts))
+    order = np.argsort((corners @ view[2]).mean(1))  # the painter's: from back to front
+    # Edges in the same colour close the hair lines between triangles; of see-through ones they would show double.
+    edges = np.where(colours[:, 3:] < 1, 0, colours)
+    ax.add_collection(PolyCollection((corners @ view[:2].T)[order], facecolors=colours[order], edgecolors=edges[order],
+                                     linewidths=0.5))
+
+
+def _triangles(trace, vertices, triangles, view):
+    """Corners (M, 3, 3) and colours (M, 4) of a mesh."""
     corners = vertices[triangles]
     flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     smooth = np.zeros_like(vertices)  # a vertex's normal is the mean of its triangles', larger ones counting more
@@ -77,10 +92,8 @@ def _paint(ax, trace, vertices, triangles, view):
         colours = matplotlib.colormaps[SCALE.lower()](shade)[:, :3] * (0.72 + 0.33 * light[:, None])
     else:
         colours = np.multiply(to_rgb(trace.color), 0.42 + 0.75 * light[:, None])
-    order = np.argsort((corners @ view[2]).mean(1))  # the painter's: from back to front
-    paint = np.clip(colours, 0, 1)[order]
-    # Edges in the same colour close the hair lines between triangles.
-    ax.add_collection(PolyCollection((corners @ view[:2].T)[order], facecolors=paint, edgecolors=paint, linewidths=0.5))
+    through = 1 if trace.opacity is None else trace.opacity
+    return corners, np.column_stack([np.clip(colours, 0, 1), np.full(len(colours), through)])
 
 
 def _camera():

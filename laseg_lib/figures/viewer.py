@@ -1,6 +1,6 @@
 """One slider class for the whole course, and the slice viewer built on it.
 
-The picture is an ipywidgets.Image that receives encoded bytes: no pyplot, because widget callbacks run
+The picture is a widget that receives encoded bytes: no pyplot, because widget callbacks run
 on another thread than the cell.  The browser holds back slider moves while one is being drawn and
 sends only the newest, so that quick sliding leaves out frames instead of queueing them.
 
@@ -16,12 +16,15 @@ import traceback
 import ipywidgets as widgets
 import numpy as np
 
+from .live_image import LiveImage
 from .pictures import bundle, pixels, to_frame
-from .slices import draw_slices, window_of
+from .slices import PLANES, draw_slices, plane_boxes, voxel_at, window_of
 
-_HIDE_STILL = ("<style>.jp-OutputArea-child:has(.laseg-view) ~ .jp-OutputArea-child:has(img.jp-needs-light-background)"
-               "{display:none} .laseg-view{overflow:visible}"
-               ".laseg-alt{position:absolute;margin:0;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}</style>")
+# A track is never shorter than a hand can aim at, however long the words beside it are.
+_STYLE = ("<style>.jp-OutputArea-child:has(.laseg-view) ~ .jp-OutputArea-child:has(img.jp-needs-light-background),"
+          ".output_area:has(.laseg-view) ~ .output_area:has(img){display:none}"
+          ".laseg-view{overflow:visible} .laseg-view .slider-container{min-width:150px;flex:1 0 150px}"
+          ".laseg-view .widget-readout{min-width:46px}</style>")
 _DEAD = "(A still: run this cell to bring it to life.)"
 _WIDE = {"description_width": "initial"}
 
@@ -29,13 +32,11 @@ _WIDE = {"description_width": "initial"}
 class LivePicture(widgets.VBox):
     """A picture that changes in place, and the two outputs it makes: the live view and a still."""
 
-    def __init__(self, picture, alt, below=()):
+    def __init__(self, picture, alt, below=(), asks=False):
         self.alt = alt or "A still of a picture that changes."
-        self.picture = widgets.Image(format="jpeg")  # it takes no alternative text, and breaks on a tooltip
-        self.picture.layout = widgets.Layout(max_width="100%", height="auto", object_fit="contain",
-                                             align_self="flex-start", margin="0")
-        words = f'<p class="laseg-alt">{html.escape(self.alt)}</p>'  # for screen readers
-        super().__init__([self.picture, *below, widgets.HTML(_HIDE_STILL + words)])
+        self.picture = LiveImage(alt=self.alt, asks=asks)
+        self.picture.add_class("laseg-image")
+        super().__init__([self.picture, *below, widgets.HTML(_STYLE)])
         self.add_class("laseg-view")
         self.put(picture)
 
@@ -47,6 +48,7 @@ class LivePicture(widgets.VBox):
     def show_live(self):
         from IPython.display import display
 
+        _replace(self)
         # Without a kernel these words stand above the still: few pages show an image's own alternative text.
         words = "\n".join((*textwrap.wrap(self.alt, 110), _DEAD))
         display(widgets.VBox._repr_mimebundle_(self) | {"text/plain": words}, raw=True)
@@ -57,6 +59,63 @@ class LivePicture(widgets.VBox):
         self.show_live()
         still, metadata = bundle(self.drawn, self.alt, needs_background="light")
         display(still, metadata=metadata, raw=True)
+
+
+    def close(self):
+        """Take the view and all that it is made of out of the kernel, and forget what it draws from."""
+        for widget in _parts(self):
+            if widget is not self:
+                widget.close()
+        super().close()
+
+
+class LiveLine(widgets.HBox):
+    """A line of widgets that lives with the kernel only: nothing of it is stored."""
+
+    def show_live(self):
+        from IPython import get_ipython
+        from IPython.display import display
+
+        if get_ipython() is None:  # a test, or a script
+            return
+        _replace(self)
+        view = widgets.HBox._repr_mimebundle_(self)
+        display({key: value for key, value in view.items() if key != "text/plain"}, raw=True)
+
+    def close(self):
+        for widget in _parts(self):
+            if widget is not self:
+                widget.close()
+        super().close()
+
+
+_shown = {}  # the cell's name in the notebook: (the run of it, the views that stand in its output)
+
+
+def _replace(view):
+    """Close the views of the cell's last run, whose output this one replaces."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    request = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    cell, run = request.get("metadata", {}).get("cellId"), request.get("header", {}).get("msg_id")
+    if cell is None:  # not in JupyterLab: nobody says which output is replaced
+        return
+    before, views = _shown.get(cell, (run, []))
+    if before != run:
+        for old in views:
+            old.close()
+        views = []
+    _shown[cell] = run, [*views, view]
+
+
+def _parts(widget):
+    """A widget with its children, their layouts and styles: everything that has a place in the kernel."""
+    for child in getattr(widget, "children", ()):
+        yield from _parts(child)
+    yield from (getattr(widget, name) for name in ("layout", "style") if getattr(widget, name, None) is not None)
+    yield from getattr(widget, "links", ())
+    yield widget
 
 
 class SliderView(LivePicture):
@@ -71,7 +130,7 @@ class SliderView(LivePicture):
     An error in the first drawing is raised; later ones show under the last good picture.
     """
 
-    def __init__(self, draw, *, alt="", start=None, labels=None, play=(), **controls):
+    def __init__(self, draw, *, alt="", start=None, labels=None, play=(), asks=False, **controls):
         self.draw = draw
         self._choices = {name: given for name, given in controls.items() if isinstance(given, dict)}
         self._lock, self._drawn, self._held = threading.RLock(), None, False
@@ -81,11 +140,15 @@ class SliderView(LivePicture):
         played = {play} if isinstance(play, str) else set(play)
         items = [play_button(w) if name in played else w for name, w in self.controls.items()]
         slides = [w for w in items if not isinstance(w, (widgets.Dropdown, widgets.Checkbox))]
-        rows = [widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap", grid_gap="0 14px"))
+        rows = [widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap", grid_gap="0 6px"))
                 for row in (slides, [w for w in items if w not in slides]) if row]
-        super().__init__(draw(**self.values), alt, [*rows, self.message])
+        super().__init__(draw(**self.values), alt, [*rows, self.message], asks)
         for widget in self.controls.values():
             widget.observe(self._changed, "value")
+
+    def close(self):
+        super().close()
+        self.draw, self.drawn = _closed, None
 
     @property
     def values(self):
@@ -119,6 +182,10 @@ class SliderView(LivePicture):
             self._drawn = [w.value for w in self.controls.values()]  # drawing may move controls (a new case)
 
 
+def _closed(**values):
+    raise RuntimeError("this view was replaced when its cell ran again")
+
+
 def control(given, description, start=None):
     """The widget for one description of values; see SliderView."""
     first = {} if start is None else {"value": start}
@@ -131,7 +198,7 @@ def control(given, description, start=None):
                                 layout=widgets.Layout(width="auto"))
     if isinstance(given, dict):
         return widgets.Dropdown(options=list(given), **first, **common, layout=widgets.Layout(width="auto"))
-    wide = widgets.Layout(width="218px")
+    wide = widgets.Layout(width="max-content", flex="0 0 auto")  # the words, the whole track, the value
     if isinstance(given, range):
         given = (given.start, given[-1], given.step)
     elif not isinstance(given, tuple):
@@ -153,9 +220,11 @@ def play_button(slider, interval=120):
         raise ValueError(f"only a slider of whole numbers can play, not {slider.description!r}")
     play = widgets.Play(min=slider.min, max=slider.max, step=slider.step, value=slider.value, interval=interval,
                         tooltip=f"play {slider.description}", layout=widgets.Layout(width="140px"))
-    widgets.jslink((play, "value"), (slider, "value"))
+    link = widgets.jslink((play, "value"), (slider, "value"))
     widgets.dlink((slider, "max"), (play, "max"))
-    return widgets.HBox([slider, play])
+    together = widgets.HBox([slider, play])
+    together.links = [link]
+    return together
 
 
 def _explain(error):
@@ -167,7 +236,10 @@ def _explain(error):
 
 
 class SliceViewer(SliderView):
-    """Three orthogonal planes with cross-hair, gold label and any number of predictions.
+    """Three orthogonal planes in a row, with cross-hair, gold label and any number of predictions.
+
+    Sliders move the planes, and so does the mouse: click or drag in a picture for the cross-hair, turn the
+    wheel over it for its slice.
 
     ``image`` (W, H, D), ``label`` and ``predictions`` ({name: mask}) as for ``draw_slices``; or
     ``cases``: {name: (image, label) or (image, label, predictions), or a function without arguments
@@ -175,7 +247,7 @@ class SliceViewer(SliderView):
     Opens where the label's centre is.  ``spacing`` in mm; ``size`` of the picture in pixels.
     """
 
-    def __init__(self, image=None, label=None, predictions=None, *, spacing=0.625, cases=None, size=(880, 560),
+    def __init__(self, image=None, label=None, predictions=None, *, spacing=0.625, cases=None, size=(880, 276),
                  alt=None):
         if (image is None) == (cases is None):
             raise ValueError("give either an image or cases={name: (image, label), …}")
@@ -188,15 +260,35 @@ class SliceViewer(SliderView):
         window, level = window_of(image)
         top = float(np.ceil(max(2 * window, 1)))
         super().__init__(
-            self._draw, play="z", **picker,
+            self._draw, play="z", asks=True, **picker,
             alt=alt or "Axial, coronal and sagittal slice through the heart, with " + (", ".join(masks) or "no label")
-            + "; sliders move the three planes.",
-            labels={key: f"show {name}" for key, name in self._toggles.items()} | {"look": "labels as"},
+            + "; sliders and the mouse move the three planes.",
+            labels={key: f"show {name}" for key, name in self._toggles.items()}
+            | {"look": "labels as", "window": "window: black to white", "level": "level: middle grey"},
             start=dict(zip("xyz", self.centre)) | {"window": round(window, 1), "level": round(level, 1)},
             **{axis: (0, n - 1) for axis, n in zip("xyz", image.shape)},
             window=(0.1, top, 0.1), level=(float(np.floor(image.min())), float(np.ceil(image.max())) + 0.1, 0.1),
             look={"outlines": "outline", "fills": "fill", "both": "both"}, smooth=True,
             **dict.fromkeys(self._toggles, True))
+        self.picture.observe(self._pointed, "pointed")
+
+    def close(self):
+        super().close()
+        self.cases, self.image, self.masks, self._kept = {}, None, {}, {}
+
+    def _pointed(self, change):
+        """Move the cross-hair to where the mouse is; the wheel moves the slice of the plane under it."""
+        across, down, steps, _ = change["new"]
+        boxes = plane_boxes(self.image.shape, self.spacing, self.size, in_a_row=True)
+        place, point = (across * self.size[0], down * self.size[1]), [self.values[axis] for axis in "xyz"]
+        if not (found := voxel_at(place, point, self.image.shape, boxes)):
+            return
+        plane, *target = found
+        if steps:
+            axis = 3 - sum(PLANES[plane][:2])
+            point[axis] = int(np.clip(point[axis] + steps, 0, self.image.shape[axis] - 1))
+            target = point
+        self.set(**dict(zip("xyz", target)))
 
     def _load(self, name):
         given = self.cases[name]
@@ -216,7 +308,7 @@ class SliceViewer(SliderView):
         masks = {name: mask for name, mask in self.masks.items() if name not in hidden}
         label = masks.pop("gold", None)
         return draw_slices(self.image, label, masks, x, y, z, spacing=self.spacing, size=self.size, window=window,
-                           level=level, style=look, smooth=smooth, title=case, kept=self._kept)
+                           level=level, style=look, smooth=smooth, title=case, kept=self._kept, in_a_row=True)
 
     def _fit(self):
         """Sliders to the new case's size and its label's centre, without drawing in between."""

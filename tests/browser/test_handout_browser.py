@@ -141,3 +141,22 @@ def test_a_scene_turns(opened):
     page.wait_for_timeout(1500)
     assert page.evaluate(eye) != before
     assert (abs(pixels(scene) - picture).max(2) > 30).mean() > 0.02
+
+
+PHONE = """() => [document.documentElement.scrollWidth, [...document.querySelectorAll('main *')].filter(it =>
+    it.getBoundingClientRect().right > innerWidth + 1
+    && !it.closest('pre, table, math, .jp-RenderedImage, .slices, .scene')).map(it => it.outerHTML.slice(0, 120))]"""
+
+
+def test_on_a_phone_no_page_scrolls_sideways_and_letters_are_legible(folder, opened):
+    names = sorted(path.name for path in Path(folder).glob("*.html"))
+    assert {"GLOSSARY.html", "INSTRUCTOR.html", "README.html"} <= set(names)
+    for name in names:
+        page = opened(name)
+        page.set_viewport_size({"width": 390, "height": 844})
+        width, beyond = page.evaluate(PHONE)
+        assert width <= 390, (name, beyond)
+    page = opened("01_left_atrium_data.html")
+    page.wait_for_function(DRAWN)
+    canvas = page.locator(".slices canvas").bounding_box()
+    assert 16 * canvas["width"] / 880 > 11  # px, the canvas's letters

@@ -8,7 +8,8 @@ from lab_page import Scene, View
 NOTEBOOKS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 WIDGET, SCENE, PICTURE = "application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json", "image/png"
 # What must be there, lest a notebook that lost its view pass for want of anything to try.
-CONTROLS = {"00_start_here": {"x", "y", "z", "window", "level", "labels as", "smooth", "show gold"},
+CONTROLS = {"00_start_here": {"x", "y", "z", "window: black to white", "level: middle grey", "labels as", "smooth",
+                              "show gold"},
             "01_left_atrium_data": {"case", "x", "y", "z"},
             "04_losses": {"teacher q"},
             "05_ema_teacher": {"α", "warm-up", "another student"},

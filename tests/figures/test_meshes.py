@@ -10,6 +10,7 @@ from PIL import Image
 
 from laseg_lib.figures.meshes import (
     PLOTLY,
+    WAITS,
     atrium_scene,
     distance_scene,
     figure_json,
@@ -114,14 +115,26 @@ def test_empty_masks_are_told_not_drawn():
     assert to_png(scene_still(distance_scene(full, empty)))
 
 
-def test_the_still_shows_each_surface_in_its_colour():
-    page = scene_still(atrium_scene({"gold": ball(8), "MT": ball(8)}))
-    picture = np.asarray(Image.open(io.BytesIO(to_png(page)))).astype(int)
-    width = picture.shape[1]
-    red, green, blue = np.moveaxis(picture, 2, 0)
-    orange, teal = (red > green + 25) & (green > blue + 25), (green > red + 40) & (green > blue + 10)
-    assert orange[:, : width // 2].sum() > 2000 and orange[:, width // 2 :].sum() < 50
-    assert teal[:, width // 2 :].sum() > 2000 and teal[:, : width // 2].sum() < 50
+def picture_of(scene):
+    return np.asarray(Image.open(io.BytesIO(to_png(scene_still(scene))))).astype(int)
+
+
+def test_the_still_has_the_scenes_arrangement_and_shows_the_inner_surface_through_the_outer():
+    outer, inner = ball(10), ball(5)
+    picture = picture_of(atrium_scene({"gold": outer, "MT": inner}))
+    solid = picture_of(atrium_scene({"gold": outer, "MT": inner}, opacity={"gold": 1}))
+    row, column = picture.shape[0] // 2, round(picture.shape[1] * 0.59)  # the middle of both balls
+    through, hidden = (page[row, column - 5:column + 5, 2].mean() for page in (picture, solid))
+    assert hidden < 20 and through > 40  # teal has blue in it, gold has none
+
+
+def test_stills_on_a_narrow_page_are_not_cut_and_say_how_they_come_to_life(monkeypatch):
+    got = []
+    monkeypatch.setattr("IPython.display.display", lambda data, metadata=None, raw=False: got.append(data))
+    show_scene(atrium_scene({"gold": ball(8)}), "A <ball>.")
+    assert "max-width: 100%" in got[1]["text/html"] and "A &lt;ball&gt;." in got[1]["text/html"]
+    page = scene_still(atrium_scene({"gold": ball(8)}), note=WAITS)
+    assert any("comes to life" in text.get_text() for text in page.texts)
 
 
 def test_show_scene_gives_plotly_and_a_png_in_one_output(monkeypatch):

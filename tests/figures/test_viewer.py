@@ -2,12 +2,14 @@
 
 import base64
 import io
+from types import SimpleNamespace
 
 import ipywidgets as widgets
 import numpy as np
 import pytest
 from PIL import Image
 
+from laseg_lib.figures.slices import KEPT, PLANES, plane_boxes
 from laseg_lib.figures.viewer import SliceViewer, SliderView, control
 
 
@@ -82,6 +84,7 @@ def test_it_leaves_a_live_view_and_a_still_with_words(shown):
     # The style that hides the still while the view lives looks for the class this metadata makes.
     assert metadata["needs_background"] == "light"
     assert "jp-needs-light-background" in view.children[-1].value
+    assert view.picture.alt == "a grey card"
 
 
 def test_play_moves_whole_numbers_only():
@@ -144,3 +147,71 @@ def test_another_case_is_drawn_from_its_own_planes():
     view.controls["case"].value = "b"
     view.controls["z"].value = 3  # where the first case opened
     assert np.array_equal(view.drawn, SliceViewer(cases={"b": cases["b"]}, size=(400, 300))._draw(**view.values))
+
+
+def test_a_track_is_never_shorter_than_a_hand_can_aim_at():
+    view = SliderView(grey, level=(0, 200), labels={"level": "voxels wider by that many times"})
+    slider = view.controls["level"]
+    assert (slider.layout.width, slider.layout.flex) == ("max-content", "0 0 auto")  # not cut by the words beside it
+    assert ".slider-container{min-width:150px" in view.children[-1].value
+
+
+@pytest.mark.parametrize(("plane", "voxel"), [("axial", (20, 3)), ("coronal", (2, 8)), ("sagittal", (15, 1))])
+def test_a_click_moves_the_cross_hair_to_the_voxel_under_it(plane, voxel):
+    image, label = case()
+    view = SliceViewer(image, label, size=(880, 310))
+    across, down, flip, *_ = PLANES[plane]
+    left, top, width, height = plane_boxes(image.shape, 0.625, view.size, in_a_row=True)[plane]
+    row = image.shape[down] - 1 - voxel[1] if flip else voxel[1]
+    x = left + (voxel[0] + 0.5) / image.shape[across] * width
+    y = top + (row + 0.5) / image.shape[down] * height
+    view.picture.pointed = [x / 880, y / 310, 0, 1]
+    at = [view.controls[axis].value for axis in "xyz"]
+    assert (at[across], at[down]) == voxel and at[3 - across - down] == (5, 6, 3)[3 - across - down]
+
+
+def test_the_wheel_moves_the_slice_of_the_plane_under_it_and_stops_at_the_end():
+    image, label = case()
+    view = SliceViewer(image, label, size=(880, 310))
+    left, top, *_ = plane_boxes(image.shape, 0.625, view.size, in_a_row=True)["axial"]
+    for number, (steps, z) in enumerate(((2, 5), (-1, 4), (-90, 0))):
+        view.picture.pointed = [(left + 9) / 880, (top + 9) / 310, steps, number]
+        assert [view.controls[axis].value for axis in "xyz"] == [5, 6, z]
+    view.picture.pointed = [0.99, 0.99, 0, 9]  # beside the planes
+    assert [view.controls[axis].value for axis in "xyz"] == [5, 6, 0] and view.message.value == ""
+
+
+def test_window_and_level_say_what_they_are():
+    view = SliceViewer(*case(), size=(400, 300))
+    assert "black to white" in view.controls["window"].description
+    assert "middle grey" in view.controls["level"].description
+
+
+def test_a_cell_that_runs_again_leaves_no_widgets_of_its_last_run(monkeypatch, shown):
+    run = {"header": {"msg_id": "0"}, "metadata": {"cellId": "a"}}
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(get_parent=lambda: run))
+    counts = []
+    for number in range(3):
+        run["header"]["msg_id"] = str(number)
+        for _ in range(2):  # two views in one cell live side by side
+            view = SliceViewer(*case(), size=(400, 300))
+            view._ipython_display_()
+        counts.append(len(instances()))
+    assert counts[1] == counts[2] == counts[0] and view.picture.comm is not None
+    run["metadata"]["cellId"] = "b"
+    SliceViewer(*case(), size=(400, 300))._ipython_display_()
+    assert len(instances()) > counts[0] and view.picture.comm is not None  # another cell's stays
+
+
+def instances():
+    from ipywidgets.widgets import widget
+
+    return widget._instances
+
+
+def test_moving_a_widget_keeps_no_pictures():
+    view = SliceViewer(*case((60, 40, 30), (9, 9, 9)), size=(400, 300))
+    for x in range(60):
+        view.controls["x"].value = x
+        view.controls["y"].value = x % 40
+    assert len(view._kept) <= KEPT + 3

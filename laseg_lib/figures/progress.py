@@ -1,0 +1,53 @@
+"""How far a cell has come: a line that grows in place, and leaves nothing in the stored notebook.
+
+Not tqdm, whose words are kept in the output and differ from run to run.
+"""
+
+import contextlib
+import time
+
+import ipywidgets as widgets
+
+from .viewer import LiveLine
+
+
+class Progress:
+    """``with Progress(150, "iteration") as at: at(3)`` shows *iteration 3 of 150*, a few times a second."""
+
+    def __init__(self, total, what, every=0.25):
+        self.total, self.what, self.every, self._last = total, what, every, 0.0
+        self.line = LiveLine()
+        self.bar, self.words = widgets.IntProgress(max=max(total, 1)), widgets.Label()
+        self.line.children = [self.bar, self.words]
+
+    def __enter__(self):
+        self.at(0, now=True)
+        self.line.show_live()
+        return self.at
+
+    def at(self, number, *, now=False):
+        """Say that ``number`` of them are done."""
+        if now or number >= self.total or time.monotonic() - self._last >= self.every:
+            self._last = time.monotonic()
+            self.bar.value, self.words.value = number, f"{self.what} {number} of {self.total}"
+
+    def __exit__(self, kind, *error):
+        if kind:
+            self.words.value += ", stopped"
+
+
+def counted(items, what):
+    """``items`` one after the other, with *what n of N* on the page."""
+    items = list(items)
+    with Progress(len(items), what) as at:
+        for number, item in enumerate(items, 1):
+            yield item
+            at(number)
+
+
+@contextlib.contextmanager
+def waiting(words):
+    """``words`` on the page while something runs that can't be counted, and whether it came to its end."""
+    with Progress(1, words) as at:
+        yield
+        at(1)

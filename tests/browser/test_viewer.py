@@ -1,0 +1,57 @@
+"""The slice viewer on a projector: it fits, can be grasped, follows the mouse, and leaves nothing behind."""
+
+import nbformat
+import pytest
+from lab_page import View
+
+CELLS = ["""import numpy as np
+from laseg_lib.data.phantom import make_phantom
+from laseg_lib.figures.viewer import SliceViewer, SliderView
+image, label = make_phantom(0, (95, 70, 44))""",
+         """view = SliceViewer(image, label, {"student, Dice 0.66": label, "teacher, Dice 0.71": label}, spacing=1.25)
+view""",
+         """SliderView(lambda n, m: np.full((300, 840, 3), n, np.uint8), n=(0, 200), m=(0.0, 1.0),
+           labels={"n": "voxels wider by that many times", "m": "triangles at most"})""",
+         """from ipywidgets.widgets.widget import _instances
+print(len(_instances))"""]
+
+
+@pytest.fixture
+def small_page(page, project):
+    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {
+        "name": "python3", "display_name": "Python 3", "language": "python"}, "language_info": {"name": "python"}})
+    nbformat.write(notebook, project / "notebooks" / "viewer.ipynb")
+    page.page.set_viewport_size({"width": 853, "height": 533})  # 1280 x 800 at 150 %
+    page.open("notebooks/viewer.ipynb")
+    page.command("application:toggle-left-area")
+    page.command("application:toggle-mode")
+    assert page.run_all()
+    yield page
+    (project / "notebooks" / "viewer.ipynb").unlink()
+
+
+def test_it_fits_a_projector_follows_the_mouse_and_leaves_nothing_behind(small_page):
+    view = View(small_page.show(1))
+    picture, element = view.image.bounding_box(), view.element.bounding_box()
+    assert picture["width"] > 600 and element["height"] < 420, "picture and sliders on one screen, its bars aside"
+    assert element["x"] + element["width"] <= 853
+    tracks = small_page.page.locator(".slider-container").all()
+    assert len(tracks) >= 5 and min(track.bounding_box()["width"] for track in tracks) >= 150
+
+    before, x = view.picture(), dict(view.controls())["x"].get_attribute("aria-valuenow")
+    view.image.click(position={"x": 60, "y": 60})
+    assert view.changes_from(before)
+    assert dict(view.controls())["x"].get_attribute("aria-valuenow") != x
+    before, z = view.picture(), dict(view.controls())["z"].get_attribute("aria-valuenow")
+    small_page.page.mouse.wheel(0, -100)
+    assert view.changes_from(before)
+    assert float(dict(view.controls())["z"].get_attribute("aria-valuenow")) == float(z) + 1
+    assert view.image.get_attribute("alt").startswith("Axial")
+
+    view = View(small_page.show(2))
+    tracks = view.element.locator(".slider-container").all()
+    assert min(track.bounding_box()["width"] for track in tracks) >= 150
+
+    widgets = int(small_page.cells()[3]["outputs"][0]["text"])
+    assert small_page.run_all() and int(small_page.cells()[3]["outputs"][0]["text"]) == widgets

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Make work/, a learner's own copy of the notebooks, without outputs: no answer stands below its question.
+
+    python tools/learners_copy.py          what `make lab` does before it opens JupyterLab
+
+notebooks/ keeps the outputs, for readers, for the tests and for the hand-out. A notebook in work/ that was changed,
+were it only run and saved, is never written over: when its original has changed since, a line says so.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import nbformat
+
+REPO = Path(__file__).resolve().parent.parent
+MADE_FROM = ".made_from.json"  # {name: [digest of the original's cells, digest of the copy as it was written]}
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--notebooks", type=Path, default=REPO / "notebooks")
+    parser.add_argument("--work", type=Path, default=REPO / "work")
+    args = parser.parse_args(argv)
+    print(*copy_all(args.notebooks, args.work), sep="\n")
+
+
+def copy_all(notebooks, work):
+    """Copy what is missing in ``work`` and what nobody changed there; returns the lines to tell."""
+    work.mkdir(parents=True, exist_ok=True)
+    record, written, kept = work / MADE_FROM, [], []
+    made_from = read_record(record)
+    for original in sorted([*notebooks.glob("*.ipynb"), *notebooks.glob("*.md")]):
+        fresh, copy = without_outputs(original), work / original.name
+        of, given = made_from.get(copy.name, (None, None))
+        if copy.exists() and copy.read_bytes() == fresh:
+            of = digest(fresh)
+        elif not copy.exists() or digest(copy.read_bytes()) == given:
+            copy.write_bytes(fresh)
+            of = digest(fresh)
+            written.append(copy.name)
+        if of != digest(fresh):
+            kept.append(copy.name)
+        else:
+            made_from[copy.name] = [digest(fresh), digest(fresh)]
+    record.write_text(json.dumps(made_from, indent=1), encoding="utf-8")
+    lines = [f"Your own copy of the notebooks: {work}" + (f" ({len(written)} files written)" if written else "")]
+    lines += [f"  {name}: yours is kept, the one in {notebooks.name}/ is newer. To get it, rename yours, start again."
+              for name in kept]
+    return lines
+
+
+def read_record(path):
+    """What ``path`` noted; nothing where it is missing or broken: then every copy counts as changed."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def without_outputs(path):
+    """The bytes of a notebook with every output and count cleared; of another file, as it is."""
+    if path.suffix != ".ipynb":
+        return path.read_bytes()
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return (nbformat.writes(notebook) + "\n").encode()
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
