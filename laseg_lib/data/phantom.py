@@ -17,7 +17,8 @@ from scipy import ndimage
 from tqdm.auto import tqdm
 
 from ..errors import LasegError
-from .atomic import claim, replacing, write_list
+from .atomic import claim, write_list
+from .scans import image_of, write_image
 from .shapes import column, ellipsoid, join, tube, waves
 from .volumes import FILE, read_volume, write_volume
 
@@ -196,7 +197,8 @@ def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False
         if raw:
             _write_raw(root / name, 10_000 * seed + k, size, options)
         elif not _sound(root / name / FILE, size):
-            write_volume(root / name / FILE, *make_phantom(10_000 * seed + k, size, **options))
+            write_volume(root / name / FILE, *make_phantom(10_000 * seed + k, size, **options),
+                         spacing=np.divide(FIELD_MM, size))
     write_list(Path(dest) / "train.list", names[:train])
     write_list(Path(dest) / "test.list", names[train:])
     return root
@@ -210,14 +212,10 @@ def _sound(path, size):
 
 
 def _write_raw(folder, seed, size, options):
-    import nrrd
-
     if (folder / "laendo.nrrd").exists():  # written last
         return
     voxel = np.divide(FIELD_MM, size)
     chest = tuple(int(n) for n in np.multiply(size, CHEST))
     image, label = scan(seed, chest, voxel * chest, **options)
-    header = {"space": "left-posterior-superior", "space directions": np.diag(voxel)}
     for name, data in {"lgemri.nrrd": image, "laendo.nrrd": 255 * label}.items():
-        with replacing(folder / name) as partial:
-            nrrd.write(str(partial), data, header)
+        write_image(folder / name, image_of(data, spacing=voxel, origin=(0, 0, 0)))
