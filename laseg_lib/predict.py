@@ -32,6 +32,8 @@ from .inference import largest_component, predict_volume
 from .runtime.checkpoints import load_network
 from .runtime.machine import pick_device, tell
 
+MOST_MM = (132.0, 85.0)  # no atrium of the public volumes is wider in x and y
+
 # mask (uint8) and probability (float32): SimpleITK's images on the scan's own grid; volume_ml: NaN where a voxel's size
 # isn't known.
 Found = namedtuple("Found", "mask probability volume_ml")
@@ -61,7 +63,8 @@ class Predictor:
         around (``prepare`` asks); None if the network finds nothing."""
         scan = image_of(volume, spacing=voxel, origin=(0, 0, 0))
         straight = straighten(scan, self.options["voxel_mm"])
-        found = find_atrium(self.network, array_of(straight), self.options["patch_size"], self.options["downsample"])
+        found = find_atrium(self.network, array_of(straight), straight.GetSpacing(), self.options["patch_size"],
+                            self.options["downsample"])
         return None if found is None else array_of(back_to(image_of(np.float32(found), straight), scan)) > 0.5
 
 
@@ -88,7 +91,8 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
     settings = {"downsample": downsample, "window": window, "precision": precision, "progress": progress}
     box = (slice(None),) * 3
     if not whole:
-        around = find_atrium(network, volume, patch_size, downsample, precision=precision, progress=progress)
+        around = find_atrium(network, volume, straight.GetSpacing(), patch_size, downsample, precision=precision,
+                             progress=progress)
         if around is not None:
             box = crop_box(around, straight.GetSpacing())
     probability = np.zeros(volume.shape, np.float32)
@@ -101,12 +105,24 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
     return Found(image_of(mask, like), probability, volume_ml)
 
 
-def find_atrium(network, volume, patch_size, downsample=1, *, precision="fp32", progress=False):
-    """The largest connected part of what ``network`` finds in a whole scan (float32 W x H x D), as a mask of that
-    shape; None where it finds nothing."""
+def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="fp32", progress=False):
+    """Where the atrium is in a scan (float32 W x H x D, voxels of ``voxel`` mm): a mask of that shape, the largest
+    connected part of what ``network`` finds; None where it finds nothing.
+
+    Away from the heart the network sees what it was never shown, and what it finds there can run together with the
+    atrium: of a part wider than any atrium (MOST_MM), what is near its middle counts.
+    """
     mask, _ = predict_volume(network, volume, patch_size, window="fast", downsample=downsample, enlarge=True,
                              precision=precision, progress=progress)
-    return largest_component(mask) if mask.any() else None
+    if not mask.any():
+        return None
+    mask = largest_component(mask)
+    for axis, most in enumerate(MOST_MM):
+        places = np.nonzero(mask)[axis]
+        middle, reach = np.median(places), most / voxel[axis] / 2
+        keep = np.abs(np.arange(mask.shape[axis]) - middle) <= reach
+        mask = mask * np.expand_dims(keep, tuple({0, 1, 2} - {axis})).astype(np.uint8)
+    return mask
 
 
 def open_volume(path, spacing):
