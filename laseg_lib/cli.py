@@ -137,7 +137,8 @@ def parser():
     predict.add_argument("--weights", choices=["student", "teacher"], default="student")
     predict.add_argument("--window", choices=["walkthrough", "seed", "fast", "whole"], default="fast")
     predict.add_argument("--whole", action="store_true", help="look once, at the whole scan: not coarse to fine")
-    predict.add_argument("--largest_component", action="store_true", help="keep only the largest connected part")
+    predict.add_argument("--all_parts", action="store_true",
+                         help="keep all that is found, not the largest connected part alone")
     predict.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
                          help="a voxel's sides in mm, for scans that don't say")
     predict.add_argument("--voxel", type=float, nargs="+", metavar="MM", default=None,
@@ -275,7 +276,7 @@ def run_predict(args):
         raise LasegError(f"--out {args.out}: is a file; name a folder")
     predictor = Predictor(args.checkpoint, weights=args.weights, patch_size=args.patch_size, downsample=args.downsample,
                           voxel_mm=voxel, device=args.device, window=args.window, whole=args.whole,
-                          keep_largest=args.largest_component, precision=args.precision, spacing=args.spacing)
+                          keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing)
     failed = predict_files(predictor, args.scans, args.out, suffix=args.format, keep_probability=args.probability,
                            force=args.force, say=tqdm.write,
                            complain=lambda line: tqdm.write(one_line(f"laseg predict: {line}"), file=sys.stderr))

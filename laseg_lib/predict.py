@@ -1,8 +1,8 @@
 """A trained network and a scan as it comes: the mask in the scan's own geometry, found coarse to fine.
 
 A network learnt from volumes that were cropped around the atrium, and nobody knows yet where it is in this scan.  So it
-looks twice: over the whole scan, where the largest connected part of what it finds says where the atrium is; and once
-more in a box around that, as large as a training case's.
+looks coarse to fine: over the whole scan, where the largest connected part of what it finds says about where the atrium
+is; around the middle of that, which says how large it is; and last in a box like a training case's.
 """
 
 from collections import namedtuple
@@ -32,7 +32,7 @@ from .inference import largest_component, predict_volume
 from .runtime.checkpoints import load_network
 from .runtime.machine import pick_device, tell
 
-MOST_MM = (132.0, 85.0)  # no atrium of the public volumes is wider in x and y
+USUAL_MM = (90.0, 65.0)  # of an atrium, in x and y
 
 # mask (uint8) and probability (float32): SimpleITK's images on the scan's own grid; volume_ml: NaN where a voxel's size
 # isn't known.
@@ -69,13 +69,13 @@ class Predictor:
 
 
 def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM, spacing=None, window="fast",
-                 whole=False, keep_largest=False, precision="fp32", progress=False):
+                 whole=False, keep_largest=True, precision="fp32", progress=False):
     """``Found`` in ``scan``: a NIfTI, NRRD or MetaImage file, a folder with a DICOM series, or ``mri_norm2.h5``.
 
     ``patch_size``, ``window``, ``downsample``: see ``predict_volume``.  ``voxel_mm``: a side (or three) of the voxels
     that the network was trained on, before any downsampling.  ``spacing``: a voxel's three sides in mm, for scans that
     don't say them.  ``whole``: the network looks at the whole scan, once (as it does for ``mri_norm2.h5``, which is
-    cropped already).  ``keep_largest``: of the mask, only the largest connected part.
+    cropped already).  ``keep_largest``: only the largest connected part of the mask stays.
     A voxel is atrium when its probability, brought back to the scan's grid, exceeds one half.
     """
     scan = Path(scan)
@@ -109,20 +109,36 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
     """Where the atrium is in a scan (float32 W x H x D, voxels of ``voxel`` mm): a mask of that shape, the largest
     connected part of what ``network`` finds; None where it finds nothing.
 
-    Away from the heart the network sees what it was never shown, and what it finds there can run together with the
-    atrium: of a part wider than any atrium (MOST_MM), what is near its middle counts.
+    Away from the heart the network sees what it was never shown, and what it finds there can be large or run together
+    with the atrium.  So nothing counts where the scan holds next to no structure, of a part wider than a usual atrium
+    what is near its middle does, and the network looks once more around that.
     """
-    mask, _ = predict_volume(network, volume, patch_size, window="fast", downsample=downsample, enlarge=True,
-                             precision=precision, progress=progress)
-    if not mask.any():
+    def look(box):
+        found = np.zeros(volume.shape, np.uint8)
+        found[box] = predict_volume(network, volume[box], patch_size, window="fast", downsample=downsample,
+                                    enlarge=True, precision=precision, progress=progress)[0]
+        return found
+
+    coarse = largest_component(look((slice(None),) * 3) * structured(volume, voxel))
+    if not coarse.any():
         return None
-    mask = largest_component(mask)
-    for axis, most in enumerate(MOST_MM):
-        places = np.nonzero(mask)[axis]
-        middle, reach = np.median(places), most / voxel[axis] / 2
-        keep = np.abs(np.arange(mask.shape[axis]) - middle) <= reach
-        mask = mask * np.expand_dims(keep, tuple({0, 1, 2} - {axis})).astype(np.uint8)
-    return mask
+    for axis, most in enumerate(USUAL_MM):
+        places = np.nonzero(coarse)[axis]
+        keep = np.abs(np.arange(volume.shape[axis]) - np.median(places)) <= most / voxel[axis] / 2
+        coarse = coarse * np.expand_dims(keep, tuple({0, 1, 2} - {axis})).astype(np.uint8)
+    again = largest_component(look(crop_box(coarse, voxel))) if coarse.any() else coarse
+    return again if again.any() else None
+
+
+def structured(volume, voxel, smooth_mm=2.0, around_mm=40.0, share=0.5):
+    """Where a scan shows more than air and noise, bool W x H x D: once it is smoothed, it varies there by at least a
+    ``share`` of what the whole scan does.  (InstanceNorm makes an empty window's noise as strong as a heart.)"""
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(volume, np.divide(smooth_mm, voxel))
+    size = [max(round(around_mm / mm), 1) for mm in voxel]
+    mean, square = (ndimage.uniform_filter(values, size, mode="nearest") for values in (smooth, smooth**2))
+    return square - mean**2 >= (share * smooth.std()) ** 2
 
 
 def open_volume(path, spacing):

@@ -70,7 +70,7 @@ class Bright(nn.Module):
         self.level = nn.Parameter(torch.tensor(float(level)))
 
     def forward(self, x):
-        return torch.cat([0 * x, 20 * (x - self.level)], 1)
+        return torch.cat([0 * x, 2 * (x - self.level)], 1)
 
 
 def bright(image):
