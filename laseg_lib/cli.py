@@ -1,4 +1,4 @@
-"""The command line: ``laseg phantom | fetch | prepare | train | evaluate``."""
+"""The command line: ``laseg phantom | fetch | prepare | train | evaluate | predict``."""
 
 import argparse
 import csv
@@ -6,6 +6,8 @@ import os
 import sys
 from dataclasses import fields
 from pathlib import Path
+
+import numpy as np
 
 from .config import (
     RECIPES,
@@ -71,9 +73,27 @@ def parser():
     fetch.add_argument("dest", type=Path, metavar="DEST")
     fetch.add_argument("--base-url", help="a mirror of the public folder")
 
-    prepare = command("prepare", run_prepare, "turn raw NRRD pairs into mri_norm2.h5", "raw data/mine")
-    prepare.add_argument("raw_dir", type=Path, metavar="RAW_DIR")
+    prepare = command("prepare", run_prepare, "turn scans (NIfTI, NRRD, MetaImage, DICOM) and the labels of some into "
+                      "training files", "scans data/mine --scan '*_mri.nii.gz' --label '*_la.nii.gz'")
+    prepare.add_argument("raw_dir", type=Path, metavar="SCANS")
     prepare.add_argument("dest", type=Path, metavar="DEST")
+    prepare.add_argument("--scan", metavar="PATTERN", help="which files (or folders of DICOM) are scans; the stars are "
+                         "the case's name (default: lgemri.nrrd, or nnU-Net's imagesTr)")
+    prepare.add_argument("--label", metavar="PATTERN", help="where the label of a scan is, with the same stars "
+                         "(default: laendo.nrrd, or nnU-Net's labelsTr)")
+    prepare.add_argument("--label-value", type=int, metavar="N", help="the atrium's value, if a label holds several")
+    prepare.add_argument("--label-as-scan", action="store_true",
+                         help="ignore the labels' headers: their voxels are the scans'")
+    prepare.add_argument("--labelled-list", type=Path, metavar="FILE", help="the labelled training cases, in order")
+    prepare.add_argument("--test-list", type=Path, metavar="FILE", help="the test cases")
+    prepare.add_argument("--test-share", type=float, default=0.2,
+                         help="of the labelled cases, drawn for testing where no list says which")
+    prepare.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
+                         help="a voxel's sides in mm, for headers that don't say")
+    prepare.add_argument("--voxel", type=float, default=0.625, metavar="MM", help="side of the prepared voxels")
+    prepare.add_argument("--checkpoint", type=Path, metavar="FILE",
+                         help="a trained network, to crop unlabelled scans around what it finds")
+    prepare.add_argument("--seed", type=int, default=1337, help="of the margins and of the drawn test cases")
 
     train = command("train", run_train, "train one arm", "--root_path data/phantoms --model MT --labelnum 4 "
                     "--patch_size 48 48 32 --n_filters 8 --max_iterations 400")
@@ -99,9 +119,35 @@ def parser():
                           help="same: labels at the network's resolution; full: what a network at half resolution "
                                "predicts is enlarged and compared with the labels as they are stored")
     evaluate.add_argument("--largest_component", action="store_true", help="keep only the largest connected part")
+    evaluate.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
+                          help="a voxel's sides in mm, for files that don't say")
     evaluate.add_argument("--device", default="auto")
     evaluate.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="fp32")
     evaluate.add_argument("--csv", type=Path, metavar="FILE", help="write a row a case here")
+
+    predict = command("predict", run_predict, "segment scans: a mask in each scan's own geometry",
+                      "model/LA_vnet_8_labeled/MT/last.pth patient1.nii.gz patient2.nii.gz --out masks")
+    predict.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    predict.add_argument("scans", type=Path, nargs="+", metavar="SCAN",
+                         help="NIfTI, NRRD, MetaImage, a folder with a DICOM series, or mri_norm2.h5")
+    predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="where NAME_la.nii.gz is written")
+    predict.add_argument("--format", choices=[".nii.gz", ".nrrd"], default=".nii.gz", help="of the masks")
+    predict.add_argument("--probability", action="store_true", help="also write NAME_probability")
+    predict.add_argument("--force", action="store_true", help="replace masks that are there")
+    predict.add_argument("--weights", choices=["student", "teacher"], default="student")
+    predict.add_argument("--window", choices=["walkthrough", "seed", "fast", "whole"], default="fast")
+    predict.add_argument("--whole", action="store_true", help="look once, at the whole scan: not coarse to fine")
+    predict.add_argument("--all_parts", action="store_true",
+                         help="keep all that is found, not the largest connected part alone")
+    predict.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
+                         help="a voxel's sides in mm, for scans that don't say")
+    predict.add_argument("--voxel", type=float, nargs="+", metavar="MM", default=None,
+                         help="side (or three) of the voxels that the network was trained on (default: as the "
+                              "checkpoint says, or 0.625)")
+    predict.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: as trained")
+    predict.add_argument("--downsample", type=int, help="default: as trained")
+    predict.add_argument("--device", default="auto")
+    predict.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="fp32")
     return top
 
 
@@ -140,18 +186,39 @@ def run_fetch(args):
 def run_prepare(args):
     from .data.prepare import prepare
 
-    print(f"prepared volumes in {prepare(args.raw_dir, args.dest)}")
+    for name in ("voxel", "spacing"):
+        check_mm(name, getattr(args, name))
+    if not 0 <= args.test_share <= 1:
+        raise LasegError(f"--test-share must be between 0 and 1; got {args.test_share}")
+    if args.seed < 0:
+        raise LasegError(f"--seed must be 0 or more; got {args.seed}")
+    find = None
+    if args.checkpoint:
+        from .predict import Predictor
+
+        find = Predictor(args.checkpoint).find
+    root = prepare(args.raw_dir, args.dest, scan=args.scan, label=args.label, label_value=args.label_value,
+                   label_as_scan=args.label_as_scan, labelled_list=args.labelled_list, test_list=args.test_list,
+                   voxel_mm=args.voxel, spacing=args.spacing, find=find, test_share=args.test_share, seed=args.seed,
+                   say=lambda line: print(line, flush=True))
+    print(f"prepared volumes in {root}")
+
+
+def check_mm(name, sides):
+    """LasegError for a voxel's side that can't be."""
+    if sides is not None and not all(0.02 <= side <= 50 for side in np.atleast_1d(sides)):
+        raise LasegError(f"--{name} {sides}: a voxel's side in mm must be between 0.02 and 50")
 
 
 def run_train(args):
     values = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if hasattr(args, f.name)}
     if args.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
-    from .data.volumes import training_names
+    from .data.volumes import split_of, training_names
     from .training import Trainer
 
     config = TrainConfig(**{**RECIPES[args.recipe], **values})
-    config = config.with_split(len(training_names(config)))
+    config = split_of(config, training_names(config))
     if not config.snapshot_path:
         config.snapshot_path = f"model/LA_{config.exp}_{config.labelnum}_labeled/{config.model}"
     trainer = Trainer(config, resume=args.resume)
@@ -172,6 +239,7 @@ def run_evaluate(args):
     from .evaluate import evaluate_checkpoint
     from .metrics import COLUMNS, average
 
+    check_mm("spacing", args.spacing)
     if args.csv:  # a folder that can't be written to is better known before an hour of work than after
         args.csv.parent.mkdir(parents=True, exist_ok=True)
         if args.csv.is_dir() or not os.access(args.csv.parent, os.W_OK):
@@ -183,7 +251,7 @@ def run_evaluate(args):
             writer.writeheader()
             writer.writerows(rows)
     mean = average(rows)
-    def told(name):  # mm are NaN for phantoms
+    def told(name):  # mm are NaN where nobody knows how large a voxel is
         mm = mean[f"{name}_mm"]
         return f"{mean[name]:.2f} voxels" + (f" ({mm:.2f} mm)" if mm == mm else "")
 
@@ -192,3 +260,26 @@ def run_evaluate(args):
     if mean["empty"]:
         print(f"WARNING: {mean['empty']} predictions are EMPTY; they count as Dice 0 and the volume's diagonal",
               file=sys.stderr)
+
+
+def run_predict(args):
+    from tqdm import tqdm
+
+    from .predict import Predictor, predict_files
+
+    check_mm("spacing", args.spacing)
+    check_mm("voxel", args.voxel)
+    voxel = args.voxel[0] if args.voxel and len(args.voxel) == 1 else args.voxel
+    if voxel is not None and np.size(voxel) not in (1, 3):
+        raise LasegError(f"--voxel {args.voxel}: give one side in mm, or three")
+    if args.out.exists() and not args.out.is_dir():
+        raise LasegError(f"--out {args.out}: is a file; name a folder")
+    predictor = Predictor(args.checkpoint, weights=args.weights, patch_size=args.patch_size, downsample=args.downsample,
+                          voxel_mm=voxel, device=args.device, window=args.window, whole=args.whole,
+                          keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing)
+    failed = predict_files(predictor, args.scans, args.out, suffix=args.format, keep_probability=args.probability,
+                           force=args.force, say=tqdm.write,
+                           complain=lambda line: tqdm.write(one_line(f"laseg predict: {line}"), file=sys.stderr))
+    if failed and len(args.scans) > 1:
+        print(f"laseg predict: {failed} of {len(args.scans)} scans could not be done", file=sys.stderr)
+    return int(failed > 0)

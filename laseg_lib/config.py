@@ -171,18 +171,22 @@ class TrainConfig:
             raise LasegError(f"--patch_size {self.patch_size} leaves one voxel at V-Net's bottom, too few for "
                              f"{self.normalization}: use a larger patch, or a larger batch with batchnorm")
 
-    def with_split(self, n_cases, list_path="train.list", processes=1):
+    def with_split(self, n_cases, list_path="train.list", processes=1, *, labelled=None, labelled_at_end=None):
         """This config with labelnum, max_samples and val_num decided for ``n_cases`` names in the list,
         of which each of ``processes`` draws its own share.
 
+        ``labelled``, ``labelled_at_end``: how many of the first and of the last names have a label (default: all).
         Raises LasegError, with the numbers, when they don't fit together.
         """
+        labelled = n_cases if labelled is None else labelled
         val_num = self.val_num
         if val_num is None:
             spare = n_cases // 10 if self.max_samples is None else n_cases - self.max_samples
-            val_num = max(0, min(4, spare))
+            val_num = max(0, min(4, spare, n_cases if labelled_at_end is None else labelled_at_end))
         max_samples = n_cases - val_num if self.max_samples is None else self.max_samples
-        labelnum = max(1, max_samples // 5) if self.labelnum is None else self.labelnum
+        labelnum = self.labelnum
+        if labelnum is None:
+            labelnum = max(1, max_samples // 5) if labelled >= max_samples else labelled
         if not 0 < max_samples <= n_cases or val_num < 0:
             raise LasegError(f"{list_path} names {n_cases} cases: --max_samples {max_samples} must be 1 to that")
         if max_samples + val_num > n_cases:

@@ -2,10 +2,11 @@
 
 import sys
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .data.volumes import LAHeart, spacing_mm
+from .data.volumes import LAHeart, keep_apart, list_path, read_list
 from .errors import LasegError
 from .inference import largest_component, predict_volume
 from .metrics import case_metrics
@@ -15,39 +16,56 @@ from .runtime.machine import pick_device
 
 def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student", window="walkthrough",
                         patch_size=None, downsample=None, at="same", largest_component=False, device="auto",
-                        precision="fp32"):
+                        precision="fp32", spacing=None):
     """``evaluate_network`` for a checkpoint file; patch and downsampling are those of its training unless given.
 
+    ``spacing``: a voxel's three sides in mm, for files that don't say them.
     ``at``: 'same' compares with labels at the network's resolution, 'full' with the labels as they are stored.
     """
     network, config = load_network(checkpoint, weights)
+    require_one_channel(network, checkpoint)
+    patch_size = patch_of(network, config, patch_size, checkpoint)
+    downsample = downsample or config.get("downsample", 1)
+    dataset = LAHeart(root_path, split, downsample=1 if at == "full" else downsample)
+    dataset.require_labels()
+    train = list_path(root_path, "train")
+    if split == "test" and train.is_file():
+        keep_apart(list_path(root_path, "test"), dataset.image_list, train, read_list(train))
+    return evaluate_network(network.to(pick_device(device), memory_format=torch.channels_last_3d), dataset, patch_size,
+                            window=window, keep_largest=largest_component, precision=precision,
+                            downsample=downsample if at == "full" else 1, spacing=spacing)
+
+
+def require_one_channel(network, checkpoint):
+    """LasegError for a network that wants more than one image of a scan."""
     channels = network.block_one.conv[0].in_channels
     if channels != 1:
         raise LasegError(f"{checkpoint}: a network for images of {channels} channels; these volumes have one")
+
+
+def patch_of(network, config, patch_size, checkpoint):
+    """The windows' size: ``patch_size``, or as in training; LasegError for one that the network's halvings don't
+    divide."""
     patch_size = tuple(patch_size or config.get("patch_size", (112, 112, 80)))
     if any(side < d or side % d for side, d in zip(patch_size, network.divisor)):
         raise LasegError(f"--patch_size {patch_size}: the sides must be multiples of {network.divisor} "
                          f"for the network of {checkpoint}")
-    downsample = downsample or config.get("downsample", 1)
-    dataset = LAHeart(root_path, split, downsample=1 if at == "full" else downsample)
-    return evaluate_network(network.to(pick_device(device), memory_format=torch.channels_last_3d), dataset, patch_size,
-                            window=window, keep_largest=largest_component, precision=precision,
-                            downsample=downsample if at == "full" else 1)
+    return patch_size
 
 
 def evaluate_network(network, dataset, patch_size, *, window="walkthrough", keep_largest=False, precision="fp32",
-                     downsample=1, progress=True):
+                     downsample=1, progress=True, spacing=None):
     """Predict and measure every volume of ``dataset``: a list of dicts, ``case`` and the metrics' COLUMNS.
 
     ``downsample``: of the network, where ``dataset`` holds the volumes as they are stored: it is scored at full size.
 
-    Voxels are those of the (perhaps downsampled) volume; mm take the downsampling into account
-    and are NaN for phantoms, whose voxels aren't cubes.  An empty prediction is announced on stderr
-    and scored as a failure.
+    Voxels are those of the (perhaps downsampled) volume; mm take the downsampling into account, and are NaN where
+    neither the file nor ``spacing`` (three sides in mm of a stored voxel) says how large a voxel is.  An empty
+    prediction is announced on stderr and scored as a failure.
     """
     found = predict_cases(network, dataset, patch_size, window=window, precision=precision,
                           downsample=downsample, progress=progress)
-    return [measure_case(dataset, name, largest_component(mask) if keep_largest else mask, label)
+    return [measure_case(dataset, name, largest_component(mask) if keep_largest else mask, label, spacing)
             for name, mask, label in found]
 
 
@@ -64,6 +82,9 @@ def predict_cases(network, dataset, patch_size, *, window="walkthrough", precisi
         yield name, mask, sample["label"]
 
 
-def measure_case(dataset, name, mask, label):
-    """The row of one case."""
-    return {"case": name, **case_metrics(mask, label, spacing_mm(dataset.base_dir) * dataset.downsample)}
+def measure_case(dataset, name, mask, label, spacing=None):
+    """The row of one case; ``spacing`` (mm, of a stored voxel) counts where its file doesn't say."""
+    sides = dataset.spacing(name)
+    if spacing is not None:
+        sides = np.where(np.isnan(sides), np.asarray(spacing, float) * dataset.downsample, sides)
+    return {"case": name, **case_metrics(mask, label, sides)}

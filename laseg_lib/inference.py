@@ -3,7 +3,9 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from tqdm.auto import tqdm
 
+from .errors import LasegError
 from .metrics import dice_of
 from .runtime.machine import autocast, explain_memory
 
@@ -12,7 +14,7 @@ WINDOWS = ("walkthrough", "fast", "whole")
 
 
 def predict_volume(model, image, patch_size, *, window="walkthrough", precision="fp32", batch_size=4, downsample=1,
-                   enlarge=False):
+                   enlarge=False, progress=False):
     """(label uint8, probability of atrium float32), both W x H x D, for one normalised ``image`` of that shape,
     an array or a tensor.
 
@@ -27,7 +29,8 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
     ``'whole'``: V-Net is fully convolutional, so the volume goes through once, padded to a size that the
     halvings divide; a network that learnt from small patches does badly there (notebook 08).
     A voxel is atrium when its probability exceeds one half.
-    The model is used in the mode it is in: call ``model.eval()`` first.
+    The model is used in the mode it is in: call ``model.eval()`` first.  It may be any network from (B, 1, W, H, D) to
+    (B, 2, W, H, D).  ``progress``: a bar over the windows.
     """
     window = "walkthrough" if window == "seed" else window
     if window not in WINDOWS:
@@ -39,13 +42,20 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
     if downsample > 1:
         volume = F.avg_pool3d(volume, downsample)
 
+    bar = tqdm(desc="look", unit="window", leave=False, disable=not progress)
+
     def probability(x):
         x = x.to(memory_format=torch.channels_last_3d)
-        return F.softmax(model(x).float(), dim=1)[:, 1:2]
+        logits = model(x).float()
+        if logits.shape[1] != 2:
+            raise LasegError(f"the network gives {logits.shape[1]} numbers a voxel; two are needed, for background and "
+                             "left atrium")
+        bar.update(len(x))
+        return F.softmax(logits, dim=1)[:, 1:2]
 
-    with torch.inference_mode(), autocast(device, precision), explain_memory():
+    with torch.inference_mode(), autocast(device, precision), explain_memory(), bar:
         if window == "whole":
-            score = _whole(probability, volume, model.divisor)
+            score = _whole(probability, volume, divisor_of(model))
         else:
             stride = walkthrough_stride(patch_size) if window == "walkthrough" else [side // 2 for side in patch_size]
             score = _sliding(probability, volume, patch_size, stride, batch_size)
@@ -69,6 +79,12 @@ def walkthrough_stride(patch_size):
     """18, 18, 4 for the 112 x 112 x 80 patch, in the same proportion for any other; at least 1."""
     return tuple(max(1, round(size * stride / full))
                  for size, stride, full in zip(patch_size, WALKTHROUGH_STRIDE, (112, 112, 80)))
+
+
+def divisor_of(model):
+    """What each side of a network's input must be a multiple of: V-Net says it, inside DataParallel too; others, such
+    as MONAI's, are taken to halve at most five times."""
+    return getattr(getattr(model, "module", model), "divisor", (32, 32, 32))
 
 
 def _sliding(probability, volume, patch_size, stride, batch_size):

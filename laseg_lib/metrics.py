@@ -29,8 +29,9 @@ def crop_to_both(prediction, label):
     return prediction[tuple(window)], label[tuple(window)]
 
 
-def surface_distances(prediction, label):
-    """(from each surface voxel of the prediction to the label's surface, and the other way), in voxels.
+def surface_distances(prediction, label, spacing=1.0):
+    """(from each surface voxel of the prediction to the label's surface, and the other way), in voxels, or in the unit
+    of ``spacing``: a voxel's side, or its three sides.
 
     What medpy finds with a distance transform of the whole volume; the surfaces are few voxels, and a tree finds the
     nearest among them far sooner.
@@ -38,15 +39,15 @@ def surface_distances(prediction, label):
     from scipy.ndimage import binary_erosion
     from scipy.spatial import cKDTree
 
-    a, b = (np.argwhere(mask & ~binary_erosion(mask)) for mask in (prediction, label))
+    a, b = (np.argwhere(mask & ~binary_erosion(mask)) * spacing for mask in (prediction, label))
     return cKDTree(b).query(a)[0], cKDTree(a).query(b)[0]
 
 
 def case_metrics(prediction, label, spacing=float("nan")):
     """A dict of COLUMNS for one case.
 
-    ``prediction`` and ``label``: W x H x D masks; ``spacing``: a voxel's side in mm (NaN where
-    that is not one number: then the two distances in mm are NaN).
+    ``prediction`` and ``label``: W x H x D masks; ``spacing``: a voxel's side in mm, or its three sides (NaN where
+    nobody knows: then the two distances in mm are NaN).
 
     ``dice`` and ``jaccard`` are shares of 1.  ``hd95`` is the 95th percentile of the surface distances of both
     directions pooled; ``asd`` the mean distance from the prediction's surface to the label's (one way), in voxels,
@@ -61,17 +62,27 @@ def case_metrics(prediction, label, spacing=float("nan")):
         raise ValueError(f"prediction {prediction.shape} and label {label.shape} differ in shape")
     if not label.any():
         raise ValueError("the label is empty: no metric means anything")
+    sides = np.broadcast_to(np.asarray(spacing, float), 3)
     empty = not prediction.any()
     if empty:
-        dice, jaccard, hd95 = 0.0, 0.0, float(np.linalg.norm(label.shape))
-        asd = hd95
+        dice, jaccard = 0.0, 0.0
+        hd95 = asd = float(np.linalg.norm(label.shape))
+        hd95_mm = asd_mm = float(np.linalg.norm(label.shape * sides))
     else:
         prediction, label = crop_to_both(prediction, label)
         dice, jaccard = dice_of(prediction, label), jaccard_of(prediction, label)
-        there, back = surface_distances(prediction, label)
-        hd95, asd = np.percentile(np.hstack((there, back)), 95), there.mean()
-    values = (dice, jaccard, hd95, asd, hd95 * spacing, asd * spacing)
+        hd95, asd = _distances(prediction, label)
+        hd95_mm, asd_mm = hd95 * sides[0], asd * sides[0]
+        if len(set(sides)) > 1:  # the nearest surface voxel in mm can be another one
+            hd95_mm, asd_mm = (np.nan, np.nan) if np.isnan(sides).any() else _distances(prediction, label, sides)
+    values = (dice, jaccard, hd95, asd, hd95_mm, asd_mm)
     return {**dict(zip(COLUMNS, map(float, values))), "empty": empty}
+
+
+def _distances(prediction, label, spacing=1.0):
+    """(HD95, ASD)"""
+    there, back = surface_distances(prediction, label, spacing)
+    return np.percentile(np.hstack((there, back)), 95), there.mean()
 
 
 def average(rows):

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from . import ramps
 from .config import TrainConfig
-from .data.volumes import LAHeart, fingerprint, training_names
+from .data.volumes import LAHeart, fingerprint, read_geometry, split_of, training_names
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
@@ -53,7 +53,7 @@ class Trainer:
         self.device = distributed.join(config.device)
         self.first = distributed.rank() == 0  # of many processes, the one that validates, writes and prints
         names = training_names(config)
-        self.config = config = config.with_split(len(names), processes=distributed.world())
+        self.config = config = split_of(config, names, distributed.world())
         require_memory(training_bytes(config), self.device, "this network and batch",
                        "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
         seed_everything(config.seed, config.deterministic)
@@ -84,10 +84,14 @@ class Trainer:
         self.batches = iter(self.streams.sampler)
         cache = {"none": None, "memory": "memory", "device": self.device}[config.cache]
         self.train_set = LAHeart(config.root_path, names=names[:config.max_samples], cache=cache,
-                                 downsample=config.downsample)
+                                 downsample=config.downsample, labelled=config.labelnum)
         self.val_set = LAHeart(config.root_path, names=names[len(names) - config.val_num:] if self.first else [],
                                cache=cache and "memory", downsample=config.downsample)
         self.cases = {name: fingerprint(self.train_set.path(name)) for name in self.train_set.image_list}
+        spacing = read_geometry(self.train_set.path(names[0]))["spacing"].tolist()
+        self.spacing = spacing if all(side == side for side in spacing) else None
+        self.train_set.require_labels()
+        self.val_set.require_labels()
         self.cache_bytes = self.train_set.cache_bytes() if cache else 0  # filled as the volumes are first drawn
         where = self.device if config.cache == "device" else torch.device("cpu")
         require_memory(self.cache_bytes, where, f"a cache of {len(self.train_set)} volumes", "use --cache none")
@@ -209,8 +213,9 @@ class Trainer:
                              "Lower --base_lr (or use --precision fp32)")
 
     def weights(self):
-        """What is needed to predict: both networks and the settings."""
-        return {"config": self.config.to_dict(), "iteration": self.iteration,
+        """What is needed to predict: both networks, the settings, and the sides in mm of the voxels they were made for
+        (before any downsampling; None where the files don't say)."""
+        return {"config": self.config.to_dict(), "spacing": self.spacing, "iteration": self.iteration,
                 "student": self.student.state_dict(), "teacher": self.teacher.state_dict()}
 
     def state_dict(self):

@@ -17,10 +17,11 @@ from test_training import closed_logs  # noqa: F401
 from laseg_lib import VNet
 from laseg_lib.cli import main, parser
 from laseg_lib.data.volumes import read_volume, write_volume
+from laseg_lib.metrics import case_metrics
 from laseg_lib.runtime.checkpoints import load_checkpoint
 
 REPO = Path(__file__).resolve().parent.parent
-COMMANDS = ["phantom", "fetch", "prepare", "train", "evaluate"]
+COMMANDS = ["phantom", "fetch", "prepare", "train", "evaluate", "predict"]
 TINY = "--labelnum 2 --patch_size 32 32 16 --n_filters 4 --max_iterations 2 --device cpu --precision fp32".split()
 
 
@@ -142,7 +143,7 @@ def spoiled(kind, root):
                       "NaN": {"image": broken}, "infinite": {"image": broken}, "255": {"label": label * 255},
                       "empty label": {"label": label * 0}}[kind])
     remedy = {"truncated": "truncated.*again", "not HDF5": "not HDF5.*again", "no image": "no image.*again",
-              "no label": "no label.*again", "shapes differ": "must be the same.*prepare",
+              "no label": "no label.*--labelnum", "shapes differ": "must be the same.*prepare",
               "NaN": "NaN.*prepare", "infinite": "infinite.*prepare",
               "255": "0 and 1 only.*laseg prepare", "empty label": "empty.*leave this case out"}[kind]
     return rf"{case.name}.mri_norm2\.h5.*{remedy}"
@@ -198,7 +199,9 @@ def test_a_root_path_one_folder_too_high_is_explained(phantom_root, capsys):
         "could run code"),
     ("another architecture", "not the weights of a V-Net"), ("another depth", "another architecture"),
     ("no teacher", "holds no teacher"),
-    ("three channels", "3 channels"), ("a list", "no dictionary")])
+    ("three channels", "3 channels"), ("a list", "no dictionary"), ("one class", "1 class;.*two"),
+    ("three classes", "3 classes.*two"), ("one network", "one network only.*--weights teacher"),
+    ("two networks", "2 networks.*file of its own")])
 def test_a_bad_checkpoint_is_one_line(kind, message, trained, phantom_root, tmp_path, capsys):
     path = tmp_path / "bad.pth"
     state = VNet(1, 2, 4, "batchnorm").state_dict()
@@ -210,8 +213,10 @@ def test_a_bad_checkpoint_is_one_line(kind, message, trained, phantom_root, tmp_
                     "another architecture": torch.nn.Linear(3, 3).state_dict(),
                     "another depth": {k: v for k, v in state.items() if "block_three.conv.6" not in k},
                     "no teacher": {"student": state},
+                    "one class": VNet(1, 1, 4).state_dict(), "three classes": {"net": VNet(1, 3, 4).state_dict()},
+                    "one network": {"state_dict": state}, "two networks": {"one": state, "two": state},
                     "three channels": VNet(3, 2, 4, "batchnorm").state_dict(), "a list": [1, 2]}[kind], path)
-    weights = "teacher" if kind == "no teacher" else "student"
+    weights = "teacher" if kind in ("no teacher", "one network") else "student"
     fails_with(capsys, rf"bad\.pth.*({message})", "evaluate", path, "--root_path", phantom_root, "--weights", weights)
 
 
@@ -268,7 +273,7 @@ def test_from_phantoms_to_a_table(tmp_path, monkeypatch, capsys):
         assert list(rows[0]) == ["case", "dice", "jaccard", "hd95", "asd", "hd95_mm", "asd_mm", "empty"]
         for row in rows:
             assert 0 <= float(row["dice"]) <= 1
-            assert row["hd95_mm"] == row["asd_mm"] == "nan"  # a phantom's voxels aren't cubes
+            assert float(row["hd95_mm"]) > 1.7 * float(row["hd95"])  # a phantom's voxels are wide, and aren't cubes
     line = ["evaluate", folder / "last.pth", "--root_path", "data/phantoms", "--split", "train", "--window", "fast"]
     assert main([str(a) for a in line]) == 0 and "5 cases" in capsys.readouterr().out
 
@@ -300,9 +305,7 @@ def test_largest_component_and_downsampled_millimetres(trained, phantom_root, tm
         return label, label.astype(np.float32)
 
     monkeypatch.setattr("laseg_lib.evaluate.predict_volume", two_parts)
-    shutil.copytree(phantom_root.parent, tmp_path / "data", ignore=shutil.ignore_patterns("settings.json"))
-    root = tmp_path / "data" / phantom_root.name  # without the file that tells phantoms, whose voxels aren't cubes
-    rows = {}
+    root, rows = phantom_root, {}
     for extra in ("--no-op", "--largest_component"):
         line = ["evaluate", trained / "last.pth", "--root_path", root, "--downsample", 2, "--csv",
                 tmp_path / "o.csv"]
@@ -310,16 +313,60 @@ def test_largest_component_and_downsampled_millimetres(trained, phantom_root, tm
         with open(tmp_path / "o.csv", newline="") as file:
             rows[extra] = next(csv.DictReader(file))
     assert float(rows["--largest_component"]["asd"]) != float(rows["--no-op"]["asd"])
-    assert float(rows["--no-op"]["hd95_mm"]) == pytest.approx(1.25 * float(rows["--no-op"]["hd95"]))
+    row = rows["--no-op"]  # a voxel is 2.47 x 2.73 x 3.44 mm, twice as wide for this network
+    assert 2 * 2.47 <= float(row["hd95_mm"]) / float(row["hd95"]) <= 2 * 3.44
+
+
+@pytest.mark.parametrize("known", [None, (0.5, 0.5, 2), (np.nan, np.nan, 2)])
+def test_evaluate_takes_the_spacing_that_files_dont_say(known, trained, phantom_root, tmp_path, monkeypatch):
+    """What the file says wins; what it doesn't is given, or mm are NaN."""
+    def square(network, image, patch_size, **options):
+        label = np.zeros(image.shape, np.uint8)
+        label[2:8, 2:8, 2:6] = 1
+        return label, label.astype(np.float32)
+
+    monkeypatch.setattr("laseg_lib.evaluate.predict_volume", square)
+    image, label = read_volume(phantom_root / "PHANTOM_0008" / "mri_norm2.h5")
+    geometry = {} if known is None else {"spacing": known}
+    write_volume(tmp_path / "cases" / "odd" / "mri_norm2.h5", image, label, **geometry)
+    (tmp_path / "test.list").write_text("odd\n")
+    for given in ([], ["--spacing", 0.5, 0.5, 3]):
+        line = ["evaluate", trained / "last.pth", "--root_path", tmp_path / "cases", "--csv", tmp_path / "o.csv",
+                *given]
+        assert main([str(a) for a in line]) == 0
+        with open(tmp_path / "o.csv", newline="") as file:
+            row = next(csv.DictReader(file))
+        said = known is not None and not np.isnan(known).any()
+        sides = known if said else (0.5, 0.5, known[2] if known else 3) if given else np.nan
+        want = case_metrics(square(0, image, 0)[0], label, sides)
+        assert float(row["hd95_mm"]) == pytest.approx(want["hd95_mm"], nan_ok=True)
+        assert float(row["asd_mm"]) == pytest.approx(want["asd_mm"], nan_ok=True)
+
+
+def test_a_case_in_both_lists_is_told(trained, data, tmp_path, capsys):
+    (data.parent / "test.list").write_text("PHANTOM_0003\n")
+    fails_with(capsys, "train.list: PHANTOM_0003 is in test.list too.*take it off", "train", "--root_path", data,
+               "--snapshot_path", tmp_path / "run", *TINY)
+    fails_with(capsys, "test.list: PHANTOM_0003 is in train.list too.*take it off", "evaluate",
+               trained / "last.pth", "--root_path", data)
+
+
+def test_commands_that_need_a_label_name_the_case_that_lacks_it(trained, data, tmp_path, capsys):
+    for name in ("PHANTOM_0001", "PHANTOM_0007", "PHANTOM_0009"):
+        edit(data / name / "mri_norm2.h5", label=None)
+    run = ["train", "--root_path", data, "--snapshot_path", tmp_path / "run", *TINY]
+    fails_with(capsys, "PHANTOM_0001.*no label.*--labelnum", *run, "--val_num", 0)
+    fails_with(capsys, "PHANTOM_0007.*no label.*--val_num", *run, "--val_num", 1, "--labelnum", 1, "--batch_size", 2,
+               "--labeled_bs", 1)
+    fails_with(capsys, "PHANTOM_0009.*no label.*test cases", "evaluate", trained / "last.pth", "--root_path", data)
 
 
 def test_a_volume_smaller_than_the_patch_is_no_mistake(phantom_root, tmp_path):
-    write_volume(tmp_path / "cases" / "small" / "mri_norm2.h5", *(v[:20, :20, :10] for v in read_volume(
-        phantom_root / "PHANTOM_0000" / "mri_norm2.h5")))
+    small = [v[:20, :20, :10] for v in read_volume(phantom_root / "PHANTOM_0000" / "mri_norm2.h5")]
     for name in ("train", "test"):
-        (tmp_path / f"{name}.list").write_text("small\n")
-    label = read_volume(tmp_path / "cases" / "small" / "mri_norm2.h5")[1]
-    assert label.any()
+        (tmp_path / f"{name}.list").write_text(f"{name}_small\n")
+        write_volume(tmp_path / "cases" / f"{name}_small" / "mri_norm2.h5", *small)
+    assert small[1].any()
     run = ["--root_path", tmp_path / "cases", "--model", "supervised", *TINY, "--labelnum", 1, "--batch_size",
            1, "--labeled_bs", 1]
     assert main([str(a) for a in ["train", *run, "--snapshot_path", tmp_path / "run"]]) == 0

@@ -10,6 +10,7 @@ from torch import nn
 
 from laseg_lib import VNet
 from laseg_lib.data.volumes import LAHeart
+from laseg_lib.errors import LasegError
 from laseg_lib.inference import WINDOWS, largest_component, mean_dice, predict_volume, walkthrough_stride
 from laseg_lib.metrics import case_metrics
 
@@ -179,3 +180,24 @@ def test_a_real_volume(real_root):
     image = LAHeart(real_root, "test", num=1)[0]["image"]
     label, score = predict_volume(VNet(1, 2, 2, "batchnorm").eval(), image, (112, 112, 80), window="whole")
     assert label.shape == image.shape and np.isfinite(score).all() and 0 <= score.min() <= score.max() <= 1
+
+
+@pytest.mark.parametrize("wrapped", ["DataParallel", "MONAI"])
+def test_any_network_of_one_image_and_two_classes_predicts_whole(wrapped):
+    from monai.networks.nets import UNet
+
+    image = np.random.default_rng(0).standard_normal((37, 33, 21)).astype(np.float32)
+    if wrapped == "DataParallel":
+        network = VNet(1, 2, 2).eval()
+        want = predict_volume(network, image, (16, 16, 8), window="whole")
+        found = predict_volume(torch.nn.DataParallel(network), image, (16, 16, 8), window="whole")
+        assert all(np.array_equal(a, b) for a, b in zip(found, want))
+    else:
+        network = UNet(3, 1, 2, (4, 8, 16, 32), (2, 2, 2)).eval()
+        assert predict_volume(network, image, (16, 16, 8), window="whole")[1].shape == image.shape
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_another_number_of_classes_is_told(classes):
+    with pytest.raises(LasegError, match=f"gives {classes} numbers a voxel; two are needed"):
+        predict_volume(VNet(1, classes, 2).eval(), np.zeros((16, 16, 8), np.float32), (16, 16, 8))

@@ -64,6 +64,19 @@ def test_where_nobody_knows_a_voxels_size_mm_are_nan():
     assert row["hd95"] == 1 and np.isnan(row["hd95_mm"]) and np.isnan(row["asd_mm"])
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_voxel_of_three_sides_goes_through_as_medpys(seed):
+    prediction, label = random_pair(seed)
+    sides = np.random.default_rng(seed).uniform(0.3, 3, 3)
+    row = case_metrics(prediction, label, sides)
+    for name in ("hd95", "asd"):
+        assert row[name] == pytest.approx(ORACLES[name](prediction, label), abs=1e-6)
+        assert row[f"{name}_mm"] == pytest.approx(ORACLES[name](prediction, label, voxelspacing=sides), abs=1e-6)
+    nothing = case_metrics(np.zeros_like(label), label, sides)
+    assert nothing["hd95_mm"] == pytest.approx(np.linalg.norm(label.shape * sides))
+    assert np.isnan(case_metrics(prediction, label, (1, np.nan, 1))["hd95_mm"])
+
+
 def test_asd_goes_one_way_from_prediction_to_label():
     label, prediction = np.zeros((20, 5, 5), bool), np.zeros((20, 5, 5), bool)
     label[1:3, 1:4, 1:4] = prediction[1:3, 1:4, 1:4] = True

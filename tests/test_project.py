@@ -24,7 +24,7 @@ CONDA_NAMES = {"pytorch": "torch"}
 # The ideas stand on nothing but each other; the folders build on them, one way.
 IDEAS = {"errors", "losses", "ramps", "ema", "sampler", "transforms", "vnet", "config", "perturbations",
          "mean_teacher", "metrics"}
-PROGRAMS = {"inference", "training", "evaluate"}
+PROGRAMS = {"inference", "training", "evaluate", "predict"}
 FOLDERS = ("data", "runtime", "records", "figures", "course")
 # What a layer may import: {layer: layers}; a module of its own name is that module alone.
 MAY_IMPORT = {
@@ -183,7 +183,7 @@ def test_only_figures_and_course_show_anything(module):
     assert not GRAPH[module][1] & SHOWS
 
 
-IMPORTED_AS = {"pynrrd": "nrrd"}
+IMPORTED_AS = {"simpleitk": "SimpleITK"}
 BROUGHT = {"requests", "psutil"}  # by pooch; by Jupyter, and asked only where it is there
 
 
@@ -208,7 +208,7 @@ def test_the_graph_of_imports_is_read_right(tmp_path):
 
 
 def test_importing_the_library_imports_nothing_heavy():
-    heavy = "matplotlib IPython ipywidgets monai medpy skimage plotly pooch nrrd pandas tensorboard".split()
+    heavy = "matplotlib IPython ipywidgets monai medpy skimage plotly pooch nrrd SimpleITK pandas tensorboard".split()
     script = f"import sys, laseg_lib; print(*[name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPO, check=True)
     assert done.stdout.split() == []

@@ -2,8 +2,10 @@
 
 import csv
 import math
+import shutil
 import signal
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -405,3 +407,24 @@ def test_real_volumes_train(config, real_root):
                              batch_size=3, val_every=3))
     history = trainer.run(3, progress=False)
     assert np.isfinite([row["loss"] for row in history]).all() and 0 <= history[-1]["val_dice_student"] <= 1
+
+
+# --- cases without a label ------------------------------------------------------------------------
+
+def test_unlabelled_cases_need_no_label_and_theirs_is_never_read(phantom_root, tmp_path):
+    """Missing, or rubbish: the same weights, bit for bit."""
+    weights = {}
+    for kind in ("as it is", "missing", "rubbish"):
+        root = shutil.copytree(phantom_root.parent, tmp_path / kind) / phantom_root.name
+        for name in case_names(root)[3:] if kind != "as it is" else []:
+            with h5py.File(root / name / "mri_norm2.h5", "r+") as file:
+                del file["label"]
+                if kind == "rubbish":
+                    file["label"] = np.full((3, 3), b"rubbish")
+        trainer = Trainer(TrainConfig(
+            root_path=str(root), labelnum=3, val_num=0, patch_size=(16, 16, 8), n_filters=2, affine=15, downsample=2,
+            consistency_rampup=0, max_iterations=5, device="cpu", precision="fp32"))
+        trainer.run(progress=False)
+        weights[kind] = trainer.student.state_dict() | {f"t.{k}": v for k, v in trainer.teacher.state_dict().items()}
+    for kind in ("missing", "rubbish"):
+        assert all(torch.equal(value, weights["as it is"][key]) for key, value in weights[kind].items())

@@ -13,12 +13,11 @@ from tqdm.auto import tqdm
 from ..errors import LasegError
 from ..runtime.machine import tell
 from .atomic import keep_or_write_list, replacing, write_list
-from .volumes import FILE, read_list
+from .volumes import FILE, PUBLIC, read_list
 
 FOLDER = "2018LA_Seg_Training Set"
 COMMIT = "88ed29ad794f877122e542a7fa9505a76fa83515"  # the sums were taken at this one
 PUBLIC_URL = f"https://raw.githubusercontent.com/yulequan/UA-MT/{COMMIT}/data/{quote(FOLDER)}"
-PUBLIC = Path(__file__).resolve().parent / "public"  # the lists and sums that come with this package
 
 
 def public_names(split):

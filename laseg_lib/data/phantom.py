@@ -18,7 +18,8 @@ from tqdm.auto import tqdm
 
 from ..errors import LasegError
 from ..runtime.machine import tell
-from .atomic import claim, keep_or_write_list, replacing
+from .atomic import claim, keep_or_write_list
+from .scans import image_of, write_image
 from .shapes import column, ellipsoid, join, tube, waves
 from .volumes import FILE, read_volume, write_volume
 
@@ -203,7 +204,8 @@ def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False
         if raw:
             _write_raw(root / name, 10_000 * seed + k, size, options)
         elif not _sound(root / name / FILE, size):
-            write_volume(root / name / FILE, *make_phantom(10_000 * seed + k, size, **options))
+            write_volume(root / name / FILE, *make_phantom(10_000 * seed + k, size, **options),
+                         spacing=np.divide(FIELD_MM, size))
     for path, listed in lists.items():
         keep_or_write_list(path, listed, tell)
     return root
@@ -217,14 +219,10 @@ def _sound(path, size):
 
 
 def _write_raw(folder, seed, size, options):
-    import nrrd
-
     if (folder / "laendo.nrrd").exists():  # written last
         return
     voxel = np.divide(FIELD_MM, size)
     chest = tuple(int(n) for n in np.multiply(size, CHEST))
     image, label = scan(seed, chest, voxel * chest, **options)
-    header = {"space": "left-posterior-superior", "space directions": np.diag(voxel)}
     for name, data in {"lgemri.nrrd": image, "laendo.nrrd": 255 * label}.items():
-        with replacing(folder / name) as partial:
-            nrrd.write(str(partial), data, header)
+        write_image(folder / name, image_of(data, spacing=voxel, origin=(0, 0, 0)))

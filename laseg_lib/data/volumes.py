@@ -3,9 +3,13 @@
     <root>/train.list   <root>/test.list   <root>/<folder>/<CASE>/mri_norm2.h5
 
 Each HDF5 file holds ``image`` (float32, W x H x D, zero mean and unit variance over the scan)
-and ``label`` (uint8, W x H x D, 1 = left atrium).
+and ``label`` (uint8, W x H x D, 1 = left atrium).  A case that is never asked for its label needs none, which is the
+normal case: only the first ``labelnum`` training cases, validation and test cases are.
+Attributes of the file, where they are known: ``spacing`` (a voxel's three sides in mm), ``origin`` (where the first
+voxel lies in the patient, in mm) and ``centre`` (of the whole scan it was cut from).
 """
 
+import functools
 import hashlib
 import os
 from pathlib import Path
@@ -17,15 +21,17 @@ import torch.nn.functional as F
 from torch.utils.data import Dataset
 
 from ..errors import LasegError
-from ..runtime.machine import require_memory
+from ..runtime.machine import require_memory, tell
 
 SPACING_MM = 0.625  # each side of a voxel of the public volumes; the files don't say so
 FILE = "mri_norm2.h5"
+PUBLIC = Path(__file__).resolve().parent / "public"  # the public volumes' lists and sums, which come with this package
 
 
-def read_volume(path):
+def read_volume(path, *, with_label=True):
     """(image float32, label uint8), both W x H x D, from one ``mri_norm2.h5``, checked.
 
+    ``with_label=False``: the label isn't looked at, and None stands in its place.
     Raises LasegError, with the file and a remedy, for a file that is missing, truncated or not HDF5,
     lacks ``image`` or ``label``, holds shapes that differ, voxels that are not finite, labels
     other than 0 and 1, or no atrium at all.
@@ -35,22 +41,41 @@ def read_volume(path):
         raise LasegError(f"{path}: no such file; {remedy}")
     try:
         with h5py.File(path, "r") as file:
-            missing = [name for name in ("image", "label") if name not in file]
+            wanted = ("image", "label") if with_label else ("image",)
+            missing = [name for name in wanted if name not in file]
             if missing:
                 raise LasegError(f"{path}: holds no {' and no '.join(missing)}; {remedy}")
-            image, label = file["image"], file["label"]
+            image, label = file["image"], file[wanted[-1]]
             if image.dtype.kind not in "fiub" or label.dtype.kind not in "fiub":  # HDF5 can hold anything
                 raise LasegError(f"{path}: image ({image.dtype}) and label ({label.dtype}) must be numbers; {remedy}")
             require_memory(image.size * image.dtype.itemsize + label.size * label.dtype.itemsize, torch.device("cpu"),
                            path, "crop this volume, or take it off the list")
-            image, label = image[()], label[()]
+            image, label = image[()], label[()] if with_label else None
     except (OSError, RuntimeError, TypeError, ValueError, KeyError, AttributeError, MemoryError) as error:
-        raise LasegError(f"{path}: can't be read, it is truncated or not HDF5 ({error}); {remedy}") from error
+        raise LasegError(f"{path}: {why_unreadable(error, remedy)}") from error
     return check_volume(image, label, path)
 
 
+def why_unreadable(error, remedy):
+    """What h5py's error means: a file can be whole, and still not be read here."""
+    text = " ".join(str(error).split())
+    if "lock file" in text:
+        return (f"another program has it open for writing ({text}); close that, or set HDF5_USE_FILE_LOCKING=FALSE "
+                "if nothing writes to it")
+    if "filter" in text and ("not registered" in text or "not available" in text or "plugin" in text):
+        return (f"its data are compressed by a filter that isn't installed here ({text}); install hdf5plugin, or write "
+                "it again with gzip")
+    if isinstance(error, PermissionError) or "Permission denied" in text:
+        return f"can't be read: permission denied ({text}); ask its owner, or copy it"
+    if isinstance(error, MemoryError):
+        return "too large for this machine's memory; crop this volume, or take it off the list"
+    return f"can't be read, it is truncated or not HDF5 ({text}); {remedy}"
+
+
 def check_volume(image, label, path):
-    """``image`` as float32 and ``label`` as uint8 if they are sound, otherwise LasegError (see above)."""
+    """``image`` as float32 and ``label`` (or None) as uint8 if they are sound, otherwise LasegError (see above)."""
+    if label is None:
+        return check_volume(image, np.ones(np.shape(image), np.uint8), path)[0], None
     image, label = np.asarray(image), np.asarray(label)
     if image.ndim != 3 or image.shape != label.shape or not image.size:
         raise LasegError(f"{path}: image {image.shape} and label {label.shape} must be the same W x H x D; "
@@ -70,18 +95,73 @@ def check_volume(image, label, path):
     return image, label.astype(np.uint8, copy=False)
 
 
-def write_volume(path, image, label):
-    """Write one ``mri_norm2.h5``, whole or not at all; makes its folder."""
+def write_volume(path, image, label=None, **geometry):
+    """Write one ``mri_norm2.h5``, whole or not at all; makes its folder.
+
+    ``geometry``: ``spacing``, ``origin``, ``centre``, three numbers each, for the file's attributes.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with h5py.File(partial, "w") as file:
             file.create_dataset("image", data=np.asarray(image, np.float32), compression="gzip", compression_opts=4)
-            file.create_dataset("label", data=np.asarray(label, np.uint8), compression="gzip", compression_opts=4)
+            if label is not None:
+                file.create_dataset("label", data=np.asarray(label, np.uint8), compression="gzip", compression_opts=4)
+            for name, value in geometry.items():
+                file.attrs[name] = np.broadcast_to(np.asarray(value, np.float64), 3)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_geometry(path):
+    """{'spacing', 'origin', 'centre': three numbers in mm}, NaN where the file doesn't say.
+
+    The public volumes' voxels are 0.625 mm wide, which their files don't say: they are known by their cases' names.
+    LasegError for a spacing that can't be.
+    """
+    path, found = Path(path), {}
+    try:
+        with h5py.File(path, "r") as file:
+            for name in ("spacing", "origin", "centre"):
+                found[name] = np.broadcast_to(np.asarray(file.attrs.get(name, np.nan), np.float64), 3).copy()
+    except (OSError, RuntimeError) as error:
+        raise LasegError(f"{path}: {why_unreadable(error, 'fetch, prepare or copy this case again')}") from error
+    except (TypeError, ValueError) as error:
+        raise LasegError(f"{path}: its attributes must be three numbers in mm ({error}); "
+                         "prepare this case again") from error
+    if (found["spacing"] <= 0).any() or np.isinf(found["spacing"]).any():
+        raise LasegError(f"{path}: its attribute spacing is {found['spacing']}; a voxel's sides must be more than 0 mm")
+    if np.isnan(found["spacing"]).all() and path.parent.name in public_cases():
+        found["spacing"] = np.full(3, SPACING_MM)
+    return found
+
+
+@functools.cache
+def public_cases():
+    """The names of the 100 public volumes."""
+    return frozenset(name for split in ("train", "test") for name in read_list(PUBLIC / f"{split}.list"))
+
+
+def has_label(path):
+    """Whether a volume's file holds a label; True for one that can't be opened: reading it says what is wrong."""
+    try:
+        with h5py.File(path, "r") as file:
+            return "label" in file
+    except (OSError, RuntimeError):
+        return True
+
+
+def name_problem(name):
+    """Why ``name`` can't name a case, which is a folder on any system; '' if it can."""
+    if name != name.strip():
+        return "it begins or ends with a space"
+    if not name or name in (".", "..") or any(c in name for c in '/\\:'):
+        return "a case is one folder, without / \\ or : in its name"
+    if not name.isprintable():
+        return "it holds letters that can't be seen"
+    return "it is too long" if len(name.encode("utf-8", "replace")) > 200 else ""
 
 
 def read_list(path):
@@ -101,22 +181,58 @@ def read_list(path):
     if not names:
         raise LasegError(f"{path}: names no case; it must name one case a line")
     for name in names:
-        if name in (".", "..") or not name.isprintable() or any(c in name for c in "/\\:") or len(name) > 200:
-            raise LasegError(f"{path}: {name[:40]!r} is no case name; each line is the name of one folder")
+        if problem := name_problem(name):
+            raise LasegError(f"{path}: {name[:40]!r} is no case name ({problem}); each line is the name of one folder")
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise LasegError(f"{path}: names {', '.join(twice[:3])} more than once; remove the repeats")
     return names
 
 
+def list_path(root_path, split):
+    """Where ``<split>.list`` of a data folder is: beside it; where ``root_path`` is a link, beside the link first."""
+    folders = Path(os.path.abspath(root_path)), Path(root_path).resolve()
+    beside = [folder.parent / f"{split}.list" for folder in folders]
+    return next((path for path in beside if path.is_file()), beside[0])
+
+
 def case_names(root_path, split="train"):
     """The names in ``<split>.list`` beside ``root_path``."""
-    return read_list(Path(root_path).resolve().parent / f"{split}.list")
+    return read_list(list_path(root_path, split))
 
 
 def training_names(config):
-    """The training cases of a config: ``train_list``'s, or those of the list beside ``root_path``."""
-    return read_list(config.train_list) if config.train_list else case_names(config.root_path, "train")
+    """The training cases of a config: ``train_list``'s, or those of the list beside ``root_path``.
+
+    LasegError when one of them is a test case too.
+    """
+    names = read_list(config.train_list) if config.train_list else case_names(config.root_path, "train")
+    test = list_path(config.root_path, "test")
+    if test.is_file():
+        keep_apart(config.train_list or list_path(config.root_path, "train"), names, test, read_list(test))
+    return names
+
+
+def keep_apart(one, names, other, others):
+    """LasegError when two lists share a case: what was trained on can't be tested on."""
+    if both := [name for name in names if name in set(others)]:
+        raise LasegError(f"{one}: {both[0]} is in {Path(other).name} too"
+                         + (f", and so are {len(both) - 1} more" if both[1:] else "")
+                         + "; a case is for training or for testing: take it off one of the lists")
+
+
+def split_of(config, names, processes=1):
+    """``config`` with its split decided for the training cases ``names``.
+
+    Where some have no label, those that have one at the beginning are the labelled ones, and those at the end
+    validate, unless the config says otherwise.
+    """
+    first = last = len(names)
+    if config.labelnum is None or config.val_num is None:
+        labelled = [has_label(Path(config.root_path) / name / FILE) for name in names]
+        if not all(labelled):
+            first, last = labelled.index(False), labelled[::-1].index(False)
+    return config.with_split(len(names), processes=processes, labelled=first, labelled_at_end=last)
 
 
 def find_root(path):
@@ -125,21 +241,13 @@ def find_root(path):
     Raises LasegError when neither has a ``train.list`` in the right place.
     """
     path = Path(path)
-    if (path.resolve().parent / "train.list").is_file():
+    if list_path(path, "train").is_file():
         return path
     folders = [p for p in sorted(path.iterdir()) if next(p.glob(f"*/{FILE}"), None)] if path.is_dir() else []
     if (path / "train.list").is_file() and len(folders) == 1:
         return folders[0]
     raise LasegError(f"{path}: no volumes here; expected train.list, test.list and one folder of cases "
                      f"with {FILE} each (`laseg phantom DEST` or `laseg fetch DEST` makes that)")
-
-
-def spacing_mm(root_path):
-    """A voxel's side in mm: 0.625 for the public volumes, NaN for phantoms, whose voxels aren't cubes.
-
-    Phantoms are told by the ``settings.json`` that is written beside them.
-    """
-    return float("nan") if (Path(root_path) / "settings.json").exists() else SPACING_MM
 
 
 def downsample(image, label, factor):
@@ -162,6 +270,18 @@ def fingerprint(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def not_normalised(image):
+    """What is wrong with intensities that were never brought to zero mean and unit variance; '' if they were.
+
+    A crop around the heart is brighter than its scan, so its own mean is not 0 (up to about 2).
+    """
+    mean, std = float(image.mean()), float(image.std())
+    if abs(mean) <= 10 and 0.05 <= std <= 20:
+        return ""
+    return (f"intensities have mean {mean:.4g} and standard deviation {std:.4g}, not about 0 and 1: were they "
+            "normalised? The consistency's noise of 0.1 means nothing then; `laseg prepare` normalises")
+
+
 class LAHeart(Dataset):
     """Left-atrium volumes by the lists of the public data.
 
@@ -171,13 +291,15 @@ class LAHeart(Dataset):
 
     ``cache``: None reads the file each time, 'memory' keeps what was read, 'cpu' or 'cuda' keeps it
     as tensors on that device (5 bytes a voxel each).  ``downsample``: see the function.
-    ``names``: these cases instead of the list's.
+    ``names``: these cases instead of the list's.  ``labelled``: only so many of the first cases are asked for their
+    label; that of the others isn't looked at, if there is one, and their samples have a label of zeros.
     Raises LasegError when the list or a named case is missing (at once) or a file is unsound (when read).
     """
 
-    def __init__(self, base_dir, split="train", num=None, transform=None, *, cache=None, downsample=1, names=None):
+    def __init__(self, base_dir, split="train", num=None, transform=None, *, cache=None, downsample=1, names=None,
+                 labelled=None):
         self.base_dir, self.split, self.transform = Path(base_dir), split, transform
-        self.cache, self.downsample = cache, downsample
+        self.cache, self.downsample, self.labelled, self._warned = cache, downsample, labelled, False
         self.image_list = list(names if names is not None else case_names(base_dir, split))[:num]
         self._kept = {}
         missing = [name for name in self.image_list if not self.path(name).is_file()]
@@ -194,7 +316,7 @@ class LAHeart(Dataset):
     def __getitem__(self, index):
         name = self.image_list[index]
         if name not in self._kept:
-            sample = self._read(name)
+            sample = self._read(name, self.labelled is None or index % len(self) < self.labelled)
             if self.cache is not None:
                 self._kept[name] = sample
         else:
@@ -202,14 +324,33 @@ class LAHeart(Dataset):
         sample = dict(sample)
         return self.transform(sample) if self.transform else sample
 
-    def _read(self, name):
-        image, label = downsample(*read_volume(self.path(name)), self.downsample)
-        if not label.any():
+    def _read(self, name, labelled=True):
+        if labelled:
+            image, label = downsample(*read_volume(self.path(name)), self.downsample)
+        else:
+            image, _ = read_volume(self.path(name), with_label=False)
+            image, label = downsample(image, np.zeros(image.shape, np.uint8), self.downsample)
+        if labelled and not label.any():
             raise LasegError(f"{self.path(name)}: its label is too small, nothing is left of it at --downsample "
                              f"{self.downsample}; use a smaller factor, or leave this case out of the list")
+        if not self._warned and (problem := not_normalised(image)):
+            self._warned = True  # once a dataset: the others will be alike
+            tell(f"WARNING: {self.path(name)}: {problem}")
         if self.cache in (None, "memory"):
             return {"image": image, "label": label}
         return {"image": torch.from_numpy(image).to(self.cache), "label": torch.from_numpy(label).to(self.cache)}
+
+    def spacing(self, name):
+        """The three sides in mm of a voxel as the samples of this dataset have it, NaN where nobody knows."""
+        return read_geometry(self.path(name))["spacing"] * self.downsample
+
+    def require_labels(self):
+        """LasegError when a case that will be asked for its label has none: better known now than after an hour."""
+        missing = [name for name in self.image_list[:self.labelled] if not has_label(self.path(name))]
+        if missing:
+            raise LasegError(f"{self.path(missing[0])}: holds no label, and {len(missing)} of {self.split}.list that "
+                             "need one don't; the first --labelnum cases, those that validate (the last --val_num) and "
+                             "test cases do: outline them, or change the list or these numbers")
 
     def cache_bytes(self):
         """What a full cache takes: 5 bytes a voxel (float32 image, uint8 label), from the files' headers."""

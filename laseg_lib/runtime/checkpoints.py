@@ -99,21 +99,60 @@ def load_last(folder, warn):
 
 
 def load_network(path, weights="student"):
-    """(VNet in eval mode, the checkpoint's config dict or {}) from a checkpoint of ours or a public state dict.
+    """(VNet in eval mode, the checkpoint's config dict or {}) from a checkpoint of ours or of other tools.
 
-    ``weights``: 'student' or 'teacher'; a public file holds one network and ignores it.
-    Raises LasegError when the file holds the weights of another architecture.
+    ``weights``: 'student' or 'teacher'.  Other files hold one network: plain, inside a dictionary ('state_dict', 'net',
+    ...), or with 'module.' or '_orig_mod.' before its names, as DataParallel and ``torch.compile`` leave it.
+    The config has, besides the settings, ``spacing`` where the checkpoint knows it: see ``Trainer.weights``.
+    Raises LasegError when the file holds the weights of another architecture, or of other than two classes.
     """
     state = load_checkpoint(path)
     if not isinstance(state, dict):
         raise LasegError(f"{path}: holds no dictionary of weights")
-    config = state.get("config", {}) if "student" in state or "teacher" in state else {}
+    config, spacing = {}, None
     if "student" in state or "teacher" in state:
         if weights not in state:
             raise LasegError(f"{path}: holds no {weights}; it holds {', '.join(map(str, state))}")
-        state = state[weights]
+        config, spacing, state = state.get("config", {}), state.get("spacing"), state[weights]
+    elif weights == "teacher":
+        raise LasegError(f"{path}: holds one network only, no student and teacher; leave out --weights teacher")
     try:
         TrainConfig.from_dict(config)
-        return network_from_state(state).eval(), config
+        network = network_from_state(only_network(state)).eval()
     except (ValueError, LasegError) as error:
         raise LasegError(f"{path}: {error}") from error
+    classes = network.out_conv.out_channels
+    if classes != 2:
+        raise LasegError(f"{path}: a network of {classes} class{'es' * (classes > 1)}; one of two is needed here, "
+                         "background and left atrium")
+    return network, {**config, "spacing": spacing} if spacing else config
+
+
+def only_network(state):
+    """The one V-Net's weights in ``state``, whatever is wrapped around them; ValueError where there are several.
+
+    What holds none is given back as it is: building the network from it says what is wrong.
+    """
+    found = {}
+
+    def search(name, value):
+        if not isinstance(value, dict):
+            return
+        keys = {strip_prefixes(key): tensor for key, tensor in value.items() if isinstance(key, str)}
+        if "out_conv.weight" in keys and len(keys) == len(value):
+            found[name] = keys
+            return
+        for key, inner in value.items():
+            search(f"{name}.{key}".lstrip("."), inner)
+
+    search("", state)
+    if len(found) > 1:
+        raise ValueError(f"holds {len(found)} networks ({', '.join(found)}); save the one to use in a file of its own")
+    return next(iter(found.values()), state)
+
+
+def strip_prefixes(key):
+    """A weight's name without what DataParallel and torch.compile put before it."""
+    while (bare := key.removeprefix("module.").removeprefix("_orig_mod.")) != key:
+        key = bare
+    return key

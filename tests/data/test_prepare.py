@@ -1,16 +1,20 @@
+import functools
 import shutil
+import zlib
 
 import nrrd
 import numpy as np
 import pytest
 
 from laseg_lib.data.phantom import make_phantom, write_phantoms
-from laseg_lib.data.prepare import crop_box, prepare
-from laseg_lib.data.scans import read_pair, voxel_mm
-from laseg_lib.data.volumes import LAHeart, find_root, read_list, read_volume
+from laseg_lib.data.prepare import crop_box
+from laseg_lib.data.prepare import prepare as prepare_at
+from laseg_lib.data.scans import read_pair
+from laseg_lib.data.volumes import LAHeart, find_root, read_geometry, read_list, read_volume
 from laseg_lib.errors import LasegError
 
 SMALL = (32, 24, 16)
+prepare = functools.partial(prepare_at, voxel_mm=None)  # these phantoms' voxels are wide; in 0.625 mm they are millions
 
 
 @pytest.fixture(scope="module")
@@ -106,18 +110,39 @@ def test_split_is_drawn_where_there_are_no_lists(raw, tmp_path):
     assert len(train) == len(test) == 2 and len({*train, *test}) == 4
 
 
-def test_spacing_from_the_header():
-    np.testing.assert_allclose(voxel_mm({"space directions": [[0, 2, 0], [1, 0, 0], [0, 0, 3]]}), [2, 1, 3])
-    np.testing.assert_allclose(voxel_mm({"spacings": [1, 2, 3]}), [1, 2, 3])
-    for header in ({}, {"spacings": [1, 2]}, {"spacings": [1, 0, 1]}, {"spacings": [np.nan] * 3}):
-        np.testing.assert_allclose(voxel_mm(header), 0.625)
-
-
 def test_label_of_ones_will_do(raw, tmp_path):
     label, header = nrrd.read(str(case(raw) / "laendo.nrrd"))
     before = read_pair(case(raw))[1]
     nrrd.write(str(case(raw) / "laendo.nrrd"), label // 255, header)
     np.testing.assert_array_equal(read_pair(case(raw))[1], before)
+
+
+def test_the_challenges_files_give_what_they_gave(tmp_path):
+    """UA-MT's arithmetic, written down once more: nothing is interpolated where voxels are 0.625 mm and straight."""
+    rng = np.random.default_rng(0)
+    header = {"space": "left-posterior-superior", "space directions": np.eye(3) * 0.625, "space origin": [3, -40, 7]}
+    arrays = {}
+    for name in ("A", "B"):
+        scan = rng.integers(0, 256, (240, 230, 12)).astype(np.uint8)
+        label = np.zeros(scan.shape, np.uint8)
+        x, y = rng.integers(60, 100, 2)
+        label[x:x + 50, y:y + 30, 3:9] = 255
+        (tmp_path / "raw" / name).mkdir(parents=True)
+        nrrd.write(str(tmp_path / "raw" / name / "lgemri.nrrd"), scan, header)
+        nrrd.write(str(tmp_path / "raw" / name / "laendo.nrrd"), label, header)
+        arrays[name] = scan, label
+    root = prepare_at(tmp_path / "raw", tmp_path / "out", progress=False)
+    for name, (scan, label) in arrays.items():
+        scan = scan.astype(np.float64)
+        image, gold = np.float32((scan - scan.mean()) / scan.std()), np.uint8(label > 0)
+        box = crop_box(gold, (0.625,) * 3, np.random.default_rng([1337, zlib.crc32(name.encode())]))
+        got = read_volume(root / name / "mri_norm2.h5")
+        np.testing.assert_array_equal(got[0], image[box])
+        np.testing.assert_array_equal(got[1], gold[box])
+        geometry = read_geometry(root / name / "mri_norm2.h5")
+        np.testing.assert_allclose(geometry["spacing"], 0.625)
+        np.testing.assert_allclose(geometry["origin"], np.array([3, -40, 7]) + 0.625 * np.array(
+            [box[0].start, box[1].start, 0]))
 
 
 def test_goes_on_where_it_was(raw, tmp_path):
@@ -148,9 +173,25 @@ def test_no_scan_at_all(tmp_path):
     fails(tmp_path / "nowhere", tmp_path, "nowhere", "lgemri.nrrd")
 
 
-def test_missing_label(raw, tmp_path):
+def test_a_case_without_a_label_is_an_unlabelled_one(raw, tmp_path):
     (case(raw) / "laendo.nrrd").unlink()
-    fails(raw, tmp_path, "PHANTOM_0000", "laendo.nrrd", "no such file")
+    root = prepare(raw, tmp_path / "out", progress=False)
+    assert read_list(tmp_path / "out" / "train.list") == ["PHANTOM_0001", "PHANTOM_0002", "PHANTOM_0000"]
+    with pytest.raises(LasegError, match="PHANTOM_0000.*holds no label"):
+        read_volume(root / "PHANTOM_0000" / "mri_norm2.h5")
+    image, none = read_volume(root / "PHANTOM_0000" / "mri_norm2.h5", with_label=False)
+    assert none is None and min(image.shape) >= 12
+
+
+def test_a_test_case_without_a_label_is_told(raw, tmp_path):
+    (case(raw, 3) / "laendo.nrrd").unlink()
+    fails(raw, tmp_path, "test.list", "PHANTOM_0003", "no label")
+
+
+def test_no_label_at_all_is_told(raw, tmp_path):
+    for k in range(4):
+        (case(raw, k) / "laendo.nrrd").unlink()
+    fails(raw, tmp_path, "none of the 4 scans has a label", "--label")
 
 
 def test_listed_case_without_a_scan(raw, tmp_path):
@@ -189,11 +230,14 @@ def test_truncated_nrrd(raw, tmp_path):
 
 def rewrite(path, change):
     data, header = nrrd.read(str(path))
-    nrrd.write(str(path), change(data))
+    changed = change(data)
+    keys = ("space", "space directions", "space origin") if changed.ndim == data.ndim else ()
+    nrrd.write(str(path), changed, {key: header[key] for key in keys})
 
 
 def test_shapes_differ(raw, tmp_path):
-    rewrite(case(raw) / "laendo.nrrd", lambda a: a[:-1])
+    path = case(raw) / "laendo.nrrd"
+    nrrd.write(str(path), nrrd.read(str(path))[0][:-1])  # without a word about where it lies
     fails(raw, tmp_path, "PHANTOM_0000", "(96, 66, 16)", "(95, 66, 16)")
 
 

@@ -1,5 +1,8 @@
 """Reading volumes: sound ones as they are, every kind of unsound one with its file and a remedy."""
 
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -10,8 +13,11 @@ from laseg_lib.data.volumes import (
     case_names,
     downsample,
     find_root,
+    public_cases,
+    read_geometry,
     read_list,
     read_volume,
+    split_of,
     write_volume,
 )
 from laseg_lib.errors import LasegError
@@ -221,6 +227,112 @@ def test_a_label_that_downsampling_removes_is_told(root):
     with pytest.raises(LasegError, match="a.mri_norm2.h5.*nothing is left.*--downsample 2"):
         LAHeart(root, downsample=2)[0]
     assert LAHeart(root, downsample=2)[1]["label"].any()
+
+
+# --- cases without a label, and the size of a voxel ------------------------------------------------
+
+def test_only_labelled_cases_are_asked_for_their_label(root):
+    write_raw(root / "b" / "mri_norm2.h5", image=IMAGE)
+    dataset = LAHeart(root, labelled=1, downsample=2)
+    assert dataset[0]["label"].any() and not dataset[1]["label"].any() and not dataset[-1]["label"].any()
+    assert dataset[1]["label"].shape == dataset[1]["image"].shape
+    dataset.require_labels()
+    with pytest.raises(LasegError, match="b.mri_norm2.h5: holds no label.*--labelnum"):
+        LAHeart(root).require_labels()
+    with pytest.raises(LasegError, match="b.mri_norm2.h5: holds no label"):
+        LAHeart(root)[1]
+
+
+def test_a_label_that_is_not_asked_for_may_be_anything(root):
+    want = LAHeart(root, labelled=1)[1]["image"]
+    for label in (LABEL * 7, LABEL[1:], np.full(IMAGE.shape, np.nan), np.full(IMAGE.shape, b"x")):
+        write_raw(root / "b" / "mri_norm2.h5", image=IMAGE, label=label)
+        sample = LAHeart(root, labelled=1)[1]
+        assert np.array_equal(sample["image"], want) and not sample["label"].any()
+
+
+def test_a_voxels_size_travels_with_its_case(root):
+    assert np.isnan(LAHeart(root).spacing("a")).all()
+    write_volume(root / "a" / "mri_norm2.h5", IMAGE, LABEL, spacing=(1, 2, 3), origin=(-4, 5, 6))
+    assert LAHeart(root, downsample=2).spacing("a").tolist() == [2, 4, 6]
+    geometry = read_geometry(root / "a" / "mri_norm2.h5")
+    assert geometry["origin"].tolist() == [-4, 5, 6] and np.isnan(geometry["centre"]).all()
+    public = next(iter(public_cases()))
+    write_volume(root / public / "mri_norm2.h5", IMAGE, LABEL)
+    assert LAHeart(root).spacing(public).tolist() == [0.625] * 3 and len(public_cases()) == 100
+
+
+@pytest.mark.parametrize("spacing", [0, -1, np.inf, b"wide", [1, 2]])
+def test_a_spacing_that_cannot_be_is_told(spacing, root):
+    with h5py.File(root / "a" / "mri_norm2.h5", "r+") as file:
+        file.attrs["spacing"] = spacing
+    with pytest.raises(LasegError, match="a.mri_norm2.h5: its attribute"):
+        LAHeart(root).spacing("a")
+
+
+def test_the_split_follows_the_labels_that_there_are(tmp_path):
+    from laseg_lib.config import TrainConfig
+
+    names = [f"case{i:02d}" for i in range(20)]
+    for i, name in enumerate(names):
+        write_volume(tmp_path / "cases" / name / "mri_norm2.h5", IMAGE, LABEL if i < 6 else None)
+    config = TrainConfig(root_path=str(tmp_path / "cases"))
+    decided = split_of(config, names)
+    assert (decided.labelnum, decided.max_samples, decided.val_num) == (6, 20, 0)
+    for name in names[18:]:
+        write_volume(tmp_path / "cases" / name / "mri_norm2.h5", IMAGE, LABEL)
+    decided = split_of(config, names)
+    assert (decided.labelnum, decided.max_samples, decided.val_num) == (6, 18, 2)
+    assert split_of(TrainConfig(root_path="nowhere", labelnum=3, val_num=1), names).labelnum == 3
+
+
+def test_lists_are_looked_for_beside_a_link_first(root, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    try:
+        (other / "link").symlink_to(root, target_is_directory=True)
+    except OSError:
+        pytest.skip("no links here")
+    assert case_names(other / "link") == ["a", "b"]  # beside the target, where there is none beside the link
+    (other / "train.list").write_text("b\n")
+    assert case_names(other / "link") == ["b"] and case_names(root) == ["a", "b"]
+    assert find_root(other / "link") == other / "link"
+
+
+def test_intensities_that_were_never_normalised_are_told_once(root, capsys):
+    for name in "ab":
+        write_raw(root / name / "mri_norm2.h5", image=np.int16(1000 + 300 * IMAGE), label=LABEL)
+    dataset = LAHeart(root)
+    assert dataset[0] and dataset[1]
+    said = capsys.readouterr().err
+    assert said.count("WARNING") == 1 and "a/mri_norm2.h5: intensities have mean" in said.replace("\\", "/")
+    assert LAHeart(root, "test")[0] and not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text, true_cause", [
+    ("Unable to open file (unable to lock file, errno = 11)", "another program has it open"),
+    ("Can't read data (required filter 'lz4' is not registered)", "filter that isn't installed"),
+    ("Permission denied", "permission denied")])
+def test_h5pys_error_is_not_called_truncated(text, true_cause, root, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError(text)
+
+    monkeypatch.setattr(h5py, "File", fail)
+    with pytest.raises(LasegError, match=f"mri_norm2.h5: .*{true_cause}") as error:
+        read_volume(root / "a" / "mri_norm2.h5")
+    assert "truncated" not in str(error.value)
+
+
+def test_a_file_that_is_being_written_is_told(root):
+    path = root / "a" / "mri_norm2.h5"
+    code = f"import h5py, time; f = h5py.File({str(path)!r}, 'r+'); print('open', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as writer:
+        try:
+            writer.stdout.readline()
+            with pytest.raises(LasegError, match="another program has it open"):
+                read_volume(path)
+        finally:
+            writer.kill()
 
 
 def test_phantoms_are_volumes(phantom_root):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from children import POSIX, same, tiny_config
 
+from laseg_lib import VNet
 from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.errors import LasegError
 from laseg_lib.runtime import checkpoints
@@ -199,3 +200,15 @@ def test_a_legacy_file_without_checksums_loads(tmp_path):
     torch.save({"weight": torch.arange(3.0)}, tmp_path / "x.pth", _use_new_zipfile_serialization=False)
     assert not zipfile.is_zipfile(tmp_path / "x.pth")
     assert load_checkpoint(tmp_path / "x.pth")["weight"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda state: state, lambda state: {"state_dict": state}, lambda state: {"net": state, "opt": {"lr": 0.1}},
+    lambda state: {f"module.{key}": value for key, value in state.items()},
+    lambda state: {"epoch": 3, "model": {f"module._orig_mod.{key}": value for key, value in state.items()}},
+    lambda state: {"a": {"b": {f"_orig_mod.{key}": value for key, value in state.items()}}}])
+def test_other_tools_wrappings_are_taken_off(wrap, tmp_path):
+    want = VNet(1, 2, 2, "batchnorm").state_dict()
+    torch.save(wrap(want), tmp_path / "x.pth")
+    network, config = load_network(tmp_path / "x.pth")
+    assert config == {} and all(torch.equal(value, want[key]) for key, value in network.state_dict().items())

@@ -1,0 +1,118 @@
+"""What notebook 12_your_own_scans makes and draws, its exercises and their answers."""
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..data.phantom import DEFAULTS, FIELD_MM, scan
+from ..data.scans import array_of, image_of, straighten, write_image
+from ..figures.style import INK, LOOKS, TEXT, new_axes
+from ..metrics import dice_of
+from ..transforms import rotation
+from .exercise import Exercise
+
+ORDERS = ("LPS", "RAS", "PIR", "LSA")  # how scanners and tools store a volume: which way each axis runs
+
+
+def write_hospital(folder, cases=26, labelled=6, voxel=(1.25, 1.25, 2.5), **options):
+    """Phantoms as a hospital would send them: ``pNN_mri.nii.gz``, and ``pNN_la.nii.gz`` for the first ``labelled``.
+
+    Thick slices, a wider field than the heart, each patient a little turned (so the axes are oblique), and each file
+    stored in another order of axes.  Returns {name: label as SimpleITK's image} of all, which only a phantom has.
+    """
+    size = tuple(int(n) for n in np.round(np.divide(np.multiply(FIELD_MM, (1.3, 1.3, 1)), voxel)))
+    truth = {}
+    for k in range(cases):
+        name, rng = f"p{k:02d}", np.random.default_rng(k)
+        direction = rotation(np.deg2rad(rng.uniform(-6, 6, 3)))
+        pair = scan(500 + k, size, np.multiply(size, voxel), **{**DEFAULTS, "scanner": 0.5, **options})
+        origin = rng.uniform(-80, -40, 3)
+        for kind, values in zip(("mri", "la"), pair):
+            image = image_of(values, spacing=voxel, origin=origin)
+            image.SetDirection(direction.ravel().tolist())
+            image = sitk.DICOMOrient(image, ORDERS[k % len(ORDERS)])
+            if kind == "la":
+                truth[name] = image
+            if kind == "mri" or k < labelled:
+                write_image(folder / f"{name}_{kind}.nii.gz", image)
+    return truth
+
+
+def draw_stored_and_straight(stored, voxel_mm=1.25):
+    """The middle slice of the third axis of some scans, {name: SimpleITK's image}: as the numbers lie in the file
+    (above), and straight (below)."""
+    figure, axes = new_axes(len(stored), rows=2, height=4.6)
+    for k, (name, image) in enumerate(stored.items()):
+        straight = straighten(image, voxel_mm)
+        for ax, one, title in ((axes[k], image, f"{name}, as stored"), (axes[k + len(stored)], straight, "straight")):
+            values, sides = array_of(one), one.GetSpacing()
+            ax.imshow(values[:, :, values.shape[2] // 2].T, cmap="gray", aspect=sides[1] / sides[0],
+                      vmin=np.percentile(values, 1), vmax=np.percentile(values, 99.7))
+            ax.set_title(title, fontsize=TEXT, color=INK)
+            ax.set_axis_off()
+    return figure
+
+
+def draw_over_scan(scan_image, masks):
+    """The slice of a scan, on its own grid, that shows most of the first mask; {name: mask as SimpleITK's image}, each
+    an outline."""
+    values, sides = array_of(scan_image), scan_image.GetSpacing()
+    thick = int(np.argmax(sides))
+    arrays = {name: np.moveaxis(array_of(mask), thick, -1) for name, mask in masks.items()}
+    values = np.moveaxis(values, thick, -1)
+    at = int(np.argmax(next(iter(arrays.values())).sum((0, 1))))
+    figure, ax = new_axes(height=5.0)
+    ax.imshow(values[:, :, at].T, cmap="gray", vmin=np.percentile(values, 1), vmax=np.percentile(values, 99.7))
+    looks = (LOOKS["gold"], LOOKS["MT"])
+    for (name, mask), look in zip(arrays.items(), looks):
+        dashes = "-" if look is looks[0] else "--"
+        ax.contour(mask[:, :, at].T, [0.5], colors=look.colour, linewidths=2.6, linestyles=dashes)
+        ax.plot([], [], color=look.colour, linewidth=2.6, linestyle=dashes, label=name)
+    ax.legend(fontsize=TEXT, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.set_axis_off()
+    return figure
+
+
+# --- Exercises -----------------------------------------------------------------------------------
+
+
+def mask_ml(mask, spacing):
+    """The volume of a mask in millilitres; ``spacing``: the three sides of a voxel in mm."""
+    return float(mask.sum() * spacing[0] * spacing[1] * spacing[2] / 1000)
+
+
+_BLOCK = np.zeros((20, 20, 10), np.uint8)
+_BLOCK[5:15, 5:15, 2:7] = 1
+
+check_mask_ml = Exercise(
+    mask_ml, [(_BLOCK, (1.25, 1.25, 2.5)), (_BLOCK, (1.0, 1.0, 1.0)), (_BLOCK[:, :, :5], (0.625, 0.625, 3.0))],
+    {"That is in cubic millimetres: a millilitre is 1000 of them.":
+        lambda mask, mm: float(mask.sum() * mm[0] * mm[1] * mm[2]),
+     "These voxels are no cubes: multiply the three sides.": lambda mask, mm: float(mask.sum() * mm[0]**3 / 1000),
+     "That is the whole scan. Only voxels whose mask is 1 are atrium.":
+        lambda mask, mm: mask.size * mm[0] * mm[1] * mm[2] / 1000})
+
+
+def flipped_axis(label, prediction):
+    """The axis (0, 1 or 2) along which ``label`` must be flipped to agree best with ``prediction``; -1 where it agrees
+    best as it is."""
+    scores = {-1: dice_of(label, prediction)}
+    scores |= {axis: dice_of(np.flip(label, axis), prediction) for axis in range(3)}
+    return max(scores, key=scores.get)
+
+
+def _atrium(seed=0):
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((16, 14, 12), np.uint8)
+    x, y, z = rng.integers(1, 4, 3)
+    mask[x:x + 7, y:y + 6, z:z + 5] = mask[x:x + 10, y:y + 2, z:z + 2] = 1
+    return mask
+
+
+check_flipped = Exercise(
+    flipped_axis, [(_atrium(), _atrium()), *((np.flip(_atrium(axis), axis), _atrium(axis)) for axis in range(3))],
+    {"It may agree best as it is: then the answer is -1.":
+        lambda label, p: int(np.argmax([dice_of(np.flip(label, axis), p) for axis in range(3)])),
+     "Take the highest Dice, not the lowest.": lambda label, p: min(
+         range(-1, 3), key=lambda axis: dice_of(np.flip(label, axis) if axis >= 0 else label, p)),
+     "`np.flip` without an axis turns all three round: give it one.": lambda label, p: -1 if dice_of(
+         label, p) >= dice_of(np.flip(label), p) else 0})

@@ -1,0 +1,209 @@
+"""A trained network and a scan as it comes: the mask in the scan's own geometry, found coarse to fine.
+
+A network learnt from volumes that were cropped around the atrium, and nobody knows yet where it is in this scan.  So it
+looks coarse to fine: over the whole scan, where the largest connected part of what it finds says about where the atrium
+is; around the middle of that, which says how large it is; and last in a box like a training case's.
+"""
+
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from .data.prepare import crop_box
+from .data.scans import (
+    SCAN,
+    array_of,
+    back_to,
+    image_of,
+    normalise,
+    read_scan,
+    require_spacing,
+    stem_of,
+    straighten,
+    write_image,
+)
+from .data.volumes import FILE, SPACING_MM, not_normalised, read_geometry, read_volume
+from .errors import LasegError
+from .evaluate import patch_of, require_one_channel
+from .inference import largest_component, predict_volume
+from .runtime.checkpoints import load_network
+from .runtime.machine import pick_device, tell
+
+USUAL_MM = (90.0, 65.0)  # of an atrium, in x and y
+
+# mask (uint8) and probability (float32): SimpleITK's images on the scan's own grid; volume_ml: NaN where a voxel's size
+# isn't known.
+Found = namedtuple("Found", "mask probability volume_ml")
+
+
+class Predictor:
+    """A checkpoint made ready: ``predictor(scan)`` is what ``predict_scan`` finds with its network and settings.
+
+    Patch, downsampling and voxel size are those of its training unless given; ``options`` go to ``predict_scan``.
+    Raises LasegError for a checkpoint that can't predict scans.
+    """
+
+    def __init__(self, checkpoint, *, weights="student", patch_size=None, downsample=None, voxel_mm=None, device="auto",
+                 **options):
+        network, config = load_network(checkpoint, weights)
+        require_one_channel(network, checkpoint)
+        self.network = network.to(pick_device(device), memory_format=torch.channels_last_3d)
+        self.options = {"patch_size": patch_of(network, config, patch_size, checkpoint),
+                        "downsample": downsample or config.get("downsample", 1),
+                        "voxel_mm": voxel_mm or config.get("spacing", SPACING_MM), **options}
+
+    def __call__(self, scan, **options):
+        return predict_scan(self.network, scan, **{**self.options, **options})
+
+    def find(self, volume, voxel):
+        """A mask of the atrium in a straight, normalised scan (float32 W x H x D) with voxels of ``voxel`` mm, to crop
+        around (``prepare`` asks); None if the network finds nothing."""
+        scan = image_of(volume, spacing=voxel, origin=(0, 0, 0))
+        straight = straighten(scan, self.options["voxel_mm"])
+        found = find_atrium(self.network, array_of(straight), straight.GetSpacing(), self.options["patch_size"],
+                            self.options["downsample"])
+        return None if found is None else array_of(back_to(image_of(np.float32(found), straight), scan)) > 0.5
+
+
+def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM, spacing=None, window="fast",
+                 whole=False, keep_largest=True, precision="fp32", progress=False):
+    """``Found`` in ``scan``: a NIfTI, NRRD or MetaImage file, a folder with a DICOM series, or ``mri_norm2.h5``.
+
+    ``patch_size``, ``window``, ``downsample``: see ``predict_volume``.  ``voxel_mm``: a side (or three) of the voxels
+    that the network was trained on, before any downsampling.  ``spacing``: a voxel's three sides in mm, for scans that
+    don't say them.  ``whole``: the network looks at the whole scan, once (as it does for ``mri_norm2.h5``, which is
+    cropped already).  ``keep_largest``: only the largest connected part of the mask stays.
+    A voxel is atrium when its probability, brought back to the scan's grid, exceeds one half.
+    """
+    scan = Path(scan)
+    if scan.name.endswith(".h5"):
+        volume, like, known = open_volume(scan, spacing)
+        straight, whole = like, True
+    else:
+        found, known = read_scan(scan, spacing), True
+        require_spacing(found)
+        like = found.image
+        straight = straighten(image_of(normalise(array_of(like), scan), like), voxel_mm)
+        volume = array_of(straight)
+    settings = {"downsample": downsample, "window": window, "precision": precision, "progress": progress}
+    box = (slice(None),) * 3
+    if not whole:
+        around = find_atrium(network, volume, straight.GetSpacing(), patch_size, downsample, precision=precision,
+                             progress=progress)
+        if around is not None:
+            box = crop_box(around, straight.GetSpacing())
+    probability = np.zeros(volume.shape, np.float32)
+    probability[box] = predict_volume(network, volume[box], patch_size, enlarge=True, **settings)[1]
+    if keep_largest:
+        probability *= largest_component(probability > 0.5)
+    probability = back_to(image_of(probability, straight), like)
+    mask = np.uint8(array_of(probability) > 0.5)
+    volume_ml = float(mask.sum() * np.prod(like.GetSpacing()) / 1000) if known else float("nan")
+    return Found(image_of(mask, like), probability, volume_ml)
+
+
+def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="fp32", progress=False):
+    """Where the atrium is in a scan (float32 W x H x D, voxels of ``voxel`` mm): a mask of that shape, the largest
+    connected part of what ``network`` finds; None where it finds nothing.
+
+    Away from the heart the network sees what it was never shown, and what it finds there can be large or run together
+    with the atrium.  So nothing counts where the scan holds next to no structure, of a part wider than a usual atrium
+    what is near its middle does, and the network looks once more around that.
+    """
+    def look(box):
+        found = np.zeros(volume.shape, np.uint8)
+        found[box] = predict_volume(network, volume[box], patch_size, window="fast", downsample=downsample,
+                                    enlarge=True, precision=precision, progress=progress)[0]
+        return found
+
+    coarse = largest_component(look((slice(None),) * 3) * structured(volume, voxel))
+    if not coarse.any():
+        return None
+    for axis, most in enumerate(USUAL_MM):
+        places = np.nonzero(coarse)[axis]
+        keep = np.abs(np.arange(volume.shape[axis]) - np.median(places)) <= most / voxel[axis] / 2
+        coarse = coarse * np.expand_dims(keep, tuple({0, 1, 2} - {axis})).astype(np.uint8)
+    again = largest_component(look(crop_box(coarse, voxel))) if coarse.any() else coarse
+    return again if again.any() else None
+
+
+def structured(volume, voxel, smooth_mm=2.0, around_mm=40.0, share=0.5):
+    """Where a scan shows more than air and noise, bool W x H x D: once it is smoothed, it varies there by at least a
+    ``share`` of what the whole scan does.  (InstanceNorm makes an empty window's noise as strong as a heart.)"""
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(volume, np.divide(smooth_mm, voxel))
+    size = [max(round(around_mm / mm), 1) for mm in voxel]
+    mean, square = (ndimage.uniform_filter(values, size, mode="nearest") for values in (smooth, smooth**2))
+    return square - mean**2 >= (share * smooth.std()) ** 2
+
+
+def open_volume(path, spacing):
+    """(image, the geometry it has as SimpleITK's image, whether its voxels' size is known) of ``mri_norm2.h5``."""
+    volume, _ = read_volume(path, with_label=False)
+    if problem := not_normalised(volume):
+        tell(f"WARNING: {path}: {problem}")
+    geometry = read_geometry(path)
+    sides = geometry["spacing"] if spacing is None else np.where(np.isnan(geometry["spacing"]), spacing,
+                                                                 geometry["spacing"])
+    known = not np.isnan(sides).any()
+    return volume, image_of(volume, spacing=sides if known else np.ones(3),
+                            origin=np.nan_to_num(geometry["origin"])), known
+
+
+# --- many scans -----------------------------------------------------------------------------------
+
+def names_of(scans):
+    """What the masks of ``scans`` are called: the file's name, or its folder's where that says more (the challenge's
+    'lgemri.nrrd', 'mri_norm2.h5', and wherever two would be called alike).  LasegError if two still are."""
+    def folder(path):
+        return path.resolve().parent.name
+
+    plain = [folder(p) if p.name in (SCAN, FILE) else p.resolve().name if p.is_dir() else stem_of(p)
+             for p in map(Path, scans)]
+    names = [name if plain.count(name) == 1 else f"{folder(Path(scan))}_{name}" for name, scan in zip(plain, scans)]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise LasegError(f"{scans[i]}: its mask would be called as that of {scans[names.index(name)]}; "
+                             "give them one at a time, with an --out folder each")
+    return names
+
+
+def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=False, force=False, say=print,
+                  complain=tell, progress=True):
+    """Predict every scan and write ``out/NAME_la`` + ``suffix``; returns how many could not be done.
+
+    ``say`` is called with a line for each mask, ``complain`` with one for each scan that can't be done; the others go
+    on.  ``keep_probability`` also writes ``NAME_probability``.  A file that is there is only replaced with ``force``.
+    """
+    failed = 0
+    out = Path(out)
+    for scan, name in tqdm(list(zip(scans, names_of(scans))), desc="predict", unit="scan", disable=not progress):
+        kinds = ["la", "probability"] if keep_probability else ["la"]
+        paths = {kind: out / f"{name}_{kind}{suffix}" for kind in kinds}
+        try:
+            if there := [path for path in paths.values() if path.exists() and not force]:
+                raise LasegError(f"{there[0]}: is there already; give --force to replace it, or another --out")
+            if any(path.exists() and path.samefile(scan) for path in paths.values()):
+                raise LasegError(f"{scan}: the mask would replace the scan itself; give another --out")
+            found = predictor(scan, progress=progress)
+            write_image(paths["la"], found.mask)
+            if keep_probability:
+                write_image(paths["probability"], found.probability)
+        except LasegError as error:
+            failed += 1
+            complain(f"{error}")
+        except OSError as error:
+            failed += 1
+            complain(f"{error.filename or scan}: {error.strerror or error}")
+        else:
+            ml = f"{found.volume_ml:.1f} ml"
+            if not array_of(found.mask).any():
+                ml = "EMPTY, no atrium was found"
+            elif found.volume_ml != found.volume_ml:
+                ml = "volume unknown (give --spacing)"
+            say(f"{paths['la']}: {ml}")
+    return failed

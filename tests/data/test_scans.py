@@ -1,0 +1,290 @@
+"""Reading scans as hospitals have them, with SimpleITK and the formula of the picture as oracles."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scan_files import blob_scan, random_geometry, write_dicom
+
+from laseg_lib.data.prepare import prepare
+from laseg_lib.data.scans import (
+    array_of,
+    image_of,
+    read_case,
+    read_scan,
+    require_spacing,
+    same_grid,
+    straighten,
+)
+from laseg_lib.data.volumes import read_list, read_volume
+from laseg_lib.errors import LasegError
+from laseg_lib.metrics import dice_of
+
+PLAIN = (np.eye(3), (1.25, 1.25, 1.25), (50, 48, 46))
+
+
+def write(folder, name, image):
+    folder.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(folder / name))
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def straight():
+    """(scan, label) of the plain geometry, normalised, as arrays and as SimpleITK's image."""
+    return blob_scan(*PLAIN)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_geometry_and_format_becomes_the_same_straight_volume(seed, tmp_path, straight):
+    direction, spacing, size = random_geometry(seed)
+    if seed % 4 == 3 and np.linalg.det(direction) < 0:
+        direction = direction * [1, 1, -1]  # a DICOM series has no mirrored axes
+    scan, label = blob_scan(direction, spacing, size)
+    suffix = (".nii.gz", ".nrrd", ".mha", "dicom")[seed % 4]
+    path = write_dicom(scan, tmp_path / "dicom") if suffix == "dicom" else write(tmp_path, f"s{suffix}", scan)
+    image, found = read_case(path, write(tmp_path, "l.nii.gz", label), voxel_mm=0.8)
+    assert np.allclose(np.reshape(image.GetDirection(), (3, 3)), np.eye(3)) and np.allclose(image.GetSpacing(), 0.8)
+    fine = sitk.Cast(blob_scan(np.eye(3), (0.4,) * 3, (160,) * 3)[1], sitk.sitkFloat32)
+    formula = array_of(sitk.Resample(fine, image)) >= 0.5
+    assert dice_of(found, formula) > 0.97
+    values = array_of(image)
+    middle = (values[formula].max() + values.min()) / 2  # the picture's own level, whatever the normalisation
+    assert dice_of(values > middle, formula) > 0.98
+
+
+def test_axes_are_turned_without_touching_a_value(tmp_path, straight):
+    scan, label = straight
+    want = read_case(write(tmp_path, "a.nrrd", scan), write(tmp_path, "al.nrrd", label), voxel_mm=1.25)
+    for order in ("RAS", "PIR", "ASL", "SPL"):
+        turned = [sitk.DICOMOrient(image, order) for image in (scan, label)]
+        assert turned[0].GetDirection() != scan.GetDirection()
+        image, found = read_case(*(write(tmp_path, f"{n}{order}.nii.gz", t) for n, t in zip("sl", turned)),
+                                 voxel_mm=1.25)
+        assert np.array_equal(array_of(image), array_of(want[0])) and np.array_equal(found, want[1])
+        assert same_grid(image, want[0])
+
+
+def test_a_label_in_another_orientation_than_its_scan_is_not_mirrored(tmp_path, straight):
+    scan, label = straight
+    path = write(tmp_path, "scan.nii.gz", scan)
+    want = read_case(path, write(tmp_path, "same.nii.gz", label))[1]
+    assert dice_of(want, want[::-1]) < 0.9
+    for order in ("RAS", "LAI"):
+        other = write(tmp_path, f"{order}.nrrd", sitk.DICOMOrient(label, order))
+        assert np.array_equal(read_case(path, other)[1], want)
+    part = write(tmp_path, "part.nii.gz", label[8:45, 5:40, 4:44])  # a label that was cropped lies where it says
+    assert np.array_equal(read_case(path, part)[1], want)
+
+
+def test_a_label_elsewhere_is_told(tmp_path, straight):
+    scan, label = straight
+    path = write(tmp_path, "scan.nii.gz", scan)
+    label.SetOrigin(np.add(label.GetOrigin(), (5, 0, 0)).tolist())
+    moved = write(tmp_path, "moved.nii.gz", label)
+    with pytest.raises(LasegError, match=r"moved.nii.gz: as large as its scan.*5.0 mm away.*--label-as-scan"):
+        read_case(path, moved)
+    assert read_case(path, moved, label_as_scan=True)[1].any()
+    far = label[10:40, 10:40, 10:40]
+    far.SetOrigin((500, 0, 0))
+    with pytest.raises(LasegError, match="100 % of the atrium lies outside"):
+        read_case(path, write(tmp_path, "far.nii.gz", far))
+    label.SetOrigin(scan.GetOrigin())
+
+
+def nrrd(path, geometry, data="encoding: raw", body=bytes(range(8 * 7 * 6 // 2)) * 2):
+    lines = ["NRRD0004", "type: uint8", "dimension: 3", "sizes: 8 7 6", *geometry, data, "", ""]
+    path.write_bytes("\n".join(lines).encode() + body)
+    return path
+
+
+@pytest.mark.parametrize("geometry, known", [
+    ([], [np.nan] * 3), (["spacings: 1 2 nan"], [1, 2, np.nan]), (["spacings: 1 2 3"], [1, 2, 3]),
+    (["space: left-posterior-superior", "space directions: (1,0,0) (0,2,0) none"], [1, 2, np.nan]),
+    (["space: left-posterior-superior", "space directions: (0,2,0) (1,0,0) (0,0,3)"], [2, 1, 3])])
+def test_what_an_nrrd_says_is_kept_and_the_rest_is_asked_for(geometry, known, tmp_path):
+    scan = read_scan(nrrd(tmp_path / "s.nrrd", geometry))
+    np.testing.assert_array_equal(scan.spacing, known)
+    assert scan.oriented == any("directions" in line for line in geometry)
+    if np.isnan(known).any():
+        with pytest.raises(LasegError, match=r"s.nrrd: its header doesn't say.*--spacing X Y Z"):
+            require_spacing(scan)
+    filled = read_scan(tmp_path / "s.nrrd", (9, 9, 9))
+    np.testing.assert_array_equal(filled.image.GetSpacing(), np.where(np.isnan(known), 9, known))
+
+
+@pytest.mark.parametrize("side", [0.0, np.nan, np.inf])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_what_a_nifti_says_is_kept_and_the_rest_is_asked_for(side, suffix, tmp_path):
+    image = image_of(np.arange(8 * 7 * 6, dtype=np.int16).reshape(8, 7, 6), spacing=(1, 2, 3), origin=(0, 0, 0))
+    head = bytearray(write(tmp_path, "a.nii", image).read_bytes())
+    assert read_scan(tmp_path / "a.nii").spacing.tolist() == [1, 2, 3]
+    head[88:92] = struct.pack("<f", side)  # pixdim[3]
+    (tmp_path / f"b{suffix}").write_bytes(gzip.compress(head) if suffix == ".nii.gz" else head)
+    scan = read_scan(tmp_path / f"b{suffix}")
+    np.testing.assert_array_equal(scan.spacing, [1, 2, np.nan])
+    assert read_scan(tmp_path / f"b{suffix}", (9, 9, 9)).image.GetSpacing() == (1, 2, 9)
+
+
+@pytest.mark.parametrize("data, words", [
+    ("encoding: raw\ndata file: LIST\nd1.raw", "data files that its header names.*d1.raw"),
+    ("encoding: raw\ndata file: gone.raw", "data files that its header names.*gone.raw"),
+    ("encoding: bz2", "compressed in a way that isn't read here"),
+    ("encoding: zstd", "compressed in a way that isn't read here"),
+    ("encoding: raw\ndata file: ../elsewhere.raw", "outside its folder"),
+    ("encoding: raw\ndata file: /etc/passwd", "outside its folder")])
+def test_the_true_cause_is_named(data, words, tmp_path):
+    with pytest.raises(LasegError, match=rf"s.nhdr: .*{words}") as error:
+        read_scan(nrrd(tmp_path / "s.nhdr", ["spacings: 1 1 1"], data))
+    assert "copy it again" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_detached_and_compressed_data_are_read(tmp_path):
+    want = np.arange(8 * 7 * 6, dtype=np.uint16).astype(np.uint8)
+    (tmp_path / "d.raw").write_bytes(want.tobytes())
+    (tmp_path / "d.gz").write_bytes(gzip.compress(want.tobytes()))
+    for i, data in enumerate(("encoding: raw\ndata file: d.raw", "encoding: gzip\ndata file: d.gz")):
+        got = read_scan(nrrd(tmp_path / f"{i}.nhdr", ["spacings: 1 1 1"], data, b"")).image
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(got).ravel(), want)
+    head = "ObjectType = Image\nNDims = 3\nDimSize = 8 7 6\nElementType = MET_UCHAR\n{}ElementDataFile = d.raw\n"
+    (tmp_path / "m.mhd").write_text(head.format("ElementSpacing = 1 2 3\n"))
+    assert read_scan(tmp_path / "m.mhd").spacing.tolist() == [1, 2, 3]
+    (tmp_path / "m.mhd").write_text(head.format(""))
+    assert np.isnan(read_scan(tmp_path / "m.mhd").spacing).all()
+
+
+def test_dicom_that_cannot_be_a_volume_is_told(tmp_path, straight):
+    folder = write_dicom(straight[0][:, :, :12], tmp_path / "series")
+    files = sorted(folder.iterdir())
+    with pytest.raises(LasegError, match="give the folder"):
+        read_scan(files[0])
+    files[3].unlink()
+    with pytest.raises(LasegError, match=r"series: its slices lie 1.25 to 2.50 mm apart; some are missing"):
+        read_scan(folder)
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "empty", "a.nii.gz", straight[0])
+    with pytest.raises(LasegError, match="no DICOM series.*found 1 of .nii.gz, such as a.nii.gz"):
+        read_scan(tmp_path / "empty")
+
+
+# --- prepare --------------------------------------------------------------------------------------
+
+@pytest.fixture
+def mixed(tmp_path, straight):
+    """Four outlined scans and three others, as NIfTI."""
+    for k in range(7):
+        write(tmp_path / "raw", f"p{k}_mri.nii.gz", straight[0])
+        if k < 4:
+            write(tmp_path / "raw", f"p{k}_la.nii.gz", straight[1])
+    return tmp_path / "raw"
+
+
+def ready(raw, dest, **options):
+    names = {"scan": "*_mri.nii.gz", "label": "*_la.nii.gz"}
+    return prepare(raw, dest, voxel_mm=1.25, progress=False, **{**names, **options})
+
+
+def test_a_few_labels_and_many_scans_without(mixed, tmp_path):
+    said = []
+    root = ready(mixed, tmp_path / "out", say=said.append)
+    assert read_list(tmp_path / "out" / "train.list")[3:] == ["p4", "p5", "p6"]
+    assert len(read_list(tmp_path / "out" / "test.list")) == 1
+    assert "7 scans" in said[0] and "4 with a label" in said[0]
+    assert any("training, unlabelled: 3 (p4, p5, p6)" in line for line in said)
+    for name in ("p4", "p5"):  # cropped where the labelled atria lie
+        image, _ = read_volume(root / name / "mri_norm2.h5", with_label=False)
+        assert image.shape[2] == 46 and image.max() > 2
+    found = []
+    ready(mixed, tmp_path / "found", find=lambda volume, voxel: found.append(volume.shape) or volume > 1)
+    assert found == [(50, 48, 46)] * 3
+
+
+def test_lists_decide_and_are_never_overwritten(mixed, tmp_path):
+    (tmp_path / "l.list").write_text("p2\np0\n")
+    (tmp_path / "t.list").write_text("p3\n")
+    lists = {"labelled_list": tmp_path / "l.list", "test_list": tmp_path / "t.list"}
+    ready(mixed, tmp_path / "out", **lists)
+    assert read_list(tmp_path / "out" / "train.list") == ["p2", "p0", "p1", "p4", "p5", "p6"]
+    (tmp_path / "out" / "train.list").write_text("p0\np2\n")
+    with pytest.raises(LasegError, match="train.list: is there already and names other cases.*never overwritten"):
+        ready(mixed, tmp_path / "out", **lists)
+    assert read_list(tmp_path / "out" / "train.list") == ["p0", "p2"]
+
+
+def test_prepare_into_the_scans_own_folder_keeps_its_lists(mixed):
+    train, test = b"p6\r\np0\r\np1\r\np2\r\n", b"p3\r\n"
+    (mixed / "train.list").write_bytes(train)
+    (mixed / "test.list").write_bytes(test)
+    with pytest.raises(LasegError, match="never overwritten"):  # it would list p6 behind the labelled ones
+        ready(mixed, mixed)
+    train = b"p0\r\np1\r\np2\r\np6\r\n"
+    (mixed / "train.list").write_bytes(train)
+    said = []
+    ready(mixed, mixed, say=said.append)
+    assert (mixed / "train.list").read_bytes() == train and (mixed / "test.list").read_bytes() == test
+    assert any("left out, on neither list: 2 (p4, p5)" in line for line in said)
+
+
+def test_what_is_there_is_said_where_nothing_fits(mixed, tmp_path):
+    with pytest.raises(LasegError, match=r"no folder here holds a lgemri.nrrd; found 11 of .nii.gz, such as p0_la"):
+        prepare(mixed, tmp_path / "out", progress=False)
+    with pytest.raises(LasegError, match="as many stars"):
+        ready(mixed, tmp_path / "out", label="la.nii.gz")
+
+
+def test_nnu_nets_folders_are_known(tmp_path, straight):
+    for k in range(3):
+        write(tmp_path / "raw" / "imagesTr", f"la_{k}_0000.nii.gz", straight[0])
+        write(tmp_path / "raw" / "imagesTr", f"._la_{k}_0000.nii.gz", straight[0])
+        if k < 2:
+            write(tmp_path / "raw" / "labelsTr", f"la_{k}.nii.gz", straight[1] * 2 + (straight[1] == 0))
+    with pytest.raises(LasegError, match=r"holds \[1, 2\].*--label-value"):
+        prepare(tmp_path / "raw", tmp_path / "out", voxel_mm=1.25, progress=False)
+    prepare(tmp_path / "raw", tmp_path / "out2", voxel_mm=1.25, progress=False, label_value=2)
+    assert read_list(tmp_path / "out2" / "train.list")[1] == "la_2"
+
+
+def test_labels_that_the_scans_pattern_fits_too_are_no_scans(mixed, tmp_path, straight):
+    write(mixed, "alone_la.nii.gz", straight[1])
+    for k in range(7):
+        (mixed / f"p{k}_mri.nii.gz").rename(mixed / f"p{k}.nii.gz")
+    said = []
+    ready(mixed, tmp_path / "out", scan="*.nii.gz", say=said.append)
+    assert "7 scans" in said[0] and any("labels without a scan, not used: 1 (alone_la" in line for line in said)
+
+
+@pytest.mark.parametrize("name", ["a:b", "a\nb", " a", "x" * 220, "a\u202eb"])
+def test_a_name_that_the_reader_would_refuse_is_told(name, mixed, tmp_path, straight):
+    try:
+        (mixed / "p0_mri.nii.gz").rename(mixed / f"{name}_mri.nii.gz")
+    except OSError:
+        pytest.skip("no such name on this system")
+    with pytest.raises(LasegError, match="can't name a folder here"):
+        ready(mixed, tmp_path / "out")
+
+
+@pytest.mark.parametrize("spoil, words", [
+    (lambda image: image.SetSpacing((1e-30,) * 3), "voxel 1e-30 mm wide can't be"),
+    (lambda image: image.SetSpacing((900.0,) * 3), "voxel 900 mm wide can't be")])
+def test_voxels_that_cannot_be_are_told(spoil, words, mixed, tmp_path, straight):
+    image = sitk.Image(straight[0])
+    spoil(image)
+    sitk.WriteImage(image, str(mixed / "p0_mri.nrrd"))
+    with pytest.raises(LasegError, match=words):
+        read_case(mixed / "p0_mri.nrrd")
+
+
+@pytest.mark.parametrize("value", [1e300, np.inf, np.nan])
+def test_intensities_that_cannot_be_are_told(value, tmp_path):
+    values = np.random.default_rng(0).random((8, 7, 6))
+    values[:4] = values[:4] * value
+    path = write(tmp_path, "s.mha", image_of(values, spacing=(1, 1, 1), origin=(0, 0, 0)))
+    with pytest.raises(LasegError, match="s.mha: voxels are not finite.*too large"):
+        read_case(path)
+
+
+def test_straightening_keeps_what_is_straight(straight):
+    assert same_grid(straighten(straight[0], 1.25), straight[0])
+    assert straighten(straight[0], None).GetSize() == straight[0].GetSize()

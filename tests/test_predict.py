@@ -1,0 +1,178 @@
+"""A mask for a scan as it comes, in the scan's own geometry: judged by SimpleITK through the headers alone."""
+
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from scan_files import Bright, blob_scan, bright, random_geometry, write_dicom
+
+from laseg_lib import VNet
+from laseg_lib.cli import main
+from laseg_lib.data.scans import array_of, image_of
+from laseg_lib.data.volumes import write_volume
+from laseg_lib.errors import LasegError
+from laseg_lib.metrics import dice_of
+from laseg_lib.predict import names_of, predict_files, predict_scan
+
+PATCH = (48, 48, 40)
+
+
+def overlay(mask, on):
+    """``mask`` on the grid of ``on``, as a viewer lays it there: by headers alone."""
+    return array_of(sitk.Resample(sitk.Cast(mask, sitk.sitkFloat32), on, sitk.Transform(), sitk.sitkLinear, 0.0)) >= 0.5
+
+
+def same_header(one, two):
+    said = [(image.GetSpacing(), image.GetOrigin(), image.GetDirection()) for image in (one, two)]
+    return one.GetSize() == two.GetSize() and all(np.allclose(a, b, atol=1e-4) for a, b in zip(*said))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_mask_overlays_its_scan(seed, tmp_path):
+    direction, spacing, size = random_geometry(seed)
+    suffix = (".nii.gz", ".nrrd", ".mha", "dicom")[seed % 4]
+    if suffix == "dicom" and np.linalg.det(direction) < 0:
+        direction = direction * [1, 1, -1]
+    scan, label = blob_scan(direction, spacing, size)
+    path = tmp_path / f"scan{suffix}"
+    if suffix == "dicom":
+        write_dicom(scan, path)
+        reader = sitk.ImageSeriesReader()
+        reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(path)))
+        scan = reader.Execute()
+    else:
+        sitk.WriteImage(scan, str(path))
+    network = bright(scan)
+    assert not predict_files(lambda s, **o: predict_scan(network, s, PATCH, voxel_mm=1.0, **o), [path],
+                             tmp_path / "out", say=lambda line: None, progress=False)
+    mask = sitk.ReadImage(str(tmp_path / "out" / ("scandicom_la.nii.gz" if suffix == "dicom" else "scan_la.nii.gz")))
+    assert same_header(mask, scan)
+    fine = blob_scan(np.eye(3), (0.5,) * 3, (124,) * 3)[1]  # the same patient, by formula
+    assert dice_of(array_of(mask), array_of(label)) > 0.94  # shifted by one voxel it would be 0.9
+    assert dice_of(overlay(mask, fine), array_of(fine)) > 0.93
+    assert mask.GetPixelID() == sitk.sitkUInt8 and set(np.unique(array_of(mask))) == {0, 1}
+
+
+def test_volume_in_ml_and_probability(tmp_path):
+    scan, label = blob_scan(np.eye(3), (1.0, 1.2, 0.9), (62, 54, 70))
+    sitk.WriteImage(scan, str(tmp_path / "s.nii.gz"))
+    found = predict_scan(bright(scan), tmp_path / "s.nii.gz", PATCH, voxel_mm=1.0)
+    assert found.volume_ml == pytest.approx(array_of(label).sum() * 1.08 / 1000, rel=0.1)
+    probability = array_of(found.probability)
+    assert same_header(found.probability, scan) and 0 <= probability.min() and probability.max() <= 1
+    assert np.array_equal(probability > 0.5, array_of(found.mask) > 0)
+
+
+def test_the_second_look_is_around_what_the_first_found(tmp_path):
+    """Far from the atrium the network calls everything atrium, in small parts; no trace of them is in the mask."""
+    scan, label = blob_scan(np.eye(3), (1.5,) * 3, (140, 120, 40))
+    values = array_of(scan).copy()
+    values[:10, ::7, ::3] = values[-8:, ::5, ::4] = 2000
+    noisy = image_of(values, scan)
+    sitk.WriteImage(noisy, str(tmp_path / "s.nrrd"))
+    network = bright(noisy)
+    found = predict_scan(network, tmp_path / "s.nrrd", PATCH, voxel_mm=1.5)
+    assert dice_of(array_of(found.mask), array_of(label)) > 0.97
+    seen = []
+    network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
+    every = predict_scan(network, tmp_path / "s.nrrd", PATCH, voxel_mm=1.5, whole=True, keep_largest=False)
+    assert dice_of(array_of(every.mask), array_of(label)) < 0.9 and seen
+
+
+def test_a_prepared_volume_is_a_scan_too(tmp_path):
+    scan, label = blob_scan(np.eye(3), (1.0,) * 3, (62, 60, 58))
+    values = array_of(scan).astype(float)
+    values = (values - values.mean()) / values.std()
+    path = tmp_path / "CASE" / "mri_norm2.h5"
+    write_volume(path, values[5:, 3:], spacing=(1, 1, 1), origin=scan.TransformIndexToPhysicalPoint((5, 3, 0)))
+    found = predict_scan(bright(scan), path, PATCH)
+    assert dice_of(overlay(found.mask, label), array_of(label)) > 0.99
+    write_volume(path, values)
+    unknown = predict_scan(bright(scan), path, PATCH)
+    assert np.isnan(unknown.volume_ml)
+    assert predict_scan(bright(scan), path, PATCH, spacing=(1, 1, 1)).volume_ml > 1
+    assert names_of([path, tmp_path / "x.nii.gz"]) == ["CASE", "x"]
+
+
+def test_names_that_would_meet_are_told_apart(tmp_path):
+    assert names_of(["a/lgemri.nrrd", "b/lgemri.nrrd", "a/x.nii.gz", "b/x.mha", "c.d.nii"]) == [
+        "a", "b", "a_x", "b_x", "c.d"]
+    with pytest.raises(LasegError, match="would be called as that of"):
+        names_of(["a/x.nii", "a/x.mha"])
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A network of ours that nobody trained, with student and teacher."""
+    from laseg_lib.config import TrainConfig
+
+    torch.manual_seed(0)
+    states = {who: VNet(1, 2, 2, "instancenorm").state_dict() for who in ("student", "teacher")}
+    path = tmp_path_factory.mktemp("run") / "last.pth"
+    config = TrainConfig(root_path="x", patch_size=(32, 32, 16)).to_dict()
+    torch.save({"config": config, "spacing": [1.5] * 3, **states}, path)
+    return path
+
+
+def run(*words):
+    return main(["predict", *map(str, words)])
+
+
+def test_many_scans_at_a_time_and_one_that_cannot_be_read(checkpoint, tmp_path, capsys):
+    scan = blob_scan(np.eye(3), (1.5,) * 3, (40, 36, 32))[0]
+    sitk.WriteImage(scan, str(tmp_path / "good.nii.gz"))
+    (tmp_path / "bad.nrrd").write_text("NRRD0004\n")
+    out = tmp_path / "out"
+    scans = [tmp_path / "bad.nrrd", tmp_path / "good.nii.gz", tmp_path / "gone.mha"]
+    assert run(checkpoint, *scans, "--out", out, "--format", ".nrrd", "--probability") == 1
+    assert {path.name for path in out.iterdir()} == {"good_la.nrrd", "good_probability.nrrd"}
+    told = capsys.readouterr()
+    assert "good_la.nrrd" in told.out and ("ml" in told.out or "EMPTY" in told.out)
+    assert "bad.nrrd" in told.err and "gone.mha: no such file" in told.err and "2 of 3 scans" in told.err
+    before = (out / "good_la.nrrd").read_bytes()
+    assert run(checkpoint, tmp_path / "good.nii.gz", "--out", out, "--format", ".nrrd") == 1
+    assert "is there already; give --force" in capsys.readouterr().err
+    assert (out / "good_la.nrrd").read_bytes() == before
+    assert run(checkpoint, tmp_path / "good.nii.gz", "--out", out, "--format", ".nrrd", "--force", "--weights",
+               "teacher", "--downsample", 2) == 0
+    assert (out / "good_la.nrrd").read_bytes() != before and not list(out.glob("*.partial*"))
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--voxel", 1, 2], "--voxel.*one side in mm, or three"), (["--spacing", 0, 1, 1], "--spacing.*between"),
+    (["--patch_size", 30, 32, 16], "--patch_size.*multiples"), (["--out", __file__], "is a file; name a folder")])
+def test_a_wrong_argument_is_one_line(words, message, checkpoint, tmp_path, capsys):
+    import re
+
+    assert run(checkpoint, tmp_path / "x.nii.gz", "--out", tmp_path / "o", *words) == 1
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_from_raw_nifti_to_a_mask_with_three_commands(tmp_path, monkeypatch, capsys):
+    """Eight labelled scans and more without a label; nothing but patterns and the number of labels is said."""
+    monkeypatch.chdir(tmp_path)
+    scan, label = blob_scan(np.eye(3), (2.5,) * 3, (26, 25, 16))
+    (tmp_path / "raw").mkdir()
+    for k in range(12):
+        sitk.WriteImage(scan, f"raw/p{k:02d}_mri.nii.gz")
+        if k < 5:
+            sitk.WriteImage(label, f"raw/p{k:02d}_la.nii.gz")
+    assert main(["prepare", "raw", "data", "--scan", "*_mri.nii.gz", "--label", "*_la.nii.gz", "--voxel", "2.5"]) == 0
+    assert "training, unlabelled: 7" in capsys.readouterr().out
+    assert main(["train", "--root_path", "data/volumes", "--snapshot_path", "run", "--n_filters", "2", "--patch_size",
+                 "16", "16", "16", "--max_iterations", "2", "--device", "cpu", "--precision", "fp32"]) == 0
+    assert "4 labelled of 11 cases, 0 for validation" in capsys.readouterr().out
+    assert main(["evaluate", "run/last.pth", "--root_path", "data/volumes", "--window", "fast"]) == 0
+    assert " mm)" in capsys.readouterr().out
+    assert run("run/last.pth", "raw/p11_mri.nii.gz", "--out", "masks") == 0
+    assert same_header(sitk.ReadImage("masks/p11_mri_la.nii.gz"), scan)
+    shutil.rmtree("data")
+    assert main(["prepare", "raw", "data", "--scan", "*_mri.nii.gz", "--label", "*_la.nii.gz", "--voxel", "2.5",
+                 "--checkpoint", "run/last.pth"]) == 0
+
+
+def test_a_bright_network_is_what_it_says():
+    network, ones = Bright(0.5), torch.ones(1, 1, 2, 2, 2)
+    assert network(ones).argmax(1).all() and not network(0 * ones).argmax(1).any()
