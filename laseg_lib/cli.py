@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import io
 import os
 import sys
 from dataclasses import fields
@@ -236,21 +237,18 @@ def run_train(args):
 
 
 def run_evaluate(args):
+    from .data.atomic import replacing
     from .evaluate import evaluate_checkpoint
     from .metrics import COLUMNS, average
 
     check_mm("spacing", args.spacing)
     if args.csv:  # a folder that can't be written to is better known before an hour of work than after
         args.csv.parent.mkdir(parents=True, exist_ok=True)
-        if args.csv.is_dir() or not os.access(args.csv.parent, os.W_OK):
+        if (args.csv.exists() and not args.csv.is_file()) or not os.access(args.csv.parent, os.W_OK):
             raise LasegError(f"--csv {args.csv}: can't be written; name a file in a folder of yours")
     rows = evaluate_checkpoint(**{k: v for k, v in vars(args).items() if k not in ("csv", "run", "command")})
-    if args.csv:
-        with open(args.csv, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["case", *COLUMNS])
-            writer.writeheader()
-            writer.writerows(rows)
     mean = average(rows)
+
     def told(name):  # mm are NaN where nobody knows how large a voxel is
         mm = mean[f"{name}_mm"]
         return f"{mean[name]:.2f} voxels" + (f" ({mm:.2f} mm)" if mm == mm else "")
@@ -260,6 +258,13 @@ def run_evaluate(args):
     if mean["empty"]:
         print(f"WARNING: {mean['empty']} predictions are EMPTY; they count as Dice 0 and the volume's diagonal",
               file=sys.stderr)
+    if args.csv:  # last: what was computed is on the terminal, whatever becomes of the file
+        text = io.StringIO()
+        writer = csv.DictWriter(text, ["case", *COLUMNS], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        with replacing(args.csv) as partial:
+            partial.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
 def run_predict(args):

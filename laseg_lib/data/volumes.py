@@ -11,6 +11,7 @@ voxel lies in the patient, in mm) and ``centre`` (of the whole scan it was cut f
 
 import functools
 import hashlib
+import io
 import os
 from pathlib import Path
 
@@ -22,9 +23,11 @@ from torch.utils.data import Dataset
 
 from ..errors import LasegError
 from ..runtime.machine import require_memory, tell
+from .atomic import replacing
 
 SPACING_MM = 0.625  # each side of a voxel of the public volumes; the files don't say so
 FILE = "mri_norm2.h5"
+MOST_PACKED = 500  # an image packs to a third of its bytes, a label of few voxels to a hundredth or two
 PUBLIC = Path(__file__).resolve().parent / "public"  # the public volumes' lists and sums, which come with this package
 
 
@@ -45,15 +48,38 @@ def read_volume(path, *, with_label=True):
             missing = [name for name in wanted if name not in file]
             if missing:
                 raise LasegError(f"{path}: holds no {' and no '.join(missing)}; {remedy}")
-            image, label = file["image"], file[wanted[-1]]
+            image, label = (own_dataset(file, name, path) for name in ("image", wanted[-1]))
             if image.dtype.kind not in "fiub" or label.dtype.kind not in "fiub":  # HDF5 can hold anything
                 raise LasegError(f"{path}: image ({image.dtype}) and label ({label.dtype}) must be numbers; {remedy}")
-            require_memory(image.size * image.dtype.itemsize + label.size * label.dtype.itemsize, torch.device("cpu"),
-                           path, "crop this volume, or take it off the list")
+            # read as it is, then as float32 and uint8
+            needed = image.size * (image.dtype.itemsize + 4) + with_label * label.size * (label.dtype.itemsize + 1)
+            require_memory(needed, torch.device("cpu"), path, "crop this volume, or take it off the list")
             image, label = image[()], label[()] if with_label else None
     except (OSError, RuntimeError, TypeError, ValueError, KeyError, AttributeError, MemoryError) as error:
         raise LasegError(f"{path}: {why_unreadable(error, remedy)}") from error
     return check_volume(image, label, path)
+
+
+def own_dataset(file, name, path):
+    """The dataset ``name`` of an open HDF5 file, if its voxels are in this file, and as many as it takes.
+
+    LasegError for anything else: HDF5 can point to other files, which nobody asked for, and a file of a few kB can
+    unpack to more than a disk holds.
+    """
+    remedy = "a volume must be whole in itself: write it anew, or take this case off the list"
+    link = file.get(name, getlink=True)
+    if not isinstance(link, h5py.HardLink):
+        raise LasegError(f"{path}: its {name} is a link to another place; {remedy}")
+    found = file[name]
+    if not isinstance(found, h5py.Dataset) or found.shape is None:
+        raise LasegError(f"{path}: its {name} holds no voxels; {remedy}")
+    if found.external or found.is_virtual:
+        raise LasegError(f"{path}: the voxels of its {name} are in other files; {remedy}")
+    unpacked, packed = found.size * found.dtype.itemsize, found.id.get_storage_size()
+    if unpacked > 2**28 and unpacked > MOST_PACKED * packed:
+        raise LasegError(f"{path}: the {packed} bytes of its {name} would unpack to {unpacked / 1e9:.1f} GB, more than "
+                         f"{MOST_PACKED} times as many; {remedy}")
+    return found
 
 
 def why_unreadable(error, remedy):
@@ -101,18 +127,15 @@ def write_volume(path, image, label=None, **geometry):
     ``geometry``: ``spacing``, ``origin``, ``centre``, three numbers each, for the file's attributes.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with h5py.File(partial, "w") as file:
-            file.create_dataset("image", data=np.asarray(image, np.float32), compression="gzip", compression_opts=4)
-            if label is not None:
-                file.create_dataset("label", data=np.asarray(label, np.uint8), compression="gzip", compression_opts=4)
-            for name, value in geometry.items():
-                file.attrs[name] = np.broadcast_to(np.asarray(value, np.float64), 3)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    whole = io.BytesIO()  # in memory first: on a full disk HDF5 itself can crash
+    with h5py.File(whole, "w") as file:
+        file.create_dataset("image", data=np.asarray(image, np.float32), compression="gzip", compression_opts=4)
+        if label is not None:
+            file.create_dataset("label", data=np.asarray(label, np.uint8), compression="gzip", compression_opts=4)
+        for name, value in geometry.items():
+            file.attrs[name] = np.broadcast_to(np.asarray(value, np.float64), 3)
+    with replacing(path) as partial:
+        partial.write_bytes(whole.getbuffer())
 
 
 def read_geometry(path):

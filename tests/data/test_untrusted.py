@@ -1,0 +1,99 @@
+"""Volumes that nobody should trust: they point to other files, hold nothing, or unpack to more than a disk holds."""
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+
+from laseg_lib.data import atomic
+from laseg_lib.data.volumes import read_volume, write_volume
+from laseg_lib.errors import LasegError
+
+IMAGE = np.random.default_rng(0).normal(size=(8, 8, 8)).astype(np.float32)
+LABEL = (IMAGE > 1).astype(np.uint8)
+
+
+@pytest.fixture
+def case(tmp_path):
+    """(path of a sound volume, path of a volume to spoil)."""
+    write_volume(tmp_path / "sound.h5", IMAGE, LABEL)
+    return tmp_path / "sound.h5", tmp_path / "mri_norm2.h5"
+
+
+def linked(kind):
+    def make(file, sound):
+        file["image"] = {"external": h5py.ExternalLink(str(sound), "image"), "soft": h5py.SoftLink("/label"),
+                         "loop": h5py.SoftLink("/image")}[kind]
+    return make
+
+
+def elsewhere(file, sound):
+    raw = sound.with_name("secret.raw")
+    raw.write_bytes(IMAGE.tobytes())
+    file.create_dataset("image", IMAGE.shape, np.float32, external=[(str(raw), 0, IMAGE.nbytes)])
+
+
+def virtual(file, sound):
+    layout = h5py.VirtualLayout(IMAGE.shape, np.float32)
+    layout[:] = h5py.VirtualSource(str(sound), "image", IMAGE.shape)
+    file.create_virtual_dataset("image", layout)
+
+
+def null(file, sound):
+    file["image"] = h5py.Empty("f4")
+
+
+def group(file, sound):
+    file.create_group("image")
+
+
+def bomb(file, sound):
+    file.create_dataset("image", (1200, 1200, 1200), np.float32, chunks=(64, 64, 64), compression="gzip")
+
+
+@pytest.mark.parametrize("make, told", [
+    (linked("external"), "link to another place"), (linked("soft"), "link to another place"),
+    (linked("loop"), "link to another place"), (elsewhere, "are in other files"), (virtual, "are in other files"),
+    (null, "holds no voxels"), (group, "holds no voxels"), (bomb, "would unpack to 6.9 GB")],
+    ids=["external link", "soft link", "loop", "external storage", "virtual", "null", "group", "bomb"])
+def test_a_volume_must_be_whole_in_itself(case, make, told):
+    sound, path = case
+    with h5py.File(path, "w") as file:
+        make(file, sound)
+        file["label"] = LABEL
+    with pytest.raises(LasegError, match=told) as error:
+        read_volume(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_volume_of_one_value_is_no_bomb(tmp_path):
+    """Zeros pack a thousandfold; only what is large as well is refused."""
+    label = np.zeros((200, 200, 100), np.uint8)
+    label[0, 0, 0] = 1
+    write_volume(tmp_path / "mri_norm2.h5", np.zeros(label.shape, np.float32), label)
+    assert read_volume(tmp_path / "mri_norm2.h5")[1].sum() == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes")
+def test_a_pipe_in_place_of_a_volume_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "mri_norm2.h5")
+    with pytest.raises(LasegError, match="no such file"):
+        read_volume(tmp_path / "mri_norm2.h5")
+    (tmp_path / "set").mkdir()
+    os.mkfifo(tmp_path / "set" / "settings.json")
+    with pytest.raises(LasegError, match="is no file"):
+        atomic.claim(tmp_path / "set", {"seed": 0})
+
+
+def test_a_full_disk_leaves_no_part_of_a_volume(tmp_path, monkeypatch):
+    """HDF5 writes to memory; the disk sees one file, whole or not at all."""
+    def full(self, data):
+        with open(self, "wb") as file:
+            file.write(bytes(data)[:10])
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        write_volume(tmp_path / "case" / "mri_norm2.h5", IMAGE, LABEL)
+    assert list((tmp_path / "case").iterdir()) == []
