@@ -8,8 +8,6 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-import numpy as np
-
 from .config import (
     RECIPES,
     RENAMED,
@@ -207,7 +205,8 @@ def run_prepare(args):
 
 def check_mm(name, sides):
     """LasegError for a voxel's side that can't be."""
-    if sides is not None and not all(0.02 <= side <= 50 for side in np.atleast_1d(sides)):
+    given = [] if sides is None else sides if isinstance(sides, list) else [sides]
+    if not all(0.02 <= side <= 50 for side in given):
         raise LasegError(f"--{name} {sides}: a voxel's side in mm must be between 0.02 and 50")
 
 
@@ -275,7 +274,7 @@ def run_predict(args):
     check_mm("spacing", args.spacing)
     check_mm("voxel", args.voxel)
     voxel = args.voxel[0] if args.voxel and len(args.voxel) == 1 else args.voxel
-    if voxel is not None and np.size(voxel) not in (1, 3):
+    if args.voxel and len(args.voxel) not in (1, 3):
         raise LasegError(f"--voxel {args.voxel}: give one side in mm, or three")
     if args.out.exists() and not args.out.is_dir():
         raise LasegError(f"--out {args.out}: is a file; name a folder")

@@ -199,6 +199,9 @@ def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=F
         except OSError as error:
             failed += 1
             complain(f"{error.filename or scan}: {error.strerror or error}")
+        except (RuntimeError, MemoryError) as error:  # SimpleITK's and torch's: this scan's fault, not the next one's
+            failed += 1
+            complain(f"{scan}: can't be segmented ({str(error).strip().splitlines()[-1:]})")
         else:
             ml = f"{found.volume_ml:.1f} ml"
             if not array_of(found.mask).any():

@@ -14,7 +14,7 @@ from laseg_lib.data.scans import array_of, image_of
 from laseg_lib.data.volumes import write_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.metrics import dice_of
-from laseg_lib.predict import names_of, predict_files, predict_scan
+from laseg_lib.predict import names_of, predict_files, predict_scan, structured
 
 PATCH = (48, 48, 40)
 
@@ -79,6 +79,14 @@ def test_the_second_look_is_around_what_the_first_found(tmp_path):
     network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
     every = predict_scan(network, tmp_path / "s.nrrd", PATCH, voxel_mm=1.5, whole=True, keep_largest=False)
     assert dice_of(array_of(every.mask), array_of(label)) < 0.9 and seen
+
+
+def test_nothing_counts_where_a_scan_holds_noise_alone():
+    scan = array_of(blob_scan(np.eye(3), (1.5,) * 3, (40, 36, 32))[0]).astype(np.float32) / 400
+    noisy = np.random.default_rng(0).normal(0.7, 0.3, (140, 120, 32)).astype(np.float32)
+    noisy[80:120, 60:96] += scan
+    where = structured(noisy, (1.5,) * 3)
+    assert where[95:105, 72:84, 12:20].all() and not where[:40].any() and not where[:, :30].any()
 
 
 def test_a_prepared_volume_is_a_scan_too(tmp_path):
