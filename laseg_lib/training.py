@@ -131,16 +131,7 @@ class Trainer:
 
     def step(self):
         """One iteration: batch, loss, gradient, student, teacher.  Returns its row of the history."""
-        if self.cut_short:
-            raise LasegError("this training was interrupted in the middle of a step: its networks and its random draws "
-                             "no longer fit together. Make the Trainer anew, with resume=True where there is a "
-                             "--snapshot_path")
-        self.cut_short = True  # until this step has come to its end
-        row = self._step()
-        self.cut_short = False
-        return row
-
-    def _step(self):
+        self._begin_step()
         if self.config.schedule == "poly":
             self.optimizer.param_groups[0]["lr"] = self.config.base_lr * ramps.poly_rampdown(
                 self.iteration, self.config.max_iterations)
@@ -163,7 +154,16 @@ class Trainer:
         self.history.append(row)
         if self.log:
             self.log.record(row)
+        self.cut_short = False
         return row
+
+    def _begin_step(self):
+        """LasegError after a step that was cut in the middle, by Ctrl-C or an error: networks and random draws no longer
+        fit together, and what went on from there would be another training."""
+        if self.cut_short:
+            raise LasegError("this training was cut in the middle of a step, and can't go on from there as if nothing "
+                             "had been. Make the Trainer anew, with resume=True where there is a --snapshot_path")
+        self.cut_short = True
 
     def run(self, iterations=None, *, callback=None, progress=True):
         """Train until ``max_iterations``, or for ``iterations`` more.  ``callback(trainer)`` after each.

@@ -14,7 +14,7 @@ CONTROLS = {"00_start_here": {"x", "y", "z", "window: black to white", "level: m
             "04_losses": {"teacher q"},
             "05_ema_teacher": {"α", "warm-up", "another student"},
             "06_ramp_up": {"iterations", "λ_max", "rampup", "ramp_every", "shape"},
-            "10_atria_in_3d": {"voxels wider by", "triangles at most"}}
+            "10_atria_in_3d": {"voxels wider by", "triangles at most", "test case"}}
 SCENES = {"10_atria_in_3d": 4}
 
 
