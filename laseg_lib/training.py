@@ -158,8 +158,8 @@ class Trainer:
         return row
 
     def _begin_step(self):
-        """LasegError after a step that was cut in the middle, by Ctrl-C or an error: networks and random draws no longer
-        fit together, and what went on from there would be another training."""
+        """LasegError after a step that was cut in the middle, by Ctrl-C or an error: networks and random draws no
+        longer fit together, and what went on from there would be another training."""
         if self.cut_short:
             raise LasegError("this training was cut in the middle of a step, and can't go on from there as if nothing "
                              "had been. Make the Trainer anew, with resume=True where there is a --snapshot_path")

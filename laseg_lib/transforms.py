@@ -9,15 +9,33 @@ on any device.  Turning, mirroring and cropping only make views; the patch is co
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.utils.data import get_worker_info
+
+_OF_WORKER = {}  # in a DataLoader's worker: id of a Generator -> (it, so that the id stays its own; the worker's)
+
+
+def _of_worker(rng):
+    """``rng`` itself; in a DataLoader's worker one that differs by worker and epoch.
+
+    Each worker gets a copy of the same Generator, anew for every epoch: all would draw the same numbers each time.
+    """
+    info = get_worker_info()
+    if info is None:
+        return rng
+    if id(rng) not in _OF_WORKER:
+        _OF_WORKER[id(rng)] = rng, np.random.default_rng([info.seed, int(rng.integers(2**32))])
+    return _OF_WORKER[id(rng)][1]
 
 
 def _integer(rng, low, high):
     """A random integer in [low, high), from a Generator or from NumPy's global state."""
-    return int(rng.integers(low, high)) if isinstance(rng, np.random.Generator) else int(np.random.randint(low, high))
+    if isinstance(rng, np.random.Generator):
+        return int(_of_worker(rng).integers(low, high))
+    return int(np.random.randint(low, high))
 
 
 def _uniform(rng):
-    return rng.random() if isinstance(rng, np.random.Generator) else np.random.random()
+    return _of_worker(rng).random() if isinstance(rng, np.random.Generator) else np.random.random()
 
 
 def _both(sample, function):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from laseg_lib import CenterCrop, RandomCrop, RandomRotFlip, ToTensor, transforms
 from laseg_lib.perturbations import teacher_noise
@@ -180,3 +181,29 @@ def test_teacher_noise_by_a_generator():
     assert torch.equal(first, second) and not first.equal(teacher_noise(image, torch.Generator().manual_seed(2)))
     assert torch.equal(state, torch.get_rng_state())
     assert teacher_noise(image, sigma=0.5, bound=0.3).abs().max() == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("start", torch.multiprocessing.get_all_start_methods())
+def test_a_generator_draws_differently_in_each_worker_and_epoch_and_alike_from_a_seed(start):
+    def epochs():
+        crop = RandomCrop((8, 8, 8), rng=np.random.default_rng(0))
+        loader = DataLoader(Cropped(crop), 1, num_workers=2, multiprocessing_context=start,
+                            generator=torch.Generator().manual_seed(0))
+        return [[int(corner) for corner in loader] for _ in range(2)]
+
+    first, second = epochs()
+    assert first[::2] != first[1::2] and first != second
+    assert [first, second] == epochs()
+
+
+class Cropped:
+    """Six times the same volume, cropped; where the crop begins."""
+
+    def __init__(self, crop):
+        self.crop = crop
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        return self.crop(sample_of((32, 32, 32)))["image"][0, 0, 0]
