@@ -46,7 +46,7 @@ notebooks: $(READY)
 bench: $(READY)
 	$(PY) tools/bench.py $(BENCH_ARGS)
 
-## record     the recorded runs: RECORD=quick, half, full, levers, replication, trials; skips what is there
+## record     the recorded runs: RECORD=quick, half, labels, public, full, levers, replication, trials; skips what is there
 record: $(READY)
 	$(PY) -m laseg_lib.records $(RECORD) $(RECORD_ARGS)
 
