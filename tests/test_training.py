@@ -396,7 +396,7 @@ def test_half_resolution(config, phantom_root):
 
 
 def test_an_unsound_training_volume_is_named(config, phantom_root, monkeypatch):
-    def unsound(self, name):
+    def unsound(self, name, *rest):
         raise LasegError(f"{self.path(name)}: unsound")
 
     monkeypatch.setattr(LAHeart, "_read", unsound)

@@ -72,7 +72,7 @@ def own_dataset(file, name, path):
         raise LasegError(f"{path}: its {name} is a link to another place; {remedy}")
     found = file[name]
     if not isinstance(found, h5py.Dataset) or found.shape is None:
-        raise LasegError(f"{path}: its {name} holds no voxels; {remedy}")
+        raise LasegError(f"{path}: its {name} holds no voxels; fetch, prepare or copy this case again")
     if found.external or found.is_virtual:
         raise LasegError(f"{path}: the voxels of its {name} are in other files; {remedy}")
     unpacked, packed = found.size * found.dtype.itemsize, found.id.get_storage_size()
