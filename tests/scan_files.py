@@ -5,7 +5,7 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
-from laseg_lib.data.scans import image_of
+from laseg_lib.data.scans import image_of, own_locale
 from laseg_lib.transforms import rotation
 
 CENTRE, RADII = np.array([12.0, -20.0, 31.0]), np.array([14.0, 9.0, 11.0])  # mm, in the patient
@@ -40,6 +40,7 @@ def random_geometry(seed):
     return direction, spacing, tuple(np.ceil(62 / spacing).astype(int).tolist())
 
 
+@own_locale()
 def write_dicom(image, folder):
     """A DICOM series, its files named in another order than its slices lie; returns the folder."""
     folder.mkdir(parents=True)

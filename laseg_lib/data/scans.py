@@ -8,7 +8,9 @@ scan there, ``back_to`` brings what was found there into the scan's own geometry
 Arrays are W x H x D, so the first index is x; SimpleITK's own arrays run the other way.
 """
 
+import contextlib
 import gzip
+import locale
 import os
 import re
 import struct
@@ -68,6 +70,17 @@ def stem_of(path):
     return name[:len(name) - len(suffix_of(path))]
 
 
+@contextlib.contextmanager
+def own_locale():
+    """Give the process its locale back: reading DICOM leaves it at "C", where Python takes every text for ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+
+
+@own_locale()
 def read_scan(path, spacing=None):
     """The ``Scan`` in a NIfTI, NRRD or MetaImage file, or in a folder (or one file) of a DICOM series.
 
@@ -263,6 +276,7 @@ def scan_files(folder):
             if suffix_of(name) and not name.startswith(".")]
 
 
+@own_locale()
 def write_image(path, image):
     """Write SimpleITK's image to ``path`` (a name of NIfTI, NRRD or MetaImage), compressed, whole or not at all."""
     import SimpleITK as sitk

@@ -89,8 +89,8 @@ def load_last(folder, warn):
     for path in present:
         try:
             state = load_checkpoint(path)
-            if not isinstance(state, dict) or not {"config", "iteration", "student", "teacher"} <= set(state):
-                raise LasegError(f"{path}: no checkpoint of a training of LASeg, it holds other things.")
+            if not isinstance(state, dict) or not state:
+                raise LasegError(f"{path}: no checkpoint of a training, it holds nothing of one.")
             return state
         except LasegError as error:
             failure = error

@@ -1,6 +1,7 @@
 """Reading scans as hospitals have them, with SimpleITK and the formula of the picture as oracles."""
 
 import gzip
+import locale
 import struct
 
 import numpy as np
@@ -53,6 +54,13 @@ def test_any_geometry_and_format_becomes_the_same_straight_volume(seed, tmp_path
     values = array_of(image)
     middle = (values[formula].max() + values.min()) / 2  # the picture's own level, whatever the normalisation
     assert dice_of(values > middle, formula) > 0.98
+
+
+def test_reading_dicom_leaves_the_locale_as_it_was(tmp_path):
+    """SimpleITK sets it to "C": every text that Python reads afterwards without a word on encoding would be ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    read_scan(write_dicom(blob_scan(*PLAIN)[0], tmp_path / "dicom"))
+    assert locale.setlocale(locale.LC_ALL) == before
 
 
 def test_axes_are_turned_without_touching_a_value(tmp_path, straight):

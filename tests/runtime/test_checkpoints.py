@@ -14,6 +14,7 @@ from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.errors import LasegError
 from laseg_lib.runtime import checkpoints
 from laseg_lib.runtime.checkpoints import load_checkpoint, load_last, load_network, save_checkpoint
+from laseg_lib.runtime.runlog import read_history
 from laseg_lib.training import Trainer
 
 STATE = {"student": {"weight": torch.arange(5000.0)}, "iteration": 7, "generator": 2**120, "name": "Vorhof"}
@@ -162,11 +163,14 @@ def test_two_damaged_checkpoints_are_an_error_that_names_both(root, run, capsys)
     assert "last.pth" in capsys.readouterr().err
 
 
-def test_a_damaged_history_is_told(root, run):
-    size = (run / "history.csv").stat().st_size
-    (run / "history.csv").write_bytes(b"iteration,loss\n" + b"x,y\n" * size)
-    with pytest.raises(LasegError, match="history.csv: not a history of numbers"):
-        Trainer(tiny_config(root, snapshot_path=str(run)), resume=True)
+def test_a_damaged_history_is_told_and_kept(root, run, capsys):
+    damaged = b"iteration,loss\n" + b"x,y\n" * (run / "history.csv").stat().st_size
+    (run / "history.csv").write_bytes(damaged)
+    assert Trainer(tiny_config(root, snapshot_path=str(run)), resume=True).history == []
+    assert "history.csv: is not as the last checkpoint left it" in capsys.readouterr().err
+    assert (run / "history.old.csv").read_bytes() == damaged
+    with pytest.raises(LasegError, match="history.old.csv: not a history of numbers"):
+        read_history(run / "history.old.csv")
 
 
 class Bomb:

@@ -33,7 +33,7 @@ def train_and_tell(progress, config, iterations, resume=False):
     """As ``train``; each rank writes its networks, and which volumes it drew."""
     trainer = Trainer(config, resume=resume)
     drawn, read = [], trainer.train_set._read
-    trainer.train_set._read = lambda name: drawn.append(name) or read(name)
+    trainer.train_set._read = lambda name, *rest: drawn.append(name) or read(name, *rest)
     trainer.run(iterations - trainer.iteration, progress=False,
                 callback=lambda trainer: setattr(progress, "value", trainer.iteration))
     names = trainer.train_set.image_list
