@@ -24,11 +24,11 @@ $(READY): pyproject.toml constraints.txt
 	@$(PY) -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements
 	@touch $@
 
-## lab        set up, then JupyterLab at your own copy of the notebooks, work/: this machine only, with its token
+## lab        set up, then JupyterLab at your own copy of the notebooks, learn/: this machine only, with its token
 lab: $(READY)
 	@$(PY) tools/learners_copy.py
 	$(PY) -m jupyterlab --ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" \
-		--LabApp.default_url=/lab/tree/work/00_start_here.ipynb --LabApp.news_url=None \
+		--LabApp.default_url=/lab/tree/learn/00_start_here.ipynb --LabApp.news_url=None \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.extension_manager=readonly \
 		$(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
@@ -58,7 +58,7 @@ handout: $(READY)
 figures: $(READY)
 	$(PY) tools/figures.py
 
-## clean      remove what make and Python left behind (.venv too; never data/ or work/)
+## clean      remove what make and Python left behind (.venv too; never data/ or learn/)
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

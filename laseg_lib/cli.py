@@ -1,8 +1,6 @@
 """The command line: ``laseg phantom | fetch | prepare | train | evaluate | predict``."""
 
 import argparse
-import csv
-import io
 import os
 import sys
 from dataclasses import fields
@@ -236,9 +234,8 @@ def run_train(args):
 
 
 def run_evaluate(args):
-    from .data.atomic import replacing
-    from .evaluate import evaluate_checkpoint
-    from .metrics import COLUMNS, average
+    from .evaluate import evaluate_checkpoint, write_table
+    from .metrics import average
 
     check_mm("spacing", args.spacing)
     if args.csv:  # a folder that can't be written to is better known before an hour of work than after
@@ -258,12 +255,7 @@ def run_evaluate(args):
         print(f"WARNING: {mean['empty']} predictions are EMPTY; they count as Dice 0 and the volume's diagonal",
               file=sys.stderr)
     if args.csv:  # last: what was computed is on the terminal, whatever becomes of the file
-        text = io.StringIO()
-        writer = csv.DictWriter(text, ["case", *COLUMNS], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        with replacing(args.csv) as partial:
-            partial.write_text(text.getvalue(), encoding="utf-8", newline="")
+        write_table(args.csv, rows)
 
 
 def run_predict(args):

@@ -24,11 +24,11 @@ ARMS = {
 WALKTHROUGH_RECIPE = {"flip_probability": 1.0, "walkthrough_offsets": True, "teacher_mode": "train",
                       "ema_buffers": "keep"}
 
-# What trials on held-out training cases chose (the last 20 of the public 80: record `trials`, half resolution).
-# The base first: small rotations and scales in place of turns and mirrors, each volume normalised by itself, no
-# dropout, a learning rate that starts higher and falls to 0, another scanner's intensities.  On it, consistency: the
-# teacher's sure answers are labels for a student that sees the volume moved once more; unlabelled volumes come beside
-# the labelled ones, not in their place.
+# What trials on held-out training cases chose (the last 20 of the public 80, half resolution; the record `trials` has
+# those of consistency's form, and what turns cost; earlier ones are no record).  The base first: small rotations and
+# scales in place of turns and mirrors, each volume normalised by itself, no dropout, a learning rate that starts
+# higher and falls to 0, another scanner's intensities.  On it, consistency: the teacher's sure answers are labels for a
+# student that sees the volume moved once more; unlabelled volumes come beside the labelled ones, not in their place.
 STRONG_RECIPE = {"has_dropout": False, "base_lr": 0.05, "schedule": "poly", "intensity": 1.0, "turns": False,
                  "affine": 15.0, "student_affine": 15.0, "normalization": "instancenorm", "consistency_type": "pseudo",
                  "consistency": 1.0}

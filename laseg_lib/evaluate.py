@@ -1,15 +1,18 @@
 """A checkpoint against the cases of a split: one row of metrics a case."""
 
+import csv
+import io
 import sys
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from .data.atomic import replacing
 from .data.volumes import LAHeart, keep_apart, list_path, read_list
 from .errors import LasegError
 from .inference import largest_component, predict_volume
-from .metrics import case_metrics
+from .metrics import COLUMNS, case_metrics
 from .runtime.checkpoints import load_network
 from .runtime.machine import pick_device
 
@@ -80,6 +83,17 @@ def predict_cases(network, dataset, patch_size, *, window="walkthrough", precisi
         if not mask.any():
             print(f"WARNING: {name}: the prediction is EMPTY", file=sys.stderr)
         yield name, mask, sample["label"]
+
+
+def write_table(path, rows):
+    """Rows of metrics as CSV, the case (and the weights, where rows have them) in front; whole or not at all."""
+    text = io.StringIO()
+    first = [name for name in ("case", "weights") if not rows or name in rows[0]]
+    writer = csv.DictWriter(text, [*first, *COLUMNS], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with replacing(path) as partial:
+        partial.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
 def measure_case(dataset, name, mask, label, spacing=None):

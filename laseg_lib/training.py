@@ -87,7 +87,9 @@ class Trainer:
                                  downsample=config.downsample, labelled=config.labelnum)
         self.val_set = LAHeart(config.root_path, names=names[len(names) - config.val_num:] if self.first else [],
                                cache=cache and "memory", downsample=config.downsample)
-        self.cases = {name: fingerprint(self.train_set.path(name)) for name in self.train_set.image_list}
+        self.cases = None  # only a checkpoint on the disk outlives a change of the files
+        if config.snapshot_path:
+            self.cases = {name: fingerprint(self.train_set.path(name)) for name in self.train_set.image_list}
         spacing = read_geometry(self.train_set.path(names[0]))["spacing"].tolist()
         self.spacing = spacing if all(side == side for side in spacing) else None
         self.train_set.require_labels()
@@ -253,6 +255,8 @@ class Trainer:
 
     def _same_cases(self, theirs):
         """LasegError unless these are the volumes, in the order, that the checkpoint was trained on."""
+        if self.cases is None:
+            return None
         if theirs is None:
             return self.tell("an older checkpoint, which doesn't say on which cases it was trained: not checked")
         for number, (mine, other) in enumerate(zip_longest(self.cases.items(), theirs.items())):

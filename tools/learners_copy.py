@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Make work/, a learner's own copy of the notebooks, without outputs: no answer stands below its question.
+"""Make learn/, a learner's own copy of the notebooks, without outputs: no answer stands below its question.
 
     python tools/learners_copy.py          what `make lab` does before it opens JupyterLab
 
-notebooks/ keeps the outputs, for readers, for the tests and for the hand-out. A notebook in work/ that was changed,
+notebooks/ keeps the outputs, for readers, for the tests and for the hand-out. A notebook in learn/ that was changed,
 were it only run and saved, is never written over: when its original has changed since, a line says so.
 """
 
@@ -22,18 +22,18 @@ MADE_FROM = ".made_from.json"  # {name: [digest of the original's cells, digest 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--notebooks", type=Path, default=REPO / "notebooks")
-    parser.add_argument("--work", type=Path, default=REPO / "work")
+    parser.add_argument("--copy", type=Path, default=REPO / "learn")
     args = parser.parse_args(argv)
-    print(*copy_all(args.notebooks, args.work), sep="\n")
+    print(*copy_all(args.notebooks, args.copy), sep="\n")
 
 
-def copy_all(notebooks, work):
-    """Copy what is missing in ``work`` and what nobody changed there; returns the lines to tell."""
-    work.mkdir(parents=True, exist_ok=True)
-    record, written, kept = work / MADE_FROM, [], []
+def copy_all(notebooks, folder):
+    """Copy what is missing in ``folder`` and what nobody changed there; returns the lines to tell."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record, written, kept = folder / MADE_FROM, [], []
     made_from = read_record(record)
     for original in sorted([*notebooks.glob("*.ipynb"), *notebooks.glob("*.md")]):
-        fresh, copy = without_outputs(original), work / original.name
+        fresh, copy = without_outputs(original), folder / original.name
         of, given = made_from.get(copy.name, (None, None))
         if copy.exists() and copy.read_bytes() == fresh:
             of = digest(fresh)
@@ -46,7 +46,7 @@ def copy_all(notebooks, work):
         else:
             made_from[copy.name] = [digest(fresh), digest(fresh)]
     record.write_text(json.dumps(made_from, indent=1), encoding="utf-8")
-    lines = [f"Your own copy of the notebooks: {work}" + (f" ({len(written)} files written)" if written else "")]
+    lines = [f"Your own copy of the notebooks: {folder}" + (f" ({len(written)} files written)" if written else "")]
     lines += [f"  {name}: yours is kept, the one in {notebooks.name}/ is newer. To get it, rename yours, start again."
               for name in kept]
     return lines

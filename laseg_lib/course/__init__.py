@@ -21,6 +21,7 @@ from ..data.phantom import FIELD_MM, write_phantoms
 from ..data.volumes import SPACING_MM, LAHeart, case_names, find_root
 from ..figures.progress import Progress, counted
 from ..inference import predict_volume
+from ..records.make import find_data
 from ..records.plans import COURSE, RECORDS
 from ..records.read import HOME
 
@@ -49,8 +50,7 @@ def course_data():
                         max_samples=max(n - 4, n * 2 // 3), max_iterations=150, consistency_rampup=10, ramp_every=10,
                         val_every=50)
         return CourseData(root, True, settings)
-    root = write_phantoms(HOME / "data" / "record_phantoms" / "seed0", progress=on_the_page, **RECORDS["quick"].data)
-    return CourseData(root, False, COURSE)
+    return CourseData(find_data(RECORDS["quick"].data, progress=on_the_page), False, COURSE)
 
 
 def on_the_page(names):

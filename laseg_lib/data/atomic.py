@@ -31,29 +31,6 @@ def write_list(path, names):
         partial.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", newline="\n")
 
 
-def keep_or_write_list(path, names, tell):
-    """Write a ``.list`` file unless somebody has changed the one that is there: that one stays, and ``tell`` says so.
-
-    Lists decide whose labels count.  LasegError when it names cases that are none of ``names``: another data set's.
-    """
-    path = Path(path)
-    if not path.exists():
-        return write_list(path, names)
-    if not path.is_file():
-        raise LasegError(f"{path}: is no file; move it away, or choose another folder")
-    try:
-        found = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise LasegError(f"{path}: can't be read as a list ({error}); "
-                         "move it away, or choose another folder") from error
-    if strangers := [name for name in found if name not in names]:
-        raise LasegError(f"{path}: lists other cases ({strangers[0][:40]!r}), of another data set; "
-                         "choose another folder, or move this list away")
-    if found != list(names):
-        tell(f"{path}: was changed by somebody and is kept as it is; delete it to have it written anew")
-    return None
-
-
 def claim(folder, settings):
     """Note in ``folder/settings.json`` how its cases are made, before the first is.
 

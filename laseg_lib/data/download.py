@@ -11,9 +11,8 @@ from urllib.parse import quote, urlsplit
 from tqdm.auto import tqdm
 
 from ..errors import LasegError
-from ..runtime.machine import tell
-from .atomic import keep_or_write_list, replacing, write_list
-from .volumes import FILE, PUBLIC, read_list
+from .atomic import replacing
+from .volumes import FILE, PUBLIC, is_ours, keep_or_write_list, read_list
 
 FOLDER = "2018LA_Seg_Training Set"
 COMMIT = "88ed29ad794f877122e542a7fa9505a76fa83515"  # the sums were taken at this one
@@ -50,15 +49,14 @@ def fetch(dest, base_url=PUBLIC_URL, cases=None, *, timeout=30, attempts=4, wait
         """The public names of a split whose files are here: what the list says that a fetch writes."""
         return [name for name in public_names(split) if (root / name / FILE).is_file()]
 
+    for split in ("train", "test"):  # another data set's lists are found before anything is fetched
+        is_ours(dest / f"{split}.list", public_names(split))
     before = {split: listed(split) for split in ("train", "test")}
     for name in tqdm(wanted, desc="fetch", unit="file", disable=not progress):
         fetch_file(f"{base_url.rstrip('/')}/{name}/{FILE}", root / name / FILE, sums[name], timeout, attempts, wait)
-    for split, names in before.items():
-        path = dest / f"{split}.list"
-        if path.is_file() and names and read_list(path) == names:  # a fetch wrote it when there were fewer cases
-            write_list(path, listed(split))
-        elif listed(split):
-            keep_or_write_list(path, listed(split), tell)
+    for split, written in before.items():  # by a fetch of fewer cases
+        if listed(split):
+            keep_or_write_list(dest / f"{split}.list", listed(split), written)
     return root
 
 

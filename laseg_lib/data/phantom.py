@@ -17,11 +17,10 @@ from scipy import ndimage
 from tqdm.auto import tqdm
 
 from ..errors import LasegError
-from ..runtime.machine import tell
-from .atomic import claim, keep_or_write_list
+from .atomic import claim
 from .scans import image_of, write_image
 from .shapes import column, ellipsoid, join, tube, waves
-from .volumes import FILE, read_volume, write_volume
+from .volumes import FILE, is_ours, keep_or_write_list, read_volume, write_volume
 
 FOLDER = "phantoms"
 FORMULA = 1  # raise it when the same seed no longer gives the same phantom
@@ -196,8 +195,7 @@ def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False
     names = [f"PHANTOM_{k:04d}" for k in range(train + test)]
     lists = {Path(dest) / "train.list": names[:train], Path(dest) / "test.list": names[train:]}
     for path, listed in lists.items():  # another data set's lists are found before anything is made
-        if path.exists():
-            keep_or_write_list(path, listed, tell=lambda said: None)
+        is_ours(path, listed)
     quiet = not progress or len(names) < 12
     watched = progress(names) if callable(progress) else tqdm(names, desc="phantoms", unit="case", disable=quiet)
     for k, name in enumerate(watched):
@@ -207,7 +205,7 @@ def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False
             write_volume(root / name / FILE, *make_phantom(10_000 * seed + k, size, **options),
                          spacing=np.divide(FIELD_MM, size))
     for path, listed in lists.items():
-        keep_or_write_list(path, listed, tell)
+        keep_or_write_list(path, listed)
     return root
 
 

@@ -27,13 +27,14 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..errors import LasegError
-from .atomic import claim, write_list
+from .atomic import claim
 from .scans import LABEL, SCAN, array_of, read_case, scan_files, suffix_of, what_is_in
 from .volumes import (
     FILE,
     SPACING_MM,
     check_volume,
     keep_apart,
+    keep_or_write_list,
     name_problem,
     read_geometry,
     read_list,
@@ -198,12 +199,6 @@ def check_list(path, names):
                          "overwritten: move it away, or prepare into another folder")
 
 
-def keep_or_write(path, names):
-    """Write a list, unless it is there and says the same (``check_list`` has made sure that it does)."""
-    if not path.is_file() and names:
-        write_list(path, names)
-
-
 # --- the crop -------------------------------------------------------------------------------------
 
 def crop_box(label, voxel, rng=None, margin_mm=MARGIN_MM, least_mm=LEAST_MM):
@@ -300,7 +295,8 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_
         values, mask = check_volume(values[box], mask if mask is None else mask[box], case.scan)
         write_volume(path, values, mask, **geometry)
     for path, names in lists.items():
-        keep_or_write(path, names)
+        if names:
+            keep_or_write_list(path, names)
     return root
 
 

@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 
 from ..errors import LasegError
 from ..runtime.machine import require_memory, tell
-from .atomic import replacing
+from .atomic import replacing, write_list
 
 SPACING_MM = 0.625  # each side of a voxel of the public volumes; the files don't say so
 FILE = "mri_norm2.h5"
@@ -210,6 +210,29 @@ def read_list(path):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise LasegError(f"{path}: names {', '.join(twice[:3])} more than once; remove the repeats")
     return names
+
+
+def is_ours(path, names, written=()):
+    """Whether ``names`` may be written to the list ``path``: none is there, or the same, or what an earlier run of ours
+    left (``written``).  False for one that somebody changed; LasegError for one that lists other cases than ``names``.
+    """
+    if not Path(path).exists():
+        return True
+    found = read_list(path)
+    if strangers := [name for name in found if name not in names]:
+        raise LasegError(f"{path}: lists other cases ({strangers[0][:40]!r}), of another data set; "
+                         "choose another folder, or move this list away")
+    return found in (list(names), list(written))
+
+
+def keep_or_write_list(path, names, written=()):
+    """Write a list unless somebody changed the one that is there, which stays, with a word: lists decide whose labels
+    count.  See ``is_ours``."""
+    if is_ours(path, names, written):
+        if not Path(path).exists() or read_list(path) != list(names):  # the same is left as it is, to the byte
+            write_list(path, names)
+    else:
+        tell(f"{path}: was changed by somebody and is kept as it is; delete it to have it written anew")
 
 
 def list_path(root_path, split):

@@ -63,9 +63,7 @@ class LivePicture(widgets.VBox):
 
     def close(self):
         """Take the view and all that it is made of out of the kernel, and forget what it draws from."""
-        for widget in _parts(self):
-            if widget is not self:
-                widget.close()
+        _close_parts(self)
         super().close()
 
 
@@ -83,9 +81,7 @@ class LiveLine(widgets.HBox):
         display({key: value for key, value in view.items() if key != "text/plain"}, raw=True)
 
     def close(self):
-        for widget in _parts(self):
-            if widget is not self:
-                widget.close()
+        _close_parts(self)
         super().close()
 
 
@@ -107,6 +103,12 @@ def _replace(view):
             old.close()
         views = []
     _shown[cell] = run, [*views, view]
+
+
+def _close_parts(view):
+    for widget in _parts(view):
+        if widget is not view:
+            widget.close()
 
 
 def _parts(widget):

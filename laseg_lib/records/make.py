@@ -11,8 +11,6 @@ A run that is there is skipped; one that was cut off is resumed.  Nothing is fil
 """
 
 import argparse
-import csv
-import io
 import json
 import os
 import platform
@@ -36,9 +34,9 @@ from ..config import TrainConfig
 from ..data.atomic import replacing, write_list
 from ..data.volumes import FILE, LAHeart, case_names, find_root, read_volume, write_volume
 from ..errors import LasegError
-from ..evaluate import measure_case, predict_cases
+from ..evaluate import measure_case, predict_cases, write_table
 from ..inference import largest_component, predict_volume
-from ..metrics import COLUMNS, case_metrics
+from ..metrics import case_metrics
 from ..runtime import places
 from ..runtime.checkpoints import load_network
 from ..training import Trainer
@@ -59,13 +57,13 @@ class Cases(NamedTuple):
     told: dict  # for config.json
 
 
-def find_data(kind, seed=0):
+def find_data(kind, seed=0, progress=False):
     """The root of the volumes that a record is made on; phantoms (of that seed) are written where they are missing."""
     if kind == "real":
         return find_root(os.environ.get("LASEG_DATA", read.HOME / "data" / "la2018"))
     from ..data.phantom import write_phantoms
 
-    return write_phantoms(read.HOME / "data" / "record_phantoms" / f"seed{seed}", seed=seed, progress=False, **kind)
+    return write_phantoms(read.HOME / "data" / "record_phantoms" / f"seed{seed}", seed=seed, progress=progress, **kind)
 
 
 def make_run(record, run, *, recorded=None, work=None, progress=True):
@@ -88,7 +86,7 @@ def make_run(record, run, *, recorded=None, work=None, progress=True):
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for name, rows in tables.items():
-        write_csv(partial / name, rows)
+        write_table(partial / name, rows)
     (partial / "history.csv").write_text(six_digits((snapshot / "history.csv").read_text()))
     if masks:
         np.savez_compressed(partial / "predictions.npz", **masks)
@@ -237,17 +235,6 @@ def cpu_name():
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
-
-
-def write_csv(path, rows):
-    """A table of metrics with the case, and the weights where rows have them, in front; whole or not at all."""
-    text = io.StringIO()
-    first = [name for name in ("case", "weights") if not rows or name in rows[0]]
-    writer = csv.DictWriter(text, [*first, *COLUMNS], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    with replacing(path) as partial:
-        partial.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
 def waves(todo):

@@ -46,10 +46,10 @@ class RunLog:
     so that a resumed run leaves the files of one that was never stopped.
 
     A history that is not the one of that moment any more (edited, cut, deleted) is kept under another name, and
-    ``warn`` says so: new rows go to a new file.
+    a word says so: new rows go to a new file.
     """
 
-    def __init__(self, folder, sizes=None, iteration=0, warn=tell):
+    def __init__(self, folder, sizes=None, iteration=0):
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder = Path(folder)
@@ -67,7 +67,7 @@ class RunLog:
                 aside = _free_name(path)
                 if path.exists():
                     path.rename(aside)
-                warn(f"{path}: is not as the last checkpoint left it (edited, cut or deleted); "
+                tell(f"{path}: is not as the last checkpoint left it (edited, cut or deleted); "
                      + (f"it is kept as {aside.name}, and " if aside.exists() else "") + "a new one begins here")
             with open(path, "ab") as file:
                 file.truncate(min(keep, path.stat().st_size))

@@ -1,5 +1,5 @@
 #!/bin/bash
-# One training on several GPUs, perhaps of several machines:   sbatch cluster/slurm.sh --root_path data/la2018/... 
+# One training on several GPUs, perhaps of several machines:   sbatch laseg_lib/runtime/slurm.sh --root_path data/la2018/... 
 # What stands behind the script's name goes to `laseg train`.  Submitted again (or requeued) it goes on where it was.
 #SBATCH --job-name=laseg
 #SBATCH --nodes=1

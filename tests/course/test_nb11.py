@@ -36,3 +36,17 @@ def test_which_of_the_walkthroughs_arms_the_strong_recipe_surely_beats():
     rows = compare.strong_against(load_metrics("half"), labels=8)
     sure = [row.name for row in rows if row.verdict == "above zero"]
     assert len(rows) == 5 and ["equal" in sure[0], "λ = 0" in sure[1], len(sure)] == [True, True, 2]
+
+
+def test_what_the_page_says_of_the_mended_base():
+    """Section 7: what turns cost, and how far each use of unlabelled volumes lies above labels only."""
+    table = load_metrics("trials")
+    dice = {(arm, variant, seed): value for arm, variant in (("labels_only", ""), ("labels_only", "turned"),
+            ("strong", ""), ("strong", "view"), ("self_training", ""))
+            for seed, value in compare.per_seed(table, Pick(arm, "teacher", 2, variant)).items()}
+    rounded = {key: round(value, 3) for key, value in dice.items()}
+    assert (rounded["labels_only", "", 100], rounded["labels_only", "", 101]) == (0.859, 0.853)
+    assert rounded["labels_only", "turned", 100] == 0.801 and rounded["self_training", "", 101] == 0.883
+    gains = [dice["strong", variant, seed] - dice["labels_only", "", seed] for variant in ("", "view")
+             for seed in (100, 101)]
+    assert (round(min(gains), 3), round(max(gains), 3)) == (0.010, 0.021)
