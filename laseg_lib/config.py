@@ -48,7 +48,8 @@ class TrainConfig:
     root_path: str = ""
     """the folder that holds the cases; train.list and test.list lie beside it"""
     train_list: str | None = None
-    """a file that lists the training cases, labelled ones first (default: train.list beside the folder)"""
+    """a file that lists the training cases, labelled ones first (default: train.list beside the folder); a
+    test.list beside it is this split's own"""
     model: Literal["supervised", "supervised_equal", "lambda0", "MT"] = "MT"
     """the arm: {arms}"""
     exp: str = "vnet"

@@ -250,10 +250,13 @@ def case_names(root_path, split="train"):
 def training_names(config):
     """The training cases of a config: ``train_list``'s, or those of the list beside ``root_path``.
 
-    LasegError when one of them is a test case too.
+    LasegError when one of them is a test case too: of the test.list beside ``train_list``, if there is one, or else of
+    that beside ``root_path``.
     """
     names = read_list(config.train_list) if config.train_list else case_names(config.root_path, "train")
     test = list_path(config.root_path, "test")
+    if config.train_list and (own := Path(config.train_list).with_name("test.list")).is_file():
+        test = own
     if test.is_file():
         keep_apart(config.train_list or list_path(config.root_path, "train"), names, test, read_list(test))
     return names

@@ -127,9 +127,11 @@ def training_of(plan, run, work, progress):
     config = TrainConfig(root_path=str(cases.root), model=run.model, seed=run.seed, snapshot_path=str(snapshot),
                          **settings)
     if cases.train:
-        listed = snapshot.with_name(f"{run.name}.list")
-        write_list(listed, cases.train)
-        config = replace(config, train_list=str(listed))
+        lists = snapshot.with_name(snapshot.name + "_lists")  # a test.list of its own: the root's is another split
+        lists.mkdir(parents=True, exist_ok=True)
+        for split, names in (("train", cases.train), ("test", cases.test)):
+            write_list(lists / f"{split}.list", names)
+        config = replace(config, train_list=str(lists / "train.list"))
     return cases, config
 
 

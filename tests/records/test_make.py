@@ -190,6 +190,22 @@ def test_each_untouched_case_is_tested_in_one_fold_and_never_trained_on_there(tm
     assert set(ALL_SEEDS) == set(range(len(splits))) and [seed // SEEDS_A_FOLD for seed in FIRST_SEEDS] == [0, 1, 2, 3]
 
 
+def test_a_fold_trains_on_cases_that_the_public_split_tests(tmp_path, monkeypatch):
+    """``test.list`` beside the volumes holds cases that a fold trains on: its own split is what counts."""
+    run = Run("labels_only", 2, 1, {**SETTINGS, "val_num": 0, "downsample": 1, "max_samples": 4})
+    monkeypatch.setattr(read, "HOME", tmp_path)
+    plan = Plan(dict(train=4, test=2, size=(32, 16, 8)), [run], cases="folds")
+    monkeypatch.setattr(records, "RECORDS", {"tiny": plan})
+    learnt, tested = [f"PHANTOM_000{i}" for i in (5, 0, 2, 1)], ["PHANTOM_0003", "PHANTOM_0004"]
+    monkeypatch.setattr(records, "fold_split", lambda root, seed: (learnt, tested))
+    folder = records.make_run("tiny", run, recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
+    told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert (told["labelled_cases"], told["test_cases"]) == (learnt[:2], tested)
+    monkeypatch.setattr(records, "fold_split", lambda root, seed: (learnt, [*tested[:1], learnt[0]]))
+    with pytest.raises(LasegError, match="is in test.list too"):
+        records.make_run("tiny", run, recorded=tmp_path / "again", work=tmp_path / "again", progress=False)
+
+
 def test_self_training_learns_from_its_teachers_masks(tmp_path, monkeypatch):
     """On phantoms that stand for the held-out cases: labels beyond the first two are the teacher's own."""
     settings = {**SETTINGS, "val_num": 0, "downsample": 1, "max_samples": 4}
