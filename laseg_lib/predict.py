@@ -1,8 +1,8 @@
 """A trained network and a scan as it comes: the mask in the scan's own geometry, found coarse to fine.
 
 A network learnt from volumes that were cropped around the atrium, and nobody knows yet where it is in this scan.  So it
-looks coarse to fine: over the whole scan, where the largest connected part of what it finds says about where the atrium
-is; around the middle of that, which says how large it is; and last in a box like a training case's.
+looks coarse to fine: over the whole scan, where of all that it finds the largest part near the middle says about where
+the atrium is; around the middle of that, which says how large it is; and last in a box like a training case's.
 """
 
 from collections import namedtuple
@@ -33,6 +33,7 @@ from .runtime.checkpoints import load_network
 from .runtime.machine import pick_device, tell
 
 USUAL_MM = (90.0, 65.0)  # of an atrium, in x and y
+SPREAD_MM = 50.0  # how far from the middle of its scan, in x and y, an atrium may well be
 
 # mask (uint8) and probability (float32): SimpleITK's images on the scan's own grid; volume_ml: NaN where a voxel's size
 # isn't known.
@@ -106,28 +107,49 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
 
 
 def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="fp32", progress=False):
-    """Where the atrium is in a scan (float32 W x H x D, voxels of ``voxel`` mm): a mask of that shape, the largest
-    connected part of what ``network`` finds; None where it finds nothing.
+    """Where the atrium is in a scan (float32 W x H x D, voxels of ``voxel`` mm): a mask of that shape, one connected
+    part of what ``network`` finds; None where it finds nothing.
 
-    Away from the heart the network sees what it was never shown, and what it finds there can be large or run together
-    with the atrium.  So nothing counts where the scan holds next to no structure, of a part wider than a usual atrium
-    what is near its middle does, and the network looks once more around that.
+    Away from the heart the network sees what it was never shown, and what it finds there can be larger than the atrium
+    or run together with it.  But whoever scans a heart has it about in the middle.  So nothing counts where the scan
+    holds next to no structure; the part is taken that is largest when voxels count less the further out they are; of a
+    part wider than a usual atrium what is near its middle stays, and the network looks once more around that.
     """
+    weight = near_middle(volume.shape, voxel)
+
     def look(box):
         found = np.zeros(volume.shape, np.uint8)
         found[box] = predict_volume(network, volume[box], patch_size, window="fast", downsample=downsample,
                                     enlarge=True, precision=precision, progress=progress)[0]
         return found
 
-    coarse = largest_component(look((slice(None),) * 3) * structured(volume, voxel))
+    coarse = heaviest_part(look((slice(None),) * 3) * structured(volume, voxel), weight)
     if not coarse.any():
         return None
     for axis, most in enumerate(USUAL_MM):
-        places = np.nonzero(coarse)[axis]
-        keep = np.abs(np.arange(volume.shape[axis]) - np.median(places)) <= most / voxel[axis] / 2
+        along = (coarse * weight).sum(axis=tuple({0, 1, 2} - {axis}))
+        middle = np.average(np.arange(len(along)), weights=along)
+        keep = np.abs(np.arange(len(along)) - middle) <= most / voxel[axis] / 2
         coarse = coarse * np.expand_dims(keep, tuple({0, 1, 2} - {axis})).astype(np.uint8)
-    again = largest_component(look(crop_box(coarse, voxel))) if coarse.any() else coarse
+    again = heaviest_part(look(crop_box(coarse, voxel)), weight) if coarse.any() else coarse
     return again if again.any() else None
+
+
+def near_middle(shape, voxel):
+    """How much a voxel counts, (W, H, 1): a bell of ``SPREAD_MM`` around the middle of the scan's x and y."""
+    x, y = ((np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(shape[:2], voxel))
+    return np.exp(-(x[:, None] ** 2 + y**2) / (2 * SPREAD_MM**2))[..., None]
+
+
+def heaviest_part(mask, weight):
+    """The connected part (by faces) of a mask W x H x D whose voxels have the largest sum of ``weight``, uint8."""
+    from scipy import ndimage
+
+    parts, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sums = ndimage.sum_labels(np.broadcast_to(weight, mask.shape), parts, np.arange(1, count + 1))
+    return np.uint8(parts == 1 + np.argmax(sums))
 
 
 def structured(volume, voxel, smooth_mm=2.0, around_mm=40.0, share=0.5):

@@ -13,8 +13,17 @@ from laseg_lib.cli import main
 from laseg_lib.data.scans import array_of, image_of
 from laseg_lib.data.volumes import write_volume
 from laseg_lib.errors import LasegError
+from laseg_lib.inference import largest_component
 from laseg_lib.metrics import dice_of
-from laseg_lib.predict import names_of, predict_files, predict_scan, structured
+from laseg_lib.predict import (
+    find_atrium,
+    heaviest_part,
+    names_of,
+    near_middle,
+    predict_files,
+    predict_scan,
+    structured,
+)
 
 PATCH = (48, 48, 40)
 
@@ -79,6 +88,27 @@ def test_the_second_look_is_around_what_the_first_found(tmp_path):
     network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
     every = predict_scan(network, tmp_path / "s.nrrd", PATCH, voxel_mm=1.5, whole=True, keep_largest=False)
     assert dice_of(array_of(every.mask), array_of(label)) < 0.9 and seen
+
+
+def test_a_larger_part_further_out_is_not_the_atrium():
+    """A network that calls the chest wall atrium, and more of it than there is of the atrium: the middle counts."""
+    scan = np.zeros((200, 160, 24), np.float32)
+    scan[90:112, 70:88, 6:18] = 1  # near the middle
+    scan[5:60, 5:40] = 1  # a corner, over three times as large
+    scan += np.random.default_rng(0).normal(0, 0.05, scan.shape).astype(np.float32)
+    found = find_atrium(Bright(0.5), scan, (1.5, 1.5, 1.5), (48, 48, 24))
+    assert found[92:110, 72:86, 7:17].all() and not found[:70].any() and not found[:, :50].any()
+    assert largest_component(scan > 0.5)[10:50, 10:30].all(), "the largest part is the other one"
+
+
+def test_parts_are_weighed_by_how_near_they_are_to_the_middle():
+    weight = near_middle((101, 81, 5), (2.0, 1.0, 3.0))
+    assert weight.shape == (101, 81, 1) and weight[50, 40] == 1
+    assert weight[75, 40] == pytest.approx(np.exp(-0.5)) and weight[50, 0] == pytest.approx(np.exp(-0.5 * 0.64))
+    mask = np.zeros((101, 81, 5), np.uint8)
+    mask[48:53, 40], mask[0:8, 0:3] = 1, 1  # 25 voxels in the middle, 120 in a corner
+    assert np.array_equal(heaviest_part(mask, weight) > 0, (mask > 0) & (np.arange(101)[:, None, None] > 20))
+    assert not heaviest_part(mask * 0, weight).any()
 
 
 def test_nothing_counts_where_a_scan_holds_noise_alone():

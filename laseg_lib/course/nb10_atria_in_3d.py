@@ -106,26 +106,49 @@ def draw_surface(fine):
 # --- Exercises -----------------------------------------------------------------------------------
 
 
-def crossing(a, b, level):
-    """The share of the way from a to b at which the level is crossed."""
-    return (level - a) / (b - a)
+def borders(line, side):
+    """(mm of the mask's surface, mm of the probability's) from the beginning of a line of voxels ``side`` mm wide,
+    whose probabilities rise above one half once."""
+    line = np.asarray(line, float)
+    first = int(np.argmax(line > 0.5))  # the first voxel inside
+    below, above = line[first - 1], line[first]
+    share = (0.5 - below) / (above - below)
+    return first * side, (first - 0.5 + share) * side
 
 
-check_crossing = Exercise(
-    crossing, [(0.0, 1.0, 0.5), (0.2, 0.6, 0.5), (0.9, 0.1, 0.5), (0.0, 4.0, 1.0)],
-    {"The middle is right for a mask only. With other values the crossing lies nearer to the end that is nearer to the "
-     "level.": lambda a, b, level: 0.5,
-     "That is the share of the way from b to a: turn it round.": lambda a, b, level: (b - level) / (b - a),
-     "Where the values fall from a to b both differences are negative: divide by b - a, not by its size.":
-        lambda a, b, level: (level - a) / abs(b - a),
-     "That is a difference of values; divide by b - a to get a share of the edge.": lambda a, b, level: level - a,
-     "Divide by the difference of the two ends, b - a, not by b.": lambda a, b, level: (level - a) / b})
+def _borders(first=lambda line: int(np.argmax(np.asarray(line) > 0.5)), share=lambda a, b: (0.5 - a) / (b - a),
+             centre=0.5, mm=True):
+    def wrong(line, side):
+        k = first(line)
+        places = (k - 1 + centre + 0.5, k - 1 + centre + share(line[k - 1], line[k]))
+        return tuple(place * (side if mm else 1) for place in places)
+    return wrong
+
+
+check_borders = Exercise(
+    borders, [([0.02, 0.1, 0.2, 0.9, 0.98], 2.0), ([0.0, 0.0, 1.0, 1.0], 1.25), ([0.1, 0.3, 0.55, 0.6], 0.625),
+              ([0.2, 0.5, 0.9], 1.0)],
+    {"Voxel i has its centre at (i + ½) times its side, not at i times.": _borders(centre=0.0),
+     "That is in voxels: a place in mm is so many voxels times the side of one.": _borders(mm=False),
+     "The share counts from the voxel below one half: (½ - a) / (b - a), with a below and b above.":
+        _borders(share=lambda a, b: (b - 0.5) / (b - a)),
+     "The middle is right for the mask only. The probability's surface is nearer to the voxel that is nearer to ½.":
+        _borders(share=lambda a, b: 0.5),
+     "A voxel of exactly one half is not inside: the mask is where the probability is *above* one half.":
+        _borders(first=lambda line: int(np.argmax(np.asarray(line) >= 0.5)))},
+    names=("the mask's surface", "the probability's surface"))
 
 
 def mesh_area(vertices, triangles):
     """The area of a mesh, in the square of its vertices' unit."""
     a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
     return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
+
+
+def colleagues_area(vertices, triangles):
+    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
+    arrows = np.cross(b - a, c - a)  # one a triangle, square to it
+    return np.linalg.norm(arrows.sum(axis=0))
 
 
 def _area_without(step):
@@ -143,5 +166,6 @@ _TETRAHEDRON = (np.array([[1, 1, 1], [3, 1, 1], [1, 4, 1], [1, 1, 5]], float),
 check_area = Exercise(
     mesh_area, [_TETRAHEDRON, (_TETRAHEDRON[0], _TETRAHEDRON[1][:1])],
     {"The cross product's length is the area of a parallelogram: a triangle is half of it.": _area_without("half"),
-     "Take each triangle's length first, then add: vectors that point to different sides cancel.": _area_without("sum"),
-     "Use the sides B - A and C - A, not the corners themselves: they count from the origin.": _area_without("origin")})
+     "Take each triangle's length first, then add: arrows that point to different sides cancel.": _area_without("sum"),
+     "Use the sides B - A and C - A, not the corners themselves: they count from the origin.": _area_without("origin")},
+    given=colleagues_area)

@@ -102,20 +102,34 @@ def measured_scaling(path=RECORDED / "scaling.json"):
 # --- Exercises -----------------------------------------------------------------------------------
 
 
-def wire_seconds(parameters, processes, gigabytes_a_second):
-    """Seconds that a ring all-reduce of one float32 gradient takes."""
-    return 2 * (processes - 1) / processes * 4 * parameters / (gigabytes_a_second * 1e9)
+def least_link(parameters, processes, seconds, share):
+    """The slowest link, in 10^9 bytes a second, with which so many processes spend at least this ``share`` of a step
+    on computing that takes ``seconds``: by a ring all-reduce of one float32 gradient."""
+    sent = 2 * (processes - 1) / processes * 4 * parameters
+    return sent / (seconds * (1 - share) / share) / 1e9
 
 
-check_wire = Exercise(
-    wire_seconds, [(9_186_722, 2, 25), (9_186_722, 8, 1.25), (9_186_722, 1, 1.25), (1_000_000, 3, 10)],
-    {"One process alone sends nothing: N - 1 is 0.":
-        lambda p, n, speed: 2 * max(n - 1, 1) / n * 4 * p / (speed * 1e9),
-     "A float32 has 4 bytes.": lambda p, n, speed: 2 * (n - 1) / n * p / (speed * 1e9),
+def _link(sent, allowed=lambda seconds, share: seconds * (1 - share) / share):
+    return lambda p, n, seconds, share: sent(p, n) / allowed(seconds, share) / 1e9
+
+
+def _sent(p, n):
+    return 2 * (n - 1) / n * 4 * p
+
+
+check_link = Exercise(
+    least_link,
+    [(9_186_722, 2, 0.2, 0.5), (9_186_722, 8, 0.2, 0.9), (9_186_722, 1, 0.2, 0.9), (1_000_000, 3, 0.05, 0.8)],
+    {"One process alone sends nothing: N - 1 is 0.": _link(lambda p, n: 2 * max(n - 1, 1) / n * 4 * p),
+     "A float32 has 4 bytes.": _link(lambda p, n: _sent(p, n) / 4),
      "The gradient goes round the ring twice, first to be added up, then to be handed out: 2 (N - 1) / N.":
-        lambda p, n, speed: (n - 1) / n * 4 * p / (speed * 1e9),
+        _link(lambda p, n: _sent(p, n) / 2),
      "The pieces are 1/N of the gradient: 2 (N - 1) / N times its bytes, not 2 (N - 1) times.":
-        lambda p, n, speed: 2 * (n - 1) * 4 * p / (speed * 1e9)})
+        _link(lambda p, n: _sent(p, n) * n),
+     "The share is one of the whole step, computing and sending together: where half of it is computing, sending takes "
+     "as long as computing, not half as long.": _link(_sent, lambda seconds, share: seconds * (1 - share)),
+     "Turn the quotient round: sending may take (1 - share) / share times what computing takes.":
+        _link(_sent, lambda seconds, share: seconds * share / (1 - share))})
 
 
 def share_of(indices, rank, world):

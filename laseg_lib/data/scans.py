@@ -344,7 +344,8 @@ def straighten(image, voxel_mm=SPACING_MM):
     """``image`` with straight axes and voxels of ``voxel_mm`` (a number or three; None: about as wide as they are).
 
     Axes are swapped and turned round without touching a value; only what is oblique, or has other voxels, is
-    interpolated (trilinear).  What comes in from outside the scan is its lowest value.
+    interpolated (trilinear).  What comes in from outside the scan repeats its border, as in ``RandomAffine``: a network
+    has seen that, and never a black wedge.
     """
     import SimpleITK as sitk
 
@@ -360,10 +361,15 @@ def straighten(image, voxel_mm=SPACING_MM):
     sides = np.maximum(np.ceil((high - low) / voxel - 1e-3), 1)
     require_memory(12 * np.prod(sides), torch.device("cpu"), f"a scan of {sides.astype(int)} voxels, once straight,",
                    "crop it, or use larger voxels")
-    lowest = float(sitk.GetArrayViewFromImage(image).min())
-    return sitk.Resample(image, sides.astype(int).tolist(), sitk.Transform(), sitk.sitkLinear,
-                         (low + voxel / 2).tolist(), voxel.tolist(), STRAIGHT.ravel().tolist(), lowest,
-                         sitk.sitkFloat32)
+    resample = sitk.ResampleImageFilter()
+    resample.SetSize(sides.astype(int).tolist())
+    resample.SetOutputSpacing(voxel.tolist())
+    resample.SetOutputOrigin((low + voxel / 2).tolist())
+    resample.SetOutputDirection(STRAIGHT.ravel().tolist())
+    resample.SetInterpolator(sitk.sitkLinear)
+    resample.SetUseNearestNeighborExtrapolator(True)
+    resample.SetOutputPixelType(sitk.sitkFloat32)
+    return resample.Execute(image)
 
 
 def back_to(image, like):

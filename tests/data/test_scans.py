@@ -22,6 +22,7 @@ from laseg_lib.data.scans import (
 from laseg_lib.data.volumes import read_list, read_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.metrics import dice_of
+from laseg_lib.transforms import rotation
 
 PLAIN = (np.eye(3), (1.25, 1.25, 1.25), (50, 48, 46))
 
@@ -296,3 +297,14 @@ def test_intensities_that_cannot_be_are_told(value, tmp_path):
 def test_straightening_keeps_what_is_straight(straight):
     assert same_grid(straighten(straight[0], 1.25), straight[0])
     assert straighten(straight[0], None).GetSize() == straight[0].GetSize()
+
+
+def test_what_comes_in_from_outside_repeats_the_border():
+    """An oblique scan, once straight, has corners that nobody scanned: they are as bright as the border beside them."""
+    values = np.full((20, 18, 16), 50, np.float32)
+    values[8:12, 8:12, 6:10] = 0  # the darkest is inside
+    tilted = image_of(values, spacing=(1.5,) * 3, origin=(0, 0, 0))
+    tilted.SetDirection(rotation(np.deg2rad((10, -12, 15))).ravel().tolist())
+    straight = array_of(straighten(tilted, 1.5))
+    assert min(straight.shape) > 19 and (straight[[0, -1]] == 50).all() and (straight[:, [0, -1]] == 50).all()
+    assert straight.min() < 10

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Measure what looking coarse to fine costs in Dice: data/recorded/own_scans.json, which notebook 12 quotes.
+
+    nice python tools/own_scans.py                         phantoms alone: some 20 minutes on a core
+    nice python tools/own_scans.py --real RUN/last.pth     with LASEG_DATA: also test cases of that recorded run
+
+Three questions, each with a network trained on volumes that were cropped around the atrium:
+- whole-chest phantoms: the mask that `laseg predict` finds, against the same network in the label's own box;
+- the same scans stored in other ways (flipped, sagittal, oblique by header, slices twice as thick): against the mask of
+  the scan as it was, both on the scan's own grid;
+- real volumes with 30 to 80 voxels of noise on each side in x and y: `laseg predict` against the volume as it is.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from tqdm.auto import tqdm
+
+from laseg_lib.config import STRONG_RECIPE, TrainConfig
+from laseg_lib.data.atomic import replacing
+from laseg_lib.data.phantom import write_phantoms
+from laseg_lib.data.prepare import crop_box, prepare
+from laseg_lib.data.scans import array_of, back_to, image_of, normalise, straighten
+from laseg_lib.data.volumes import FILE, read_list, read_volume
+from laseg_lib.inference import largest_component, predict_volume
+from laseg_lib.metrics import dice_of
+from laseg_lib.predict import Predictor
+from laseg_lib.records.make import provenance
+from laseg_lib.records.read import HOME, RECORDED
+from laseg_lib.runtime.machine import pick_device
+from laseg_lib.training import Trainer
+from laseg_lib.transforms import rotation
+
+PHANTOMS = dict(train=24, test=10, size=(96, 72, 48), seed=5, raw=True)
+VOXEL_MM = 1.25
+TRAINING = {**STRONG_RECIPE, "downsample": 2, "n_filters": 8, "patch_size": (48, 48, 24), "max_iterations": 600,
+            "labelnum": 22, "val_num": 2, "seed": 5}
+NOISE_VOXELS = (30, 80)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=RECORDED / "own_scans.json")
+    parser.add_argument("--real", type=Path, help="last.pth of a run of the record labels")
+    parser.add_argument("--cases", type=int, default=10, help="how many real cases")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    found = {"command": "python tools/own_scans.py" + (f" --real {args.real.parent.name}/last.pth" * bool(args.real)),
+             **provenance(pick_device("cpu")), "phantoms": PHANTOMS, "voxel_mm": VOXEL_MM,
+             "config": {name: TRAINING[name] for name in sorted(TRAINING)}}
+    predictor, raw = on_phantoms(HOME / "data" / "own_scans")
+    found["chest"], found["stored"] = chests(predictor, raw, HOME / "data" / "own_scans")
+    if args.real:
+        found["noise"] = in_noise(args.real, args.cases)
+    with replacing(args.output) as partial:
+        partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for name in ("chest", "noise"):
+        if name in found:
+            print(name, {way: round(float(np.mean(list(dice.values()))), 3) for way, dice in found[name].items()})
+    print({way: round(float(np.mean(list(dice.values()))), 3) for way, dice in found["stored"].items()})
+
+
+def on_phantoms(folder):
+    """(a Predictor trained on prepared phantoms, the folder of the raw ones)."""
+    raw = write_phantoms(folder / "raw", progress=False, **PHANTOMS)
+    root = prepare(folder / "raw", folder / "prepared", voxel_mm=VOXEL_MM)
+    config = TrainConfig(root_path=str(root), model="supervised", snapshot_path=str(folder / "run"), **TRAINING)
+    if not (folder / "run" / "done").exists():
+        trainer = Trainer(config, resume=(folder / "run" / "last.pth").exists())
+        trainer.run()
+        if trainer.iteration < config.max_iterations:
+            sys.exit("stopped; the same command goes on")
+        (folder / "run" / "done").touch()
+    return Predictor(folder / "run" / "last.pth"), raw
+
+
+def chests(predictor, raw, folder):
+    """Dice of each test phantom, coarse to fine and in the label's own box, and of the same scan stored in other ways
+    with the mask of the scan as it was."""
+    dice, stored = {"coarse to fine": {}, "the label's box": {}}, {}
+    for name in tqdm(read_list(raw.parent / "test.list"), desc="chests", unit="scan"):
+        scan, label = (sitk.ReadImage(str(raw / name / file)) for file in ("lgemri.nrrd", "laendo.nrrd"))
+        gold, mask = array_of(label) > 0, array_of(predictor(raw / name / "lgemri.nrrd").mask) > 0
+        dice["coarse to fine"][name] = round(dice_of(mask, gold), 4)
+        dice["the label's box"][name] = round(dice_of(in_its_box(predictor, scan, label), gold), 4)
+        for way, image in ways(scan).items():
+            path = folder / "other.nii.gz"
+            sitk.WriteImage(image, str(path))
+            other = array_of(back_to(predictor(path).probability, scan)) > 0.5
+            stored.setdefault(way, {})[name] = round(dice_of(other, mask), 4)
+    return dice, stored
+
+
+def in_its_box(predictor, scan, label):
+    """The mask (on the scan's grid) by the network in the box that its label gives."""
+    straight = straighten(image_of(normalise(array_of(scan), "scan"), scan), predictor.options["voxel_mm"])
+    known = array_of(back_to(image_of(np.float32(array_of(label) > 0), label), straight)) > 0.5
+    box, probability = crop_box(known, straight.GetSpacing()), np.zeros(known.shape, np.float32)
+    probability[box] = predict_volume(predictor.network, array_of(straight)[box], predictor.options["patch_size"],
+                                      window="fast", downsample=predictor.options["downsample"], enlarge=True)[1]
+    probability *= largest_component(probability > 0.5)
+    return array_of(back_to(image_of(probability, straight), scan)) > 0.5
+
+
+def ways(scan):
+    """{how it is stored: the same scan}; tilted: the patient lies turned by what the header says."""
+    spacing = np.array(scan.GetSpacing())
+    tilted = sitk.Image(scan)
+    tilted.SetDirection(rotation(np.deg2rad((3, -4, 10))).ravel().tolist())
+    thick = image_of(np.zeros(np.ceil(np.array(scan.GetSize()) / (1, 1, 2)).astype(int), np.float32),
+                     spacing=spacing * (1, 1, 2), origin=np.array(scan.GetOrigin()) + spacing * (0, 0, 0.5))
+    return {"flipped": sitk.Flip(scan, [True, False, True]), "sagittal": sitk.PermuteAxes(scan, [1, 2, 0]),
+            "tilted by 3, 4 and 10 degrees": tilted,
+            "slices twice as thick": sitk.Resample(sitk.Cast(scan, sitk.sitkFloat32), thick, sitk.Transform(),
+                                                   sitk.sitkLinear)}
+
+
+def in_noise(checkpoint, count):
+    """Dice of real test cases with a border of noise, by `predict`, and of the volumes as they are."""
+    from laseg_lib.records.make import find_data
+
+    predictor, root, rng = Predictor(checkpoint), find_data("real"), np.random.default_rng(0)
+    lists = checkpoint.parent.with_name(checkpoint.parent.name + "_lists")
+    dice = {"coarse to fine": {}, "the volume as it is": {}}
+    for name in tqdm(read_list(lists / "test.list")[:count], desc="in noise", unit="case"):
+        image, label = read_volume(Path(root) / name / FILE)
+        pad = [tuple(rng.integers(*NOISE_VOXELS, 2).tolist()) for _ in range(2)] + [(0, 0)]
+        noise = rng.normal(image.min(), 0.1 * image.std(), np.add(image.shape, np.sum(pad, 1))).astype(np.float32)
+        inner = tuple(slice(before, before + n) for (before, _), n in zip(pad, image.shape))
+        noise[inner] = image
+        scan = image_of(noise, spacing=(0.625,) * 3, origin=(0, 0, 0))
+        path = HOME / "data" / "own_scans" / "noise.nii.gz"
+        sitk.WriteImage(scan, str(path))
+        dice["coarse to fine"][name] = round(dice_of(array_of(predictor(path).mask)[inner] > 0, label), 4)
+        whole = predict_volume(predictor.network, image, predictor.options["patch_size"], window="fast",
+                               downsample=predictor.options["downsample"], enlarge=True)[0]
+        dice["the volume as it is"][name] = round(dice_of(largest_component(whole), label), 4)
+    path.unlink()
+    return dice
+
+
+if __name__ == "__main__":
+    main()
