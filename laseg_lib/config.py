@@ -168,6 +168,10 @@ class TrainConfig:
                    "groupnorm": self.n_filters}.get(self.normalization)
         if self.normalization == "batchnorm" and self.teacher_mode == "train" and self.unlabeled_bs:
             volumes = self.unlabeled_bs
+        if (self.normalization, self.ema_buffers, self.teacher_mode) == ("batchnorm", "keep", "eval"):
+            raise LasegError("--ema_buffers keep with --teacher_mode eval: the teacher would normalise for ever by the "
+                             "statistics it was born with, and see nothing. Use --ema_buffers average, or, as the "
+                             "walkthrough, --teacher_mode train")
         if volumes == 1 and self.patch_size == (16, 16, 8):
             raise LasegError(f"--patch_size {self.patch_size} leaves one voxel at V-Net's bottom, too few for "
                              f"{self.normalization}: use a larger patch, or a larger batch with batchnorm")

@@ -102,3 +102,11 @@ def test_it_goes_through_json_and_back():
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     with pytest.raises(LasegError, match="dropout_p"):
         TrainConfig.from_dict({"dropout_p": 0.5})
+
+
+def test_a_teacher_that_would_stay_blind_is_refused():
+    """Kept buffers, in eval mode from the start: BatchNorm's first statistics for ever (InstanceNorm has none)."""
+    with pytest.raises(LasegError, match="see nothing. Use --ema_buffers average"):
+        TrainConfig(ema_buffers="keep", teacher_mode="eval")
+    for fine in ({"teacher_mode": "train"}, {"normalization": "instancenorm"}, {"ema_buffers": "average"}):
+        TrainConfig(**{"ema_buffers": "keep", "teacher_mode": "eval", **fine})

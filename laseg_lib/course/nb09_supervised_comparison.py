@@ -12,8 +12,8 @@ from .exercise import Exercise
 ALT = {
     "controls":
         "Cross-entropy over six steps, less that of the labelled volumes alone. With InstanceNorm all three lie on "
-        "zero. With BatchNorm the two with company part from it, and from each other, although the loss looks at the same "
-        "two volumes.",
+        "zero. With BatchNorm the two with company part from it, and from each other, although the loss looks at the "
+        "same two volumes.",
     "arms":
         "Dice of student (filled) and teacher (open) of four arms with BatchNorm: a mark a seed, the mean and its "
         "95 % interval over seeds. The table below has the numbers.",

@@ -15,8 +15,8 @@ ALT = {
         "mostly along the outline too; and the errors of which the teacher was sure.",
     "threshold":
         "Left an axial slice, in orange what the mask of this threshold takes away, in blue the errors that stay. "
-        "Right the share masked out over the threshold, for voxels, errors and consistency loss: the stricter the mask, the "
-        "more errors go, and with them the consistency loss.",
+        "Right the share masked out over the threshold, for voxels, errors and consistency loss: the stricter the "
+        "mask, the more errors go, and with them the consistency loss.",
     "swapped":
         "One slice four times: a labelled and an unlabelled volume, and the two mixtures, in which the outlined box "
         "has changed places.",
