@@ -72,6 +72,8 @@ class TrainConfig:
     """alpha: how much of the teacher stays from step to step"""
     consistency_type: Literal["mse", "kl", "pseudo"] = "mse"
     """how the two are compared: mse or kl of their softmaxes; pseudo: the teacher's sure answers are labels"""
+    consistency_on: Literal["unlabelled", "all"] = "unlabelled"
+    """the volumes on which student and teacher must agree; all: on labelled ones too, beside their labels"""
     confidence: float = 0.8
     """for pseudo: the least probability at which the teacher is sure of a voxel"""
     consistency: float = 0.1

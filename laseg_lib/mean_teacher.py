@@ -1,6 +1,7 @@
 """The loss of the method: what one batch costs.
 
     supervised loss of the labelled volumes  +  lambda(t) x how far student and teacher are apart on the unlabelled ones
+                                                             (or on all: ``consistency_on``)
 
 Source: Tarvainen & Valpola 2017, "Mean teachers are better role models" (arXiv:1703.01780), section 2; for atria, Yu
 et al. 2019 (UA-MT, arXiv:1907.07034).
@@ -23,18 +24,21 @@ def mean_teacher_loss(student, teacher, image, label, config, iteration, generat
     Returns (scalar to differentiate, dict of scalars).
     """
     n = config.labelled_in_batch
-    seen = student_view(image, n, config, generator)
+    # The first of the volumes on which the two must agree.
+    first = 0 if config.consistency_on == "all" and image.shape[0] > n else n
+    seen = student_view(image, first, config, generator)
     if image.shape[0] > n:
-        noise = teacher_noise(image[n:], generator) if config.noise_on != "none" else 0
+        noise = teacher_noise(image[first:], generator) if config.noise_on != "none" else 0
         with torch.no_grad():  # before the student: later its memory would come on top of what the gradient needs
-            targets = predict_view(teacher, image[n:] + noise, config.teacher_view, generator).float()
+            targets = predict_view(teacher, image[first:] + noise, config.teacher_view, generator).float()
             if config.student_affine:
-                seen, targets = move_unlabelled(seen, targets, n, config.student_affine, generator)
+                seen, moved = move_unlabelled(seen, targets[n - first:], n, config.student_affine, generator)
+                targets = torch.cat([targets[:n - first], moved])
     logits = student(seen).float()
     supervised, cross_entropy, dice = segmentation(logits[:n], label[:n])
     weight, distance = consistency_weight(config, iteration), torch.zeros_like(supervised)
     if image.shape[0] > n:
-        distance = consistency_loss(logits[n:], targets, config)
+        distance = consistency_loss(logits[first:], targets, config)
     loss = supervised + weight * distance
     return loss, {"loss": loss, "loss_seg": cross_entropy, "loss_seg_dice": dice,
                   "consistency_weight": weight, "consistency_dist": distance}
@@ -54,9 +58,9 @@ def consistency_loss(logits, targets, config):
     return {"mse": softmax_mse_loss, "kl": softmax_kl_loss}[config.consistency_type](logits, targets)
 
 
-def student_view(image, n, config, generator=None):
-    """``image`` (B, 1, W, H, D) as the student looks at it: noise on the unlabelled volumes, from the ``n``-th on, and
-    other intensities on all."""
-    if config.noise_on == "both" and image.shape[0] > n:
-        image = torch.cat([image[:n], image[n:] + teacher_noise(image[n:], generator)])
+def student_view(image, first, config, generator=None):
+    """``image`` (B, 1, W, H, D) as the student looks at it: noise on the volumes of the consistency, from the
+    ``first``-th on, and other intensities on all."""
+    if config.noise_on == "both" and image.shape[0] > first:
+        image = torch.cat([image[:first], image[first:] + teacher_noise(image[first:], generator)])
     return vary_intensity(image, config.intensity, generator)
