@@ -11,7 +11,7 @@ RECORD ?= quick
 # How long PyTorch's threads wait for one another by spinning: see laseg_lib/__init__.py.
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: help lab test notebooks bench record handout figures clean
+.PHONY: help lab test notebooks solutions bench record handout figures clean
 help:
 	@sed -n 's/^## //p' Makefile
 
@@ -41,6 +41,10 @@ test: $(READY)
 ## notebooks  execute the notebooks from nothing and store their outputs (NOTEBOOKS=... for some of them)
 notebooks: $(READY)
 	$(PY) tools/run_notebooks.py $(NOTEBOOKS)
+
+## solutions  the answer key: the notebooks with our answers filled in, executed: build/solutions (NOTEBOOKS=...)
+solutions: $(READY)
+	$(PY) tools/solutions.py $(NOTEBOOKS)
 
 ## bench      the walkthrough's way and ours, side by side
 bench: $(READY)
