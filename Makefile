@@ -11,7 +11,7 @@ RECORD ?= quick
 # How long PyTorch's threads wait for one another by spinning: see laseg_lib/__init__.py.
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: help lab test notebooks solutions bench record handout figures clean
+.PHONY: help lab test notebooks solutions marks bench record handout figures clean
 help:
 	@sed -n 's/^## //p' Makefile
 
@@ -45,6 +45,11 @@ notebooks: $(READY)
 ## solutions  the answer key: the notebooks with our answers filled in, executed: build/solutions (NOTEBOOKS=...)
 solutions: $(READY)
 	$(PY) tools/solutions.py $(NOTEBOOKS)
+
+## marks      mark a class: STUDENTS=folder, with a folder a student in it (NOTEBOOKS=...): build/marks.csv
+marks: $(READY)
+	@test -n "$(STUDENTS)" || { echo "Say whose notebooks: make marks STUDENTS=folder, a folder a student in it" >&2; exit 1; }
+	$(PY) tools/marks.py "$(STUDENTS)" $(NOTEBOOKS) $(MARKS_ARGS)
 
 ## bench      the walkthrough's way and ours, side by side
 bench: $(READY)
