@@ -8,7 +8,6 @@ Each view also leaves a still in the output, for a page without a kernel.  Jupyt
 still and live view one under the other: a style that lives only with the live view hides it.
 """
 
-import html
 import textwrap
 import threading
 import traceback
@@ -17,6 +16,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from .live_image import LiveImage
+from .names import in_html
 from .pictures import bundle, pixels, to_frame
 from .slices import PLANES, draw_slices, plane_boxes, voxel_at, window_of
 
@@ -231,9 +231,9 @@ def play_button(slider, interval=120):
 
 def _explain(error):
     """An exception as one red line, with the traceback to unfold."""
-    details = html.escape("".join(traceback.format_exception(error)))
+    details = in_html("".join(traceback.format_exception(error)))
     return (f'<div role="alert" style="color:#B00020;font-size:16px;line-height:1.4"><b>{type(error).__name__}</b>: '
-            f"{html.escape(str(error))} <i>(the picture above is the last good one)</i>"
+            f"{in_html(error)} <i>(the picture above is the last good one)</i>"
             f"<details><summary>traceback</summary><pre>{details}</pre></details></div>")
 
 

@@ -143,6 +143,33 @@ def test_a_scene_turns(opened):
     assert (abs(pixels(scene) - picture).max(2) > 30).mean() > 0.02
 
 
+def test_the_search_finds_by_keyboard_and_leads_to_the_place(opened):
+    page = opened("01_left_atrium_data.html")
+    page.keyboard.press("/")
+    page.keyboard.type("marching cubes")
+    assert page.locator("#found [role=status]").inner_text().split()[0].isdigit()
+    page.locator("#found a", has_text="10 ·").first.press("Enter")
+    page.wait_for_url("**/10_atria_in_3d.html*")
+    page.fill("#search input", "no such words anywhere")
+    assert page.locator("#found").inner_text() == "0 places"
+    page.keyboard.press("Escape")
+    assert page.locator("#found").is_hidden()
+    page.fill("#search input", "<img src=x onerror=alert(1)>")
+    assert page.locator("#found img").count() == 0
+
+
+def test_dark_and_light_are_the_systems_until_one_is_chosen_and_then_stay(opened):
+    page = opened("GLOSSARY.html")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+    page.emulate_media(color_scheme="dark")
+    page.reload()
+    assert page.evaluate(paper) == "rgb(23, 24, 27)" and page.locator("#theme").inner_text() == "Light page"
+    page.locator("#theme").press("Enter")
+    page.reload()
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+
+
 PHONE = """() => [document.documentElement.scrollWidth, [...document.querySelectorAll('main *')].filter(it =>
     it.getBoundingClientRect().right > innerWidth + 1
     && !it.closest('pre, table, math, .jp-RenderedImage, .slices, .scene')).map(it => it.outerHTML.slice(0, 120))]"""
