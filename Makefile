@@ -11,7 +11,7 @@ RECORD ?= quick
 # How long PyTorch's threads wait for one another by spinning: see laseg_lib/__init__.py.
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: help lab test notebooks solutions marks bench record handout figures clean
+.PHONY: help lab test notebooks solutions marks slides bench record handout figures clean
 help:
 	@sed -n 's/^## //p' Makefile
 
@@ -62,6 +62,10 @@ record: $(READY)
 ## handout    the course as a folder of HTML that needs no network: build/handout
 handout: $(READY)
 	$(PY) tools/handout.py $(HANDOUT_ARGS)
+
+## slides     slides of 00, 05, 07 and 10 from their stored outputs, without a network: build/slides
+slides: $(READY)
+	$(PY) tools/slides.py $(SLIDES_ARGS)
 
 ## figures    the pictures of the two READMEs: figures/
 figures: $(READY)

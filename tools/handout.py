@@ -111,16 +111,16 @@ def prose(text):
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
 
 
-def page(notebook, path, names, pages, here):
+def page(notebook, path, names, pages, here, bare=False):
     """The HTML of a notebook that lies at ``path``; ``names``: {source: name of its page}, for links; ``pages``: (name,
-    title) of all in their order, of which this one is called ``here``."""
+    title) of all in their order, of which this one is called ``here``; ``bare``: without search and list."""
     exporter = Pages(template_name=TEMPLATE.name, extra_template_basedirs=[str(TEMPLATE.parent)])
     exporter.names = names
     exporter.register_preprocessor(Alive, enabled=True)
     at = [name for name, _ in pages].index(here)
     around = [*pages, None]  # None before the first and after the last
     return exporter.from_notebook_node(notebook, {
-        "metadata": {"name": heading(notebook), "path": str(path.parent)}, "pages": pages, "here": here,
+        "metadata": {"name": heading(notebook), "path": str(path.parent)}, "pages": pages, "here": here, "bare": bare,
         "before": around[at - 1], "after": around[at + 1]})[0]
 
 
@@ -157,6 +157,10 @@ class Links(IPythonRenderer):
             return super().image(text, url, title)
         url = f"data:{mimetypes.guess_type(file)[0]};base64,{base64.b64encode(file.read_bytes()).decode()}"
         return super(IPythonRenderer, self).image(text, url, title)
+
+    def block_html(self, html):
+        # nbconvert would read a part of HTML as a whole, to put pictures in, and close a <details> before its words.
+        return super().block_html(html) if "<img" in html else html
 
     def link(self, text, url, title=None):
         target, _, anchor = url.partition("#")

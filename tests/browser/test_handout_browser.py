@@ -8,6 +8,7 @@ from pathlib import Path
 import handout
 import numpy as np
 import pytest
+import slides
 from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -168,6 +169,33 @@ def test_dark_and_light_are_the_systems_until_one_is_chosen_and_then_stay(opened
     page.locator("#theme").press("Enter")
     page.reload()
     assert page.evaluate(paper) == "rgb(255, 255, 255)"
+
+
+ON_SCREEN = """() => { const slide = document.querySelector(".slide.at"), main = document.querySelector("main");
+    return [slide.scrollHeight <= main.clientHeight, slide.scrollWidth <= slide.clientWidth,
+            +getComputedStyle(slide).getPropertyValue("--fit")]; }"""
+
+
+@pytest.mark.parametrize("name", ["05_ema_teacher", "10_atria_in_3d"])
+def test_slides_move_by_keys_and_each_fits_the_screen(name, browser, tmp_path):
+    slides.write([slides.REPO / "notebooks" / f"{name}.ipynb"], tmp_path)
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.route("**/plotly.min.js", lambda route: route.abort())  # a scene has its size without it
+    page.goto((tmp_path / f"{name}.html").as_uri())
+    number = page.locator(".slide").count()
+    for at in range(1, number + 1):
+        assert page.locator("footer [role=status]").inner_text() == f"{at} / {number}"
+        tall, wide, fit = page.evaluate(ON_SCREEN)
+        assert tall and wide and fit >= 0.68, (at, tall, wide, fit)
+        page.keyboard.press("ArrowRight")
+    assert page.url.endswith(f"#{number}")  # and not past the end
+    page.keyboard.press("Home")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
+    page.close()
 
 
 PHONE = """() => [document.documentElement.scrollWidth, [...document.querySelectorAll('main *')].filter(it =>

@@ -203,6 +203,13 @@ def test_the_viewer_holds_a_phantom_and_is_the_same_every_time(course):
     assert len(viewer) == 1 and "PHANTOM_0000" in str(viewer[0]) and len(str(viewer[0])) < 900_000
 
 
+def test_what_is_folded_in_a_page_stays_folded(tmp_path):
+    cell = new_markdown_cell("<details><summary>Answer</summary>\n\nIt is *4*.\n\n</details>\n\nNext.")
+    soup = export(tmp_path, cell)
+    folded = soup.select_one("main details")
+    assert folded.em.get_text() == "4" and "Next." not in folded.get_text()
+
+
 def test_the_command_writes_what_it_is_told(tmp_path, capsys):
     handout.main([str(small(tmp_path / "small.ipynb")), "--output", str(tmp_path / "stick")])
     assert (tmp_path / "stick" / "index.html").exists() and "index.html" in capsys.readouterr().out
