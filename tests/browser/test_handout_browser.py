@@ -9,6 +9,7 @@ import handout
 import numpy as np
 import pytest
 import slides
+from axe import serious
 from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -196,6 +197,15 @@ def test_slides_move_by_keys_and_each_fits_the_screen(name, browser, tmp_path):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
     page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(opened, scheme):
+    for name in ("index.html", "01_left_atrium_data.html", "10_atria_in_3d.html", "GLOSSARY.html", "README.html"):
+        page = opened(name)
+        page.emulate_media(color_scheme=scheme)
+        page.reload()
+        assert serious(page) == [], name
 
 
 PHONE = """() => [document.documentElement.scrollWidth, [...document.querySelectorAll('main *')].filter(it =>

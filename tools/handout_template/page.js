@@ -10,6 +10,13 @@
   });
   tell();
 
+  // What scrolls can be scrolled by keys too.
+  const reach = () => document.querySelectorAll("pre, table, math, .jp-RenderedImage, .scene").forEach(it => {
+    if (it.scrollWidth > it.clientWidth) it.tabIndex = 0;
+  });
+  addEventListener("resize", reach);
+  reach();
+
   const form = document.getElementById("search"), field = form.querySelector("input");
   const found = document.getElementById("found"), most = 20;
   form.hidden = false;
