@@ -11,7 +11,7 @@ RECORD ?= quick
 # How long PyTorch's threads wait for one another by spinning: see laseg_lib/__init__.py.
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: help lab test notebooks solutions marks slides bench record handout figures clean
+.PHONY: help lab test notebooks solutions marks slides peaks together bench record handout figures clean
 help:
 	@sed -n 's/^## //p' Makefile
 
@@ -50,6 +50,14 @@ solutions: $(READY)
 marks: $(READY)
 	@test -n "$(STUDENTS)" || { echo "Say whose notebooks: make marks STUDENTS=folder, a folder a student in it" >&2; exit 1; }
 	$(PY) tools/marks.py "$(STUDENTS)" $(NOTEBOOKS) $(MARKS_ARGS)
+
+## peaks      how much memory each notebook takes at most, on one core (NOTEBOOKS=... for some of them)
+peaks: $(READY)
+	$(PY) tools/peaks.py $(NOTEBOOKS)
+
+## together   a notebook in eight kernels at once, as in a class: the same outputs in each?
+together: $(READY)
+	$(PY) tools/together.py $(TOGETHER_ARGS)
 
 ## bench      the walkthrough's way and ours, side by side
 bench: $(READY)
