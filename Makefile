@@ -11,7 +11,7 @@ RECORD ?= quick
 # How long PyTorch's threads wait for one another by spinning: see laseg_lib/__init__.py.
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: help lab test notebooks bench record handout figures clean
+.PHONY: help lab test notebooks solutions marks slides peaks together bench record handout figures clean
 help:
 	@sed -n 's/^## //p' Makefile
 
@@ -42,6 +42,23 @@ test: $(READY)
 notebooks: $(READY)
 	$(PY) tools/run_notebooks.py $(NOTEBOOKS)
 
+## solutions  the answer key: the notebooks with our answers filled in, executed: build/solutions (NOTEBOOKS=...)
+solutions: $(READY)
+	$(PY) tools/solutions.py $(NOTEBOOKS)
+
+## marks      mark a class: STUDENTS=folder, with a folder a student in it (NOTEBOOKS=...): build/marks.csv
+marks: $(READY)
+	@test -n "$(STUDENTS)" || { echo "Say whose notebooks: make marks STUDENTS=folder, a folder a student in it" >&2; exit 1; }
+	$(PY) tools/marks.py "$(STUDENTS)" $(NOTEBOOKS) $(MARKS_ARGS)
+
+## peaks      how much memory each notebook takes at most, on one core (NOTEBOOKS=... for some of them)
+peaks: $(READY)
+	$(PY) tools/peaks.py $(NOTEBOOKS)
+
+## together   a notebook in eight kernels at once, as in a class: the same outputs in each?
+together: $(READY)
+	$(PY) tools/together.py $(TOGETHER_ARGS)
+
 ## bench      the walkthrough's way and ours, side by side
 bench: $(READY)
 	$(PY) tools/bench.py $(BENCH_ARGS)
@@ -53,6 +70,10 @@ record: $(READY)
 ## handout    the course as a folder of HTML that needs no network: build/handout
 handout: $(READY)
 	$(PY) tools/handout.py $(HANDOUT_ARGS)
+
+## slides     slides of 00, 05, 07 and 10 from their stored outputs, without a network: build/slides
+slides: $(READY)
+	$(PY) tools/slides.py $(SLIDES_ARGS)
 
 ## figures    the pictures of the two READMEs: figures/
 figures: $(READY)

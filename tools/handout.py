@@ -5,6 +5,11 @@
     python tools/handout.py --output /media/stick/laseg      somewhere else
     python tools/handout.py notebooks/05_ema_teacher.ipynb   some of the notebooks
 
+The same folder is the course's web site: any static host, or none, serves it. It has a search over an index
+written here, a light and a dark page, a list of pages, previous and next, and alternative texts.
+Not Jupyter Book 2 or MyST: these pages are to open from a USB stick, and theirs want a web server (mystmd's
+issues 188 and 950); the slice viewer, and scenes without a network, would be ours to write there too.
+
 Formulas become MathML, which every browser since 2023 shows. Scenes stay alive: plotly.js, from
 plotly's own package, lies beside the pages. A cell with the tag "slice-viewer" becomes a viewer on a
 canvas, always of a phantom, whatever volumes the notebook was executed on. All else is a still.
@@ -13,7 +18,6 @@ canvas, always of a phantom, whatever volumes the notebook was executed on. All 
 import argparse
 import base64
 import gzip
-import html
 import json
 import mimetypes
 import re
@@ -22,6 +26,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+from bs4 import BeautifulSoup
 from jinja2 import pass_context
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
@@ -32,6 +37,7 @@ from pygments.formatters import HtmlFormatter
 
 from laseg_lib.data.phantom import FIELD_MM, make_phantom
 from laseg_lib.figures.meshes import PLOTLY
+from laseg_lib.figures.names import in_html
 from laseg_lib.figures.pictures import to_png
 from laseg_lib.figures.slices import DIM, INK, PAPER, PLANES, draw_slices, plane_boxes, window_of
 from laseg_lib.figures.style import LOOKS
@@ -61,15 +67,38 @@ def write(notebooks, folder):
     sources = {path.resolve(): nbformat.read(path, as_version=4) for path in notebooks}
     sources |= {REPO / path: prose((REPO / path).read_text(encoding="utf-8")) for path in PROSE}
     names = {path: page_name(path) for path in sources}
-    for path, notebook in sources.items():
-        (folder / names[path]).write_text(page(notebook, path, names), encoding="utf-8")
     index = prose(contents({names[path.resolve()]: sources[path.resolve()] for path in notebooks}))
-    (folder / "index.html").write_text(page(index, REPO / "index", names), encoding="utf-8")
+    sources = {REPO / "index": index} | sources
+    pages = [("index.html", "Contents"), *((names[path], heading(sources[path])) for path in names)]
+    searched = []
+    for path, (name, title) in zip(sources, pages):
+        text = page(sources[path], path, names, pages, name)
+        (folder / name).write_text(text, encoding="utf-8")
+        searched.append([name, title, sections(text)])
+    (folder / "search.js").write_text(f"const PAGES = {json.dumps(searched, ensure_ascii=False)};", encoding="utf-8")
+    (folder / "page.js").write_bytes((TEMPLATE / "page.js").read_bytes())
     (folder / SCRIPT).write_text(get_plotlyjs(), encoding="utf-8")
-    (folder / "style.css").write_text((TEMPLATE / "style.css").read_text(encoding="utf-8")
-                                      + HtmlFormatter(style="default", nobackground=True).get_style_defs(".highlight"),
-                                      encoding="utf-8")
-    return [*names.values(), "index.html"]
+    (folder / "style.css").write_text(style(), encoding="utf-8")
+    return [name for name, _ in pages]
+
+
+def style():
+    """The pages' CSS, with the colours of code for light and dark pages."""
+    light, dark = (HtmlFormatter(style=name, nobackground=True) for name in ("default", "github-dark"))
+    return "\n".join([(TEMPLATE / "style.css").read_text(encoding="utf-8"), light.get_style_defs(".highlight"),
+                      dark.get_style_defs(["[data-theme=dark] .highlight", "[data-theme=dark] .output_html"])])
+
+
+def sections(text):
+    """What the search looks through: [anchor, heading, words] of each part of a page, from heading to heading."""
+    found = [["", "", []]]
+    for piece in BeautifulSoup(text, "html.parser").main.descendants:
+        if piece.name in ("h1", "h2", "h3", "h4") and piece.get("id"):
+            found.append([piece["id"], piece.get_text().removesuffix("¶").strip(), []])
+        elif isinstance(piece, str) and not {"script", "style", "h1", "h2", "h3", "h4"} & {
+                parent.name for parent in piece.parents}:
+            found[-1][2].append(piece)
+    return [[anchor, title, " ".join("".join(words).split())] for anchor, title, words in found if title or words]
 
 
 def page_name(path):
@@ -82,12 +111,17 @@ def prose(text):
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
 
 
-def page(notebook, path, names):
-    """The HTML of a notebook that lies at ``path``; ``names``: {source: name of its page}, for links."""
+def page(notebook, path, names, pages, here, bare=False):
+    """The HTML of a notebook that lies at ``path``; ``names``: {source: name of its page}, for links; ``pages``: (name,
+    title) of all in their order, of which this one is called ``here``; ``bare``: without search and list."""
     exporter = Pages(template_name=TEMPLATE.name, extra_template_basedirs=[str(TEMPLATE.parent)])
     exporter.names = names
     exporter.register_preprocessor(Alive, enabled=True)
-    return exporter.from_notebook_node(notebook, {"metadata": {"name": heading(notebook), "path": str(path.parent)}})[0]
+    at = [name for name, _ in pages].index(here)
+    around = [*pages, None]  # None before the first and after the last
+    return exporter.from_notebook_node(notebook, {
+        "metadata": {"name": heading(notebook), "path": str(path.parent)}, "pages": pages, "here": here, "bare": bare,
+        "before": around[at - 1], "after": around[at + 1]})[0]
 
 
 def heading(notebook):
@@ -103,7 +137,8 @@ def contents(notebooks):
         "# LASeg: the course as a hand-out", "",
         "The notebooks as they were executed, to read without Jupyter and without a network. The slice viewer of "
         "notebook 01 and the scenes of notebook 10 move; every other picture is a still. To run the code, start "
-        "JupyterLab with `make lab`.", "", "| notebook | |", "|---|---|", *rows, "", others])
+        "JupyterLab with `make lab`. Press / to search.", "",
+        "| notebook | what it is for |", "|---|---|", *rows, "", others])
 
 
 class Links(IPythonRenderer):
@@ -122,6 +157,10 @@ class Links(IPythonRenderer):
             return super().image(text, url, title)
         url = f"data:{mimetypes.guess_type(file)[0]};base64,{base64.b64encode(file.read_bytes()).decode()}"
         return super(IPythonRenderer, self).image(text, url, title)
+
+    def block_html(self, html):
+        # nbconvert would read a part of HTML as a whole, to put pictures in, and close a <details> before its words.
+        return super().block_html(html) if "<img" in html else html
 
     def link(self, text, url, title=None):
         target, _, anchor = url.partition("#")
@@ -151,7 +190,7 @@ class Alive(Preprocessor):
             if set(data) == {"text/plain"} and output.output_type == "display_data":
                 was_live = True  # what a live picture leaves beside its still
                 continue
-            alt = html.escape(output.get("metadata", {}).get("image/png", {}).get("alt", ""))
+            alt = in_html(output.get("metadata", {}).get("image/png", {}).get("alt", ""))
             if PLOTLY in data:
                 data["text/html"] = scene(data, alt)
                 resources["scripts"] = [SCRIPT]

@@ -27,6 +27,7 @@ MAX_BYTES = 1_000_000
 MAX_LINES = 25
 MAX_CELL_SECONDS = 90
 EXEMPT_TAGS = {"nbval-ignore-output", "nbval-skip"}    # the cells that nbval doesn't compare
+KEPT = ("tags", "jupyter", "slideshow")    # of a cell's metadata; slideshow: see tools/slides.py
 HIDE_TAG = "hide-input"    # set-up and plotting, which a talk leaves out
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # Not after a base64 character, or pictures would be found to hold paths.
@@ -97,7 +98,7 @@ def tidy(notebook):
     })
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for number, cell in enumerate(notebook.cells):
-        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in ("tags", "jupyter")})
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT})
         if HIDE_TAG in cell.metadata.get("tags", []):
             cell.metadata["jupyter"] = {"source_hidden": True}  # JupyterLab folds the code; the output stays
         cell.setdefault("id", f"cell-{number}")

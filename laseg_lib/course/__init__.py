@@ -24,6 +24,7 @@ from ..inference import predict_volume
 from ..records.make import find_data
 from ..records.plans import COURSE, RECORDS
 from ..records.read import HOME
+from .passed import progress  # noqa: F401  (laseg_lib.course.progress())
 
 Volumes = namedtuple("Volumes", "root real spacing")  # folder of the cases; whether patients; a voxel's sides in mm
 

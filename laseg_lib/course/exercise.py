@@ -9,10 +9,16 @@ import contextlib
 import copy
 import dis
 import io
+import os
+import sys
 import traceback
 
 import numpy as np
 import torch
+
+from ..runtime import places
+
+DONE, BEGUN = "done", "begun"
 
 
 class Exercise:
@@ -21,7 +27,8 @@ class Exercise:
     ``look(answer, *args)``: what of an answer counts, where there is more than one right answer.
     ``names``: what each part of an answer is called, where it has several.  ``given``: where the exercise is to
     mend a function, that function as the notebook has it.  ``tolerance``: how far off a number may be.
-    Calling it with an attempt prints *not attempted*, *correct*, or what is wrong.
+    Calling it with an attempt prints *not attempted*, *correct*, or what is wrong, and notes for
+    ``laseg_lib.course.progress()`` that the exercise is done, or begun.
     """
 
     def __init__(self, reference, cases, mistakes, look=lambda answer, *args: answer, names=(), given=None,
@@ -30,7 +37,10 @@ class Exercise:
         self.names, self.given, self.tolerance = names, given, tolerance
 
     def __call__(self, attempt):
-        print(self.verdict(attempt))
+        verdict = self.verdict(attempt)
+        print(verdict)
+        if not verdict.startswith("Not attempted"):
+            note(self, DONE if verdict.startswith("Correct") else BEGUN)
 
     def verdict(self, attempt):
         """The sentence that the learner reads."""
@@ -98,6 +108,39 @@ class Exercise:
         """What counts of a function's answers, case by case."""
         copies = [copy.deepcopy(case) for case in self.cases]
         return [self.look(function(*args), *args) for args in copies]
+
+
+def notes():
+    """The folder that holds a file an exercise, with ``done`` or ``begun`` in it.
+
+    In the user's folder, not in the kernel: each notebook has a kernel of its own, and it may be restarted.  A file
+    an exercise, so that two kernels which note at the same time can't undo one another's.
+    """
+    return places.home() / "data" / "progress"
+
+
+def note(exercise, state):
+    """Keep how far the learner is with an exercise of a notebook; what was done once stays done.
+
+    Where nothing can be written, nothing is kept; ``progress()`` says so.  LASEG_PROGRESS=off switches it off.
+    """
+    if os.environ.get("LASEG_PROGRESS") == "off" or not (name := name_of(exercise)):
+        return
+    file = notes() / name
+    with contextlib.suppress(OSError):
+        if not file.exists() or file.read_text(encoding="utf-8") != DONE:
+            notes().mkdir(parents=True, exist_ok=True)
+            file.write_text(state, encoding="utf-8")
+
+
+def name_of(exercise):
+    """05_ema_teacher.check_teacher, as the exercise is called in its notebook; None for one of no notebook."""
+    for module, content in list(sys.modules.items()):
+        if module.startswith(f"{__package__}.nb"):
+            for name, value in vars(content).items():
+                if value is exercise:
+                    return f"{module.removeprefix(f'{__package__}.nb')}.{name}"
+    return None
 
 
 def is_stub(function):

@@ -1,4 +1,5 @@
-"""A picture on the page that is replaced in place, has words for screen readers, and says where it is pointed at.
+"""A picture on the page that is replaced in place, has words for screen readers, and says where it is pointed at, by
+the mouse and by arrow keys.
 
 ipywidgets.Image can do the first of these three only.  anywidget brings the few lines of JavaScript to the
 page, without a network and without a build.
@@ -18,12 +19,38 @@ export default { render({ model, el }) {
     image.src = URL.createObjectURL(new Blob([model.get("value")], { type: "image/jpeg" }));
     if (old) URL.revokeObjectURL(old);
   };
-  const say = () => { image.alt = model.get("alt"); };
+  const say = () => {
+    image.alt = model.get("alt");
+    if (model.get("asks")) image.setAttribute("aria-label", model.get("alt") + " Arrow keys move the planes: " +
+      "left and right for x, up and down for z, Shift with up and down for y.");
+  };
   model.on("change:value", show);
   model.on("change:alt", say);
   show();
   say();
-  if (!model.get("asks")) return () => URL.revokeObjectURL(image.src);
+
+  // ipywidgets gives its sliders' handles and its play buttons no name that a screen reader could say.
+  const name = view => {
+    for (const handle of view.querySelectorAll(".noUi-handle:not([aria-label])")) {
+      const label = handle.closest(".widget-inline-hbox")?.querySelector("label, .widget-label");
+      if (label?.textContent.trim()) handle.setAttribute("aria-label", label.textContent.trim());
+    }
+    for (const button of view.querySelectorAll("button:not([aria-label])")) {
+      const icon = [...(button.querySelector("i")?.classList ?? [])].find(it => /^fa-./.test(it));
+      if (icon && !button.textContent.trim()) button.setAttribute("aria-label", icon.slice(3).replaceAll("-", " "));
+    }
+  };
+  let watcher = null;
+  const placed = new ResizeObserver(() => {  // once it is on the page, its neighbours can be found
+    const view = el.closest(".laseg-view");
+    if (!view || watcher) return;
+    name(view);
+    watcher = new MutationObserver(() => name(view));
+    watcher.observe(view, { childList: true, subtree: true });
+  });
+  placed.observe(image);
+  const end = () => { URL.revokeObjectURL(image.src); placed.disconnect(); watcher?.disconnect(); };
+  if (!model.get("asks")) return end;
 
   // The newest place only: a message a frame, and the widget manager waits until the last was drawn.
   let waiting = null, turned = 0, number = 0;
@@ -38,23 +65,45 @@ export default { render({ model, el }) {
     });
     waiting = next;
   };
+
+  // Arrow keys, which JupyterLab would take for the notebook's own; the steps of a frame go together.
+  image.tabIndex = 0;
+  image.setAttribute("role", "application");
+  el.dataset.lmSuppressShortcuts = image.dataset.lmSuppressShortcuts = "true";
+  let steps = null;
+  image.addEventListener("keydown", event => {
+    const vertical = event.shiftKey ? [1, -1] : [2, 1];  // up: to the front, or to the head
+    const [axis, step] = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: vertical,
+                           ArrowDown: [vertical[0], -vertical[1]] }[event.key] ?? [];
+    if (axis === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (!steps) requestAnimationFrame(() => {
+      model.set("stepped", [...steps, ++number]);
+      model.save_changes();
+      steps = null;
+    });
+    steps ??= [0, 0, 0];
+    steps[axis] += step;
+  });
   image.style.cursor = "crosshair";
   image.style.touchAction = "none";
   image.addEventListener("pointerdown", event => { image.setPointerCapture(event.pointerId); tell(event); });
   image.addEventListener("pointermove", event => { if (event.buttons) tell(event); });
   image.addEventListener("wheel", event => { event.preventDefault(); tell(event, -Math.sign(event.deltaY)); },
                          { passive: false });
-  return () => URL.revokeObjectURL(image.src);
+  return end;
 } };
 """
-_STYLE = ".laseg-image img { display: block; max-width: 100%; height: auto; margin: 0; user-select: none }"
+_STYLE = (".laseg-image img { display: block; max-width: 100%; height: auto; margin: 0; user-select: none }"
+          ".laseg-image img:focus-visible { outline: 3px solid #d55e00; outline-offset: -3px }")
 
 
 class LiveImage(anywidget.AnyWidget):
-    """``value``: JPEG or PNG bytes; ``alt``: what is seen; ``asks``: whether the mouse is listened to.
+    """``value``: JPEG or PNG bytes; ``alt``: what is seen; ``asks``: whether mouse and keys are listened to.
 
     ``pointed``: [x, y, steps of the wheel, a number that counts]; x and y as shares of the picture's
-    width and height.
+    width and height.  ``stepped``: [steps along x, y, z by arrow keys, a number that counts].
     """
 
     _esm, _css = _SCRIPT, _STYLE
@@ -62,3 +111,4 @@ class LiveImage(anywidget.AnyWidget):
     alt = traitlets.Unicode().tag(sync=True)
     asks = traitlets.Bool(False).tag(sync=True)
     pointed = traitlets.List().tag(sync=True)
+    stepped = traitlets.List().tag(sync=True)

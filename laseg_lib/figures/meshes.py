@@ -4,11 +4,11 @@ x runs to the patient's left, y to the back, z to the head (see ``slices``).  Th
 front, from slightly above: the patient's right is on the left of the screen.
 """
 
-import html
 import json
 
 import numpy as np
 
+from .names import in_html
 from .pictures import bundle, to_png
 from .stills import CAMERA, SCALE, scene_still
 from .style import INK, looks
@@ -91,8 +91,8 @@ def atrium_scene(masks, spacing=0.625, *, opacity=None, faces=4000, title=""):
         vertices, triangles = surface(mask, spacing, faces=faces)
         label = given[name].label if len(vertices) else f"{given[name].label} ({EMPTY})"
         through = (opacity or {}).get(name, 0.35 if number == 0 and len(masks) > 1 else 1.0)
-        traces.append(go.Mesh3d(**_mesh(vertices, triangles), name=label, color=given[name].colour, opacity=through,
-                                showlegend=True, hovertemplate="%{x:.0f}, %{y:.0f}, %{z:.0f} mm"))
+        traces.append(go.Mesh3d(**_mesh(vertices, triangles), name=in_html(label), color=given[name].colour,
+                                opacity=through, showlegend=True, hovertemplate="%{x:.0f}, %{y:.0f}, %{z:.0f} mm"))
     return _scene(traces, title, all(len(trace.x) == 0 for trace in traces))
 
 
@@ -140,7 +140,7 @@ def _scene(traces, title, empty):
     figure = go.Figure(traces)
     figure.update_layout(
         template="none", height=560, margin={"l": 0, "r": 0, "t": 46 if title else 8, "b": 0}, font=FONT,
-        title={"text": title, "font": {"size": 19}} if title else None,
+        title={"text": in_html(title), "font": {"size": 19}} if title else None,
         legend={"x": 0.01, "y": 0.98, "bgcolor": "rgba(255,255,255,0.8)", "itemsizing": "constant",
                 "font": {"size": 17}},
         scene={"aspectmode": "data", "camera": CAMERA}
@@ -163,7 +163,7 @@ def show_scene(figure, alt, still=None):
     display({PLOTLY: figure_json(figure)} | data, metadata=metadata, raw=True)
     # JupyterLab shows the still, at its own size, until the mouse comes: it must not be cut on a narrow page.
     display({"text/html": f"<style>.jp-RenderedPlotly img {{max-width: 100%; height: auto}}</style><p><em>"
-                          f"{html.escape(alt)}</em></p>", "text/plain": alt}, raw=True)
+                          f"{in_html(alt)}</em></p>", "text/plain": alt}, raw=True)
 
 
 def figure_json(figure):

@@ -7,6 +7,8 @@ import threading
 import numpy as np
 from PIL import Image
 
+from .names import in_markdown
+
 _drawing = threading.Lock()  # widget callbacks run on another thread than the cell
 
 
@@ -99,7 +101,7 @@ def say(alt):
     """A caption under the picture."""
     from IPython.display import display
 
-    display({"text/markdown": f"*{alt}*", "text/plain": alt}, raw=True)
+    display({"text/markdown": f"*{in_markdown(alt)}*", "text/plain": alt}, raw=True)
 
 
 def bundle(picture, alt, **more):

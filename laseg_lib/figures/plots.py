@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..records.statistics import interval95
+from .names import in_figure
 from .pictures import bundle
 from .slices import draw_slices
 from .style import ARMS, GRID, INK, LOOKS, SMALL, TEXT, dress, line_style, look, looks, new_axes
@@ -45,7 +46,7 @@ def panels(images, labels=None, titles=None, *, columns=4, width=9.6):
         ax.imshow(np.asarray(image).T, cmap="gray", vmin=low, vmax=high)
         if label is not None and np.any(label):
             ax.contour(np.asarray(label).T, [0.5], colors=LOOKS["gold"].colour, linewidths=2.2)
-        ax.set_title(title, fontsize=TEXT, color=INK)
+        ax.set_title(in_figure(title), fontsize=TEXT, color=INK)
     return figure
 
 
@@ -227,7 +228,7 @@ def case_comparison(scores, *, value="Dice", limits=(0, 1)):
         ax.plot([at, at], [min(known), max(known)], color=GRID, linewidth=3, zorder=1)
     for name, given in looks(scores).items():
         ax.plot([scores[name].get(case, np.nan) for case in order], linestyle="", marker=given.marker, markersize=9,
-                color=given.colour, markeredgecolor="white", label=given.label)
+                color=given.colour, markeredgecolor="white", label=in_figure(given.label))
     ax.set(ylim=limits, xticks=range(len(order)), xticklabels=range(1, len(order) + 1))
     ax.legend(fontsize=SMALL, frameon=False, ncols=min(3, len(scores)), loc="upper left", bbox_to_anchor=(0, 1.16))
     return figure

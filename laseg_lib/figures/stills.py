@@ -5,6 +5,7 @@ do it: orthographic view, triangles of all surfaces painted from back to front, 
 """
 
 import base64
+import html
 
 import matplotlib
 import numpy as np
@@ -14,6 +15,7 @@ from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from .names import in_figure
 from .style import INK
 
 CAMERA = {"eye": {"x": 0.6, "y": -1.95, "z": 0.8}, "up": {"x": 0, "y": 0, "z": 1}}
@@ -43,7 +45,8 @@ def scene_still(figure, width=9.6, note=""):
     else:
         ax.text(0.5, 0.5, "empty", fontsize=18, ha="center", transform=ax.transAxes, color="#666666")
     names = [Patch(facecolor=trace.color or "#8A8A8A", alpha=max(trace.opacity or 1, 0.3), edgecolor=INK,
-                   label=trace.name.replace(" (", "\n(")) for trace in figure.data if trace is not coloured]
+                   label=in_figure(html.unescape(trace.name)).replace(" (", "\n("))
+             for trace in figure.data if trace is not coloured]
     page.legend(handles=names, fontsize=14, frameon=False, loc="upper left", bbox_to_anchor=(0.0, 0.93))
     if coloured:
         bar = page.colorbar(ScalarMappable(Normalize(coloured.cmin, coloured.cmax), SCALE.lower()),
@@ -54,7 +57,7 @@ def scene_still(figure, width=9.6, note=""):
               color=INK)
     page.text(0.5, 0.015, note, fontsize=13, ha="center", color=INK, weight="bold")
     if figure.layout.title.text:
-        page.suptitle(figure.layout.title.text, fontsize=16, y=0.98, color=INK)
+        page.suptitle(in_figure(html.unescape(figure.layout.title.text)), fontsize=16, y=0.98, color=INK)
     return page
 
 

@@ -10,6 +10,7 @@ from collections import namedtuple
 from matplotlib.figure import Figure
 
 from ..records.plans import ARM_NAMES
+from .names import in_figure
 
 Look = namedtuple("Look", "colour dash marker label")  # dash: lengths in line widths; () is solid
 
@@ -84,5 +85,5 @@ def dress(ax, xlabel="", ylabel="", title=""):
 
 def line_style(given, width=2.4):
     """Keyword arguments of ``ax.plot`` for a Look."""
-    return {"color": given.colour, "linewidth": width, "label": given.label,
+    return {"color": given.colour, "linewidth": width, "label": in_figure(given.label),
             "linestyle": (0, tuple(given.dash)) if given.dash else "-"}

@@ -8,7 +8,6 @@ Each view also leaves a still in the output, for a page without a kernel.  Jupyt
 still and live view one under the other: a style that lives only with the live view hides it.
 """
 
-import html
 import textwrap
 import threading
 import traceback
@@ -17,6 +16,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from .live_image import LiveImage
+from .names import in_html
 from .pictures import bundle, pixels, to_frame
 from .slices import PLANES, draw_slices, plane_boxes, voxel_at, window_of
 
@@ -231,9 +231,9 @@ def play_button(slider, interval=120):
 
 def _explain(error):
     """An exception as one red line, with the traceback to unfold."""
-    details = html.escape("".join(traceback.format_exception(error)))
+    details = in_html("".join(traceback.format_exception(error)))
     return (f'<div role="alert" style="color:#B00020;font-size:16px;line-height:1.4"><b>{type(error).__name__}</b>: '
-            f"{html.escape(str(error))} <i>(the picture above is the last good one)</i>"
+            f"{in_html(error)} <i>(the picture above is the last good one)</i>"
             f"<details><summary>traceback</summary><pre>{details}</pre></details></div>")
 
 
@@ -241,7 +241,8 @@ class SliceViewer(SliderView):
     """Three orthogonal planes in a row, with cross-hair, gold label and any number of predictions.
 
     Sliders move the planes, and so does the mouse: click or drag in a picture for the cross-hair, turn the
-    wheel over it for its slice.
+    wheel over it for its slice.  With the focus on the picture, arrow keys do: left and right for x, up and down for
+    z, with Shift for y.
 
     ``image`` (W, H, D), ``label`` and ``predictions`` ({name: mask}) as for ``draw_slices``; or
     ``cases``: {name: (image, label) or (image, label, predictions), or a function without arguments
@@ -273,6 +274,7 @@ class SliceViewer(SliderView):
             look={"outlines": "outline", "fills": "fill", "both": "both"}, smooth=True,
             **dict.fromkeys(self._toggles, True))
         self.picture.observe(self._pointed, "pointed")
+        self.picture.observe(self._stepped, "stepped")
 
     def close(self):
         super().close()
@@ -291,6 +293,11 @@ class SliceViewer(SliderView):
             point[axis] = int(np.clip(point[axis] + steps, 0, self.image.shape[axis] - 1))
             target = point
         self.set(**dict(zip("xyz", target)))
+
+    def _stepped(self, change):
+        """Move the planes by the arrow keys' steps, as far as the volume goes."""
+        self.set(**{axis: int(np.clip(self.values[axis] + step, 0, n - 1))
+                    for axis, step, n in zip("xyz", change["new"], self.image.shape)})
 
     def _load(self, name):
         given = self.cases[name]

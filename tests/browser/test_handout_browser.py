@@ -8,6 +8,8 @@ from pathlib import Path
 import handout
 import numpy as np
 import pytest
+import slides
+from axe import serious
 from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -141,6 +143,69 @@ def test_a_scene_turns(opened):
     page.wait_for_timeout(1500)
     assert page.evaluate(eye) != before
     assert (abs(pixels(scene) - picture).max(2) > 30).mean() > 0.02
+
+
+def test_the_search_finds_by_keyboard_and_leads_to_the_place(opened):
+    page = opened("01_left_atrium_data.html")
+    page.keyboard.press("/")
+    page.keyboard.type("marching cubes")
+    assert page.locator("#found [role=status]").inner_text().split()[0].isdigit()
+    page.locator("#found a", has_text="10 ·").first.press("Enter")
+    page.wait_for_url("**/10_atria_in_3d.html*")
+    page.fill("#search input", "no such words anywhere")
+    assert page.locator("#found").inner_text() == "0 places"
+    page.keyboard.press("Escape")
+    assert page.locator("#found").is_hidden()
+    page.fill("#search input", "<img src=x onerror=alert(1)>")
+    assert page.locator("#found img").count() == 0
+
+
+def test_dark_and_light_are_the_systems_until_one_is_chosen_and_then_stay(opened):
+    page = opened("GLOSSARY.html")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+    page.emulate_media(color_scheme="dark")
+    page.reload()
+    assert page.evaluate(paper) == "rgb(23, 24, 27)" and page.locator("#theme").inner_text() == "Light page"
+    page.locator("#theme").press("Enter")
+    page.reload()
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+
+
+ON_SCREEN = """() => { const slide = document.querySelector(".slide.at"), main = document.querySelector("main");
+    return [slide.scrollHeight <= main.clientHeight, slide.scrollWidth <= slide.clientWidth,
+            +getComputedStyle(slide).getPropertyValue("--fit")]; }"""
+
+
+@pytest.mark.parametrize("name", ["05_ema_teacher", "10_atria_in_3d"])
+def test_slides_move_by_keys_and_each_fits_the_screen(name, browser, tmp_path):
+    slides.write([slides.REPO / "notebooks" / f"{name}.ipynb"], tmp_path)
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.route("**/plotly.min.js", lambda route: route.abort())  # a scene has its size without it
+    page.goto((tmp_path / f"{name}.html").as_uri())
+    number = page.locator(".slide").count()
+    for at in range(1, number + 1):
+        assert page.locator("footer [role=status]").inner_text() == f"{at} / {number}"
+        tall, wide, fit = page.evaluate(ON_SCREEN)
+        assert tall and wide and fit >= 0.68, (at, tall, wide, fit)
+        page.keyboard.press("ArrowRight")
+    assert page.url.endswith(f"#{number}")  # and not past the end
+    page.keyboard.press("Home")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(opened, scheme):
+    for name in ("index.html", "01_left_atrium_data.html", "10_atria_in_3d.html", "GLOSSARY.html", "README.html"):
+        page = opened(name)
+        page.emulate_media(color_scheme=scheme)
+        page.reload()
+        assert serious(page) == [], name
 
 
 PHONE = """() => [document.documentElement.scrollWidth, [...document.querySelectorAll('main *')].filter(it =>

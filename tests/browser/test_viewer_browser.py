@@ -2,6 +2,7 @@
 
 import nbformat
 import pytest
+from axe import serious
 from lab_page import View
 
 CELLS = ["""import numpy as np
@@ -48,6 +49,15 @@ def test_it_fits_a_projector_follows_the_mouse_and_leaves_nothing_behind(small_p
     assert view.changes_from(before)
     assert float(dict(view.controls())["z"].get_attribute("aria-valuenow")) == float(z) + 1
     assert view.image.get_attribute("alt").startswith("Axial")
+
+    view.image.focus()
+    for key, axis, step in (("ArrowUp", "z", 1), ("ArrowRight", "x", 1), ("Shift+ArrowDown", "y", 1)):
+        was, before = float(dict(view.controls())[axis].get_attribute("aria-valuenow")), view.picture()
+        small_page.page.keyboard.press(key)
+        assert view.changes_from(before) and view.image.evaluate("image => image === document.activeElement")
+        assert float(dict(view.controls())[axis].get_attribute("aria-valuenow")) == was + step
+    assert view.image.evaluate("image => getComputedStyle(image).outlineStyle") == "solid"  # the focus is to be seen
+    assert serious(small_page.page, ".laseg-view") == []
 
     view = View(small_page.show(2))
     tracks = view.element.locator(".slider-container").all()

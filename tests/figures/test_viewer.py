@@ -215,3 +215,11 @@ def test_moving_a_widget_keeps_no_pictures():
         view.controls["x"].value = x
         view.controls["y"].value = x % 40
     assert len(view._kept) <= KEPT + 3
+
+
+def test_arrow_keys_move_the_planes_and_stop_at_the_volumes_end():
+    view = SliceViewer(np.zeros((8, 7, 6)))
+    view.picture.stepped = [1, -2, 50, 1]
+    assert [view.values[axis] for axis in "xyz"] == [5, 1, 5]
+    view.picture.stepped = [0, 0, -1, 2]
+    assert view.values["z"] == 4

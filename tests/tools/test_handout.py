@@ -1,6 +1,7 @@
 """The hand-out: pages that ask no network for anything, with their formulas, pictures and words in place."""
 
 import re
+from unittest import mock
 
 import handout
 import nbformat
@@ -29,8 +30,17 @@ def small(path, *cells):
 
 
 def export(folder, *cells):
-    handout.write([small(folder / "small.ipynb", *cells)], folder / "out")
+    with mock.patch.dict(handout.PROSE, clear=True):  # the READMEs take their time
+        handout.write([small(folder / "small.ipynb", *cells)], folder / "out")
     return BeautifulSoup((folder / "out" / "small.html").read_text(encoding="utf-8"), "html.parser")
+
+
+class Course(dict):
+    folder = None
+
+
+def course_file(course, name):
+    return (course.folder / name).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +48,10 @@ def course(tmp_path_factory):
     """{name: soup} of the pages made from the stored notebooks 01 and 10, and of the prose."""
     folder = tmp_path_factory.mktemp("handout")
     names = handout.write(STORED, folder)
-    assert {path.name for path in folder.iterdir()} == {*names, "plotly.min.js", "style.css"}
-    return {name: BeautifulSoup((folder / name).read_text(encoding="utf-8"), "html.parser") for name in names}
+    assert {path.name for path in folder.iterdir()} == {*names, "plotly.min.js", "style.css", "search.js", "page.js"}
+    soups = Course((name, BeautifulSoup((folder / name).read_text(encoding="utf-8"), "html.parser")) for name in names)
+    soups.folder = folder
+    return soups
 
 
 def test_nothing_on_a_page_is_fetched_from_a_network(course):
@@ -47,10 +59,60 @@ def test_nothing_on_a_page_is_fetched_from_a_network(course):
         wanted = [tag.get("src") or tag.get("href") or tag.get("data") or tag.get("poster")
                   for tag in soup.select("script, link, img, iframe, source, video, audio, object, embed")]
         local = {link for link in wanted if link and not link.startswith("data:")}
-        assert local <= {"style.css", "plotly.min.js"}, name
+        assert local <= {"style.css", "plotly.min.js", "search.js", "page.js"}, name
         code = " ".join(tag.get_text() for tag in soup.select("style, script:not([type])"))
         assert not re.search(r"https?:|@import|import\(|url\((?!['\"]?data:)", code), name
-    assert not re.search(r"https?:|@import|url\(", (handout.TEMPLATE / "style.css").read_text(encoding="utf-8"))
+    for file in ("style.css", "page.js"):
+        text = (handout.TEMPLATE / file).read_text(encoding="utf-8")
+        assert not re.search(r"https?:|@import|import\(|url\(|fetch\(|XMLHttp", text)
+
+
+def test_pages_stand_in_their_order_and_lead_on(course):
+    names = list(course)
+    assert names[:3] == ["index.html", "01_left_atrium_data.html", "10_atria_in_3d.html"]
+    for at, name in enumerate(names):
+        listed = [a["href"] for a in course[name].select(".pages a")]
+        assert listed == names and course[name].select_one("[aria-current=page]")["href"] == name
+        turn = {a["rel"][0]: a["href"] for a in course[name].select(".turn a")}
+        assert turn.get("prev") == (names[at - 1] if at else None)
+        assert turn.get("next") == (names[at + 1] if at + 1 < len(names) else None)
+
+
+def test_the_index_of_the_search_leads_to_the_headings_and_holds_the_words(course):
+    text = course_file(course, "search.js")
+    pages = handout.json.loads(text.removeprefix("const PAGES = ").removesuffix(";"))
+    assert {name for name, _, _ in pages} == set(course) and len(text) < 500_000
+    for name, _, parts in pages:
+        assert all(not anchor or course[name].find(id=anchor) for anchor, _, _ in parts)
+    words = " ".join(text for name, _, parts in pages if name == "10_atria_in_3d.html" for _, _, text in parts)
+    assert "marching cubes" in words and "bdata" not in words and "IntersectionObserver" not in words
+
+
+HOSTILE = "<img src=x onerror=alert(1)> *b* [c](javascript:d) `e` $f$ _g_ & </script>"
+
+
+def test_a_hostile_name_is_shown_as_it_is_wherever_it_comes_on_a_page(tmp_path, monkeypatch):
+    import IPython.display
+    import pandas as pd
+
+    from laseg_lib.figures.meshes import atrium_scene, show_scene
+    from laseg_lib.figures.pictures import show, show_table
+
+    given = []
+    monkeypatch.setattr(IPython.display, "display", lambda data, metadata=None, raw=False: given.append(
+        new_output("display_data", data, metadata=metadata or {})))
+    _, label = make_phantom(0, (24, 20, 12))
+    show(handout.np.full((2, 3, 3), 200, "uint8"), alt=f"The case {HOSTILE}.")
+    show_scene(atrium_scene({"gold": label, HOSTILE: label}, 4.0, title=HOSTILE), alt=HOSTILE)
+    show_table(pd.DataFrame({HOSTILE: [HOSTILE]}))
+    soup = export(tmp_path, new_code_cell("show()", outputs=given))
+    assert soup.img["alt"] == f"The case {HOSTILE}." and soup.select_one(".scene")["aria-label"] == HOSTILE
+    assert soup.th.get_text() == soup.td.get_text() == HOSTILE
+    assert soup.select_one(".jp-RenderedMarkdown em").get_text() == f"The case {HOSTILE}."
+    assert not soup.select("[onerror], main a[href^='javascript'], em :is(strong, code, math, a)")
+    numbers = handout.json.loads(soup.select_one("script[type='application/json']").string)
+    escaped = HOSTILE.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    assert numbers["data"][1]["name"] == numbers["layout"]["title"]["text"] == escaped  # plotly's words are HTML
 
 
 def test_every_link_leads_to_a_page_or_out_of_the_folder(course):
@@ -118,13 +180,13 @@ def test_a_scene_is_data_for_the_script_that_lies_beside(tmp_path):
     assert numbers == SCENE[PLOTLY]
     assert "321px" in soup.select_one(".scene")["style"] and soup.select_one("script[src='plotly.min.js']")
     assert (tmp_path / "out" / "plotly.min.js").stat().st_size > 1e6
-    assert not export(tmp_path, new_code_cell("1")).select("script[src]")  # the others don't load it
+    assert not export(tmp_path, new_code_cell("1")).select("script[src='plotly.min.js']")  # the others don't load it
 
 
 def test_code_that_is_folded_in_jupyterlab_is_folded_here(tmp_path):
     folded = new_code_cell("plot()", metadata={"jupyter": {"source_hidden": True}})
     soup = export(tmp_path, folded, new_code_cell("learn()"))
-    assert [d.pre.get_text().strip() for d in soup.find_all("details")] == ["plot()"]
+    assert [d.pre.get_text().strip() for d in soup.select("main details")] == ["plot()"]
     assert "learn()" in soup.get_text()
 
 
@@ -139,6 +201,13 @@ def test_the_viewer_holds_a_phantom_and_is_the_same_every_time(course):
     assert abs(low + grey / 255 * (high - low) - image).max() <= (high - low) / 255
     viewer = course["01_left_atrium_data.html"].select(".slices")
     assert len(viewer) == 1 and "PHANTOM_0000" in str(viewer[0]) and len(str(viewer[0])) < 900_000
+
+
+def test_what_is_folded_in_a_page_stays_folded(tmp_path):
+    cell = new_markdown_cell("<details><summary>Answer</summary>\n\nIt is *4*.\n\n</details>\n\nNext.")
+    soup = export(tmp_path, cell)
+    folded = soup.select_one("main details")
+    assert folded.em.get_text() == "4" and "Next." not in folded.get_text()
 
 
 def test_the_command_writes_what_it_is_told(tmp_path, capsys):

@@ -1,0 +1,53 @@
+"""Which exercises a learner has done."""
+
+import importlib
+import os
+import pkgutil
+from pathlib import Path
+
+from .exercise import DONE, Exercise, notes
+
+IN_WORDS = {DONE: "✓ done", "begun": "… begun", "": "not tried yet"}
+
+
+def exercises():
+    """{notebook, such as 05_ema_teacher: {name of the check: Exercise}}, in the order of the course."""
+    found = {}
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if module.name.startswith("nb"):
+            content = vars(importlib.import_module(f"{__package__}.{module.name}"))
+            found[module.name.removeprefix("nb")] = {
+                name: value for name, value in content.items() if isinstance(value, Exercise)}
+    return {notebook: checks for notebook, checks in found.items() if checks}
+
+
+def progress():
+    """Show which exercises are done: a line a notebook, an exercise by the name of its check, and its state in words.
+
+    A check notes what it said when it was called, in a folder of the user; so it counts in whichever kernel that was.
+    """
+    import pandas as pd
+
+    from ..figures.pictures import show_table
+
+    rows = [{"notebook": notebook, "exercise": name, "state": IN_WORDS[state_of(f"{notebook}.{name}")]}
+            for notebook, checks in exercises().items() for name in checks]
+    done = sum(row["state"] == IN_WORDS[DONE] for row in rows)
+    print(f"{done} of {len(rows)} exercises done.  (Noted in {notes()})")
+    if not can_be_written(notes()):
+        print("That folder can't be written: nothing is noted. Set LASEG_HOME to a folder of yours and start again.")
+    show_table(pd.DataFrame(rows))
+
+
+def state_of(name):
+    """What is noted of an exercise: "done", "begun" or nothing."""
+    try:
+        state = (notes() / name).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+    return state if state in IN_WORDS else ""
+
+
+def can_be_written(folder):
+    """Whether a file can be made in ``folder``, or in the first folder above it that exists."""
+    return os.access(next(above for above in (folder, *folder.parents) if above.exists()), os.W_OK)

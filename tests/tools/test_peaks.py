@@ -1,0 +1,42 @@
+"""How much memory a notebook takes, and whether several kernels at once say the same."""
+
+import os
+import subprocess
+import sys
+
+import nbformat
+import peaks
+import pytest
+import together
+
+
+def small(path, *sources):
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources]), path)
+    return path
+
+
+def test_the_peak_counts_what_is_held_for_a_moment_and_the_limit_is_told(tmp_path, capsys, monkeypatch):
+    path = small(tmp_path / "a.ipynb", "import time\nheld = bytearray(b'x' * 200_000_000)\ntime.sleep(0.5)\ndel held")
+    monkeypatch.setattr(peaks.os, "sched_setaffinity", lambda *given: None, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert peaks.main([str(path), "--limit", "0.1"]) == 1
+    said = capsys.readouterr()
+    assert 0.2 < float(said.out.split("|")[-2]) < 0.6 and "More than 0.1 GB: a" in said.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the child is asked by a pipe")
+def test_children_count_and_the_dead_do_not():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        assert peaks.resident(os.getpid()) > peaks.resident(child.pid) > 1e6
+    finally:
+        child.kill()
+        child.wait()
+    assert peaks.resident(child.pid) == 0
+
+
+def test_outputs_are_compared_without_what_is_no_words_of_theirs(tmp_path):
+    path = small(tmp_path / "a.ipynb", "object()", "print(6 * 7)", "import ipywidgets; ipywidgets.IntSlider()")
+    one, other = together.outputs_of(path), together.outputs_of(path)
+    assert together.differences([one, other]) == [] and "42" in one[1][0]
+    assert together.differences([one, one | {1: ["43\n"]}]) == [1]

@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+"""Mark the exercises of a class: execute each student's notebooks between walls, and write a table.
+
+    python tools/marks.py STUDENTS                                  a folder that holds a folder a student
+    python tools/marks.py STUDENTS notebooks/05_ema_teacher.ipynb   the exercises of this notebook only
+    python tools/marks.py STUDENTS --output marks.csv               default: build/marks.csv
+
+A student's folder is copied, and its copy executed in a kernel of its own: of each notebook only the
+statements that an exercise's function needs, as far as they can be told apart. The verdict is that of the
+library's own check, whatever the notebook prints or stores. What the walls keep off, and what they don't, stands
+in notebooks/INSTRUCTOR.md.
+"""
+
+import argparse
+import ast
+import contextlib
+import csv
+import os
+import queue
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from exercise_cells import attempts, code_of, module_of, needed_by
+from jupyter_client.blocking import BlockingKernelClient
+from jupyter_client.connect import write_connection_file
+
+from laseg_lib.data.atomic import replacing
+
+REPO = Path(__file__).resolve().parent.parent
+KERNEL = Path(__file__).with_name("marks_kernel.py")
+COLUMNS = ("student", "notebook", "exercise", "attempted", "correct", "hint")
+LARGEST = 20_000_000  # bytes of a file that is copied
+# Namespaces of its own for mounts, network and processes, without rights that the user doesn't have.
+UNSHARE = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "--kill-child"]
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("students", type=Path)
+    parser.add_argument("notebooks", nargs="*", type=Path, help="whose exercises count; default: all of notebooks/")
+    parser.add_argument("--output", type=Path, default=REPO / "build" / "marks.csv")
+    parser.add_argument("--cell-seconds", type=float, default=60, help="for one exercise (default: 60)")
+    parser.add_argument("--seconds", type=float, default=600, help="for one student, in all (default: 600)")
+    parser.add_argument("--gigabytes", type=float, default=4, help="of memory (default: 4)")
+    args = parser.parse_args(argv)
+    folders = sorted(path for path in args.students.glob("*") if path.is_dir() and not path.name.startswith("."))
+    if not folders:
+        sys.exit(f"{args.students} holds no folder: put each student's notebooks into a folder of the student's name.")
+    exercises = exercises_of(args.notebooks or sorted((REPO / "notebooks").glob("*.ipynb")))
+    walls = walls_here()
+    print(f"{len(folders)} students, {len(exercises)} exercises. " + (
+        "Walls: no network, all but a copy read only, limits of time and memory." if walls else
+        "Walls: those within Python only, which stop accidents, not intent: this system gives no namespaces."))
+    rows = []
+    try:
+        for number, folder in enumerate(folders, 1):
+            print(f"\n[{number}/{len(folders)}] {folder.name}", flush=True)
+            for row in marks_of(folder, exercises, args, walls):
+                rows.append(row)
+                print("  {notebook:28} {exercise:24} {attempted:4} {correct:4} {hint}".format(**row), flush=True)
+    except KeyboardInterrupt:
+        print("\nStopped: the table holds what was marked until now.", file=sys.stderr)
+        return 130
+    finally:
+        write(rows, args.output)
+    print(f"\n{'student':24} attempted  correct  of {len(exercises)}")
+    for folder in folders:
+        own = [row for row in rows if row["student"] == folder.name]
+        print(f"{folder.name:24} {count(own, 'attempted'):9}  {count(own, 'correct'):7}")
+    print(f"The table: {args.output}")
+    return 0
+
+
+def count(rows, column):
+    return sum(row[column] == "yes" for row in rows)
+
+
+def exercises_of(notebooks):
+    """[(path of the notebook, check, name of the function, the cell as it was handed out)]."""
+    found = []
+    for path in notebooks:
+        notebook = nbformat.read(path, as_version=4)
+        for check, name in attempts(notebook).items():
+            found.append((path, check, name, needed_by(name, code_of(notebook))[-1]))
+    return found
+
+
+def walls_here():
+    """Whether this system lets a user have namespaces: Linux does, unless its administrator says no."""
+    script = "import marks_kernel, tempfile; marks_kernel.read_only_but(tempfile.gettempdir())"
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run([*UNSHARE, sys.executable, "-c", script], cwd=KERNEL.parent, capture_output=True,
+                              timeout=60).returncode == 0
+    return False
+
+
+def marks_of(folder, exercises, args, walls):
+    """Yield a row of the table for each exercise."""
+    handed_in, unreadable = read(folder)
+    with Kernel(folder, args, walls) as kernel:
+        end = time.monotonic() + args.seconds
+        for path, check, name, given in exercises:
+            notebook = handed_in.get(path.stem) or next(
+                (other for other in handed_in.values() if check in attempts(other)), None)
+            if notebook is None:
+                said = unreadable.get(path.stem, "No notebook.")
+            elif time.monotonic() > end:
+                said = f"Not run: all exercises together took more than {args.seconds:g} s."
+            else:
+                said = verdict(kernel, notebook, path, check, attempts(notebook).get(check, name), given,
+                               min(args.cell_seconds, end - time.monotonic()))
+            said = " ".join("".join(letter for letter in said if letter.isprintable() or letter == "\n").split())
+            tried = notebook is not None and not said.startswith(("Not attempted", "Not run"))
+            yield dict(zip(COLUMNS, (folder.name, path.stem, check, "yes" if tried else "no",
+                                     "yes" if said.startswith("Correct.") else "no",
+                                     "" if said.startswith("Correct.") else said)))
+
+
+def read(folder):
+    """({stem: notebook} of the folder's notebooks, {stem: what is wrong} of those that can't be read)."""
+    handed_in, unreadable = {}, {}
+    for path in sorted(folder.rglob("*.ipynb")):
+        if ".ipynb_checkpoints" in path.parts or path.is_symlink():
+            continue
+        try:
+            if path.stat().st_size > LARGEST:
+                raise ValueError(f"it has more than {LARGEST // 10**6} MB")
+            handed_in[path.stem] = nbformat.read(path, as_version=4)
+            code_of(handed_in[path.stem])
+        except Exception as error:  # a file that a student hands in may be anything
+            handed_in.pop(path.stem, None)
+            unreadable[path.stem] = f"The notebook can't be read: {type(error).__name__}: {str(error)[:120]}"
+    return handed_in, unreadable
+
+
+def verdict(kernel, notebook, path, check, name, given, seconds):
+    """What the check says of the function ``name`` of a student's notebook."""
+    try:
+        code = needed_by(name, code_of(notebook))
+    except (SyntaxError, RecursionError) as error:
+        return f"Not yet: Python can't read the cell: {error}"
+    if not code:
+        return f"Not attempted: no function {name}."
+    if code == [given]:  # as it was handed out: no kernel need say so
+        return "Not attempted."
+    return kernel.ask("\n".join(code), module_of(path).__name__, f"{check}.verdict({name})", seconds)
+
+
+class Kernel:
+    """A kernel between walls on a copy of ``folder``; it starts when it is first asked, and again when it was lost."""
+
+    def __init__(self, folder, args, walls):
+        self.folder, self.args, self.walls, self.process, self.client = folder, args, walls, None, None
+
+    def __enter__(self):
+        self.box = Path(tempfile.mkdtemp(prefix="laseg-marks-")).resolve()
+        return self
+
+    def __exit__(self, *error):
+        self.stop()
+        shutil.rmtree(self.box, ignore_errors=True)
+
+    def start(self):
+        work = self.box / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(self.folder, work, symlinks=True, ignore=too_much)
+        # A file in place of a port, where the system has such: it works without a network, and nobody else can use it.
+        transport = {"transport": "ipc", "ip": str(self.box / f"k{secrets.token_hex(3)}")} if os.name == "posix" else {}
+        key = secrets.token_hex(32).encode()
+        file, _ = write_connection_file(str(self.box / "connection.json"), key=key, **transport)
+        command = [sys.executable, str(KERNEL), str(self.box), str(self.args.gigabytes), str(self.args.seconds),
+                   "namespaces" if self.walls else "none", "-f", file]
+        with open(self.box / "log", "wb") as log:
+            self.process = subprocess.Popen(
+                [*(UNSHARE if self.walls else []), *command], cwd=work, env=self.environment(), start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
+        self.client = BlockingKernelClient()
+        self.client.load_connection_file(file)
+        self.client.start_channels(hb=False)
+        if self.reply(self.client.kernel_info(), 120) is None:
+            log = (self.box / "log").read_text(encoding="utf-8", errors="replace")[-1500:]
+            raise RuntimeError(f"The kernel for {self.folder.name} does not start:\n{log}")
+
+    def environment(self):
+        """What a kernel needs, and nothing else of the instructor's."""
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "SYSTEMROOT")}
+        own = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "IPYTHONDIR", "MPLCONFIGDIR", "LASEG_HOME",
+                             "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"), str(self.box))
+        return kept | own | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(REPO),
+                             "MPLBACKEND": "Agg", "LASEG_PROGRESS": "off", "PYTHONUTF8": "1"}
+
+    def ask(self, code, module, expression, seconds):
+        """The value of ``expression`` of ``module``, a str, after ``code`` in a namespace of its own; or what went
+        wrong, as words.  To load the module isn't on the student's clock."""
+        if self.process is None:
+            self.start()
+        self.reply(self.client.execute(f"%reset -f\nimport {module}", silent=True), 120)
+        answer = self.reply(self.client.execute(code, store_history=False, user_expressions={
+            "it": f"__import__('importlib').import_module({module!r}).{expression}"}), seconds)
+        if answer is None:
+            alive = self.process.poll() is None
+            self.stop()
+            return (f"Not yet: its code took more than {seconds:.0f} s and was stopped." if alive else
+                    "Not yet: its code ended the kernel, perhaps by too much memory.")
+        if answer["status"] != "ok":
+            return f"Not yet: its code stops with {answer['ename']}: {answer['evalue']}"[:300]
+        found = answer["user_expressions"]["it"]
+        if found["status"] != "ok":
+            return f"Not yet: the check stops with {found['ename']}: {found['evalue']}"[:300]
+        with contextlib.suppress(ValueError, SyntaxError):
+            return str(ast.literal_eval(found["data"]["text/plain"]))
+        return "Not yet: the check gave no answer."
+
+    def reply(self, message, seconds):
+        """The content of the answer to ``message``; None after ``seconds``, or when the kernel has ended."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and (self.process.poll() is None):
+            with contextlib.suppress(queue.Empty):
+                answer = self.client.get_shell_msg(timeout=0.2)
+                if answer["parent_header"].get("msg_id") == message:
+                    return answer["content"]
+        return None
+
+    def stop(self):
+        if self.client:
+            self.client.stop_channels()
+        if self.process:
+            with contextlib.suppress(OSError):
+                if os.name == "posix":
+                    os.killpg(self.process.pid, signal.SIGKILL)  # with all that it started
+                self.process.kill()
+            self.process.wait()
+        self.process = self.client = None
+
+
+def too_much(folder, names):
+    """What isn't copied: links, whose targets lie elsewhere, and files larger than any notebook."""
+    paths = [Path(folder) / name for name in names]
+    return [path.name for path in paths
+            if path.is_symlink() or not (path.is_dir() or path.is_file() and path.stat().st_size <= LARGEST)]
+
+
+def write(rows, path):
+    """The table as CSV.  A cell that a spreadsheet would take for a formula begins with an apostrophe."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        table.writerows({name: "'" + value if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+                         for name, value in row.items()} for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

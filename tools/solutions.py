@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Write the instructor's answer key: the notebooks with our answers filled in and executed, in build/solutions.
+
+    python tools/solutions.py                                   all of them: ten minutes on two free cores
+    python tools/solutions.py notebooks/05_ema_teacher.ipynb    some
+
+The answers are the library's own functions, those that the checks compare with; so the key can't drift from
+them. A notebook in which a check doesn't say "Correct" is named, and the command fails.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+import run_notebooks
+from exercise_cells import CHECKED, module_of, solved
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of notebooks/")
+    parser.add_argument("--output", type=Path, default=REPO / "build" / "solutions")
+    args = parser.parse_args(argv)
+    os.environ["LASEG_PROGRESS"] = "off"  # these are our answers, not the instructor's own
+    failed = False
+    for path in write(args.notebooks or sorted((REPO / "notebooks").glob("*.ipynb")), args.output):
+        for problem in run_notebooks.execute(path) or wrong(path):
+            failed = True
+            print(f"{path.name}: {problem}", file=sys.stderr)
+    print(f"The answer key: {args.output}")
+    return int(failed)
+
+
+def write(notebooks, folder):
+    """Fill the answers in, without executing anything; returns the paths of the notebooks in ``folder``, with the
+    glossary beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for page in (REPO / "notebooks").glob("*.md"):
+        shutil.copy(page, folder)
+    written = []
+    for path in notebooks:
+        filled = solved(nbformat.read(path, as_version=4), module_of(path))
+        for cell in filled.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        nbformat.write(filled, folder / path.name)
+        written.append(folder / path.name)
+    return written
+
+
+def wrong(path):
+    """The exercises of an executed notebook whose check says something else than "Correct", as sentences."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        checks = CHECKED.findall(cell.source) if cell.cell_type == "code" else []
+        said = "".join(output.get("text", "") for output in cell.get("outputs", []))
+        if said.count("Correct.") != len(checks):
+            yield f"{', '.join(check for check, _ in checks)} says of our own answer: {said.strip()}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
