@@ -153,10 +153,21 @@ def is_stub(function):
 
 def same_code(one, two):
     """Whether two functions do the same steps, whatever they are called and say of themselves."""
-    def steps(function):
-        return [(step.opname, step.argrepr) for step in dis.get_instructions(function.__code__)
-                if step.opname not in ("RESUME", "CACHE")]
-    return hasattr(one, "__code__") and steps(one) == steps(two)
+    return all(hasattr(function, "__code__") for function in (one, two)) and steps(one.__code__) == steps(two.__code__)
+
+
+def steps(code):
+    """[(what is done, to what)] of a function's code, without what depends on where it was compiled: the same line
+    takes other instructions beside ``import numpy`` than in a cell below it."""
+    found = []
+    for step in dis.get_instructions(code):
+        if step.opname in ("RESUME", "CACHE", "PUSH_NULL", "NOP"):
+            continue
+        value = steps(step.argval) if hasattr(step.argval, "co_code") else step.argval
+        jump = step.opcode in dis.hasjrel or step.opcode in dis.hasjabs
+        inner = step.opname == "LOAD_CONST" and isinstance(value, str) and "<locals>" in value  # a qualified name
+        found.append((step.opname.replace("LOAD_METHOD", "LOAD_ATTR"), None if jump or inner else value))
+    return found
 
 
 def where_it_stopped(error, attempt):

@@ -73,7 +73,7 @@ def draw_threshold(image, entropy, wrong, masked_out):
         found = [100 * share for share in masked_out(threshold)]
         right.set_title("voxels {:.0f} %, errors {:.0f} %, loss {:.0f} %".format(*found), fontsize=SMALL, color=INK)
         right.set(xlabel="threshold (bits)", ylabel="masked out (%)", ylim=(0, 100))
-        right.legend(fontsize=SMALL, frameon=False)
+        right.legend(fontsize=SMALL, frameon=True, framealpha=1, edgecolor="white", loc=(0.3, 0.24))
         return figure
     return draw
 

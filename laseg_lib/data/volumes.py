@@ -13,6 +13,7 @@ import functools
 import hashlib
 import io
 import os
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -128,10 +129,11 @@ def write_volume(path, image, label=None, **geometry):
     """
     path = Path(path)
     whole = io.BytesIO()  # in memory first: on a full disk HDF5 itself can crash
+    packed = {"compression": "gzip", "compression_opts": 4, "fletcher32": True}  # a checksum: decay is noticed
     with h5py.File(whole, "w") as file:
-        file.create_dataset("image", data=np.asarray(image, np.float32), compression="gzip", compression_opts=4)
+        file.create_dataset("image", data=np.asarray(image, np.float32), **packed)
         if label is not None:
-            file.create_dataset("label", data=np.asarray(label, np.uint8), compression="gzip", compression_opts=4)
+            file.create_dataset("label", data=np.asarray(label, np.uint8), **packed)
         for name, value in geometry.items():
             file.attrs[name] = np.broadcast_to(np.asarray(value, np.float64), 3)
     with replacing(path) as partial:
@@ -207,7 +209,7 @@ def read_list(path):
         if problem := name_problem(name):
             raise LasegError(f"{path}: {name[:40]!r} is no case name ({problem}); each line is the name of one folder")
     if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, times in Counter(names).items() if times > 1)
         raise LasegError(f"{path}: names {', '.join(twice[:3])} more than once; remove the repeats")
     return names
 
@@ -218,8 +220,8 @@ def is_ours(path, names, written=()):
     """
     if not Path(path).exists():
         return True
-    found = read_list(path)
-    if strangers := [name for name in found if name not in names]:
+    found, known = read_list(path), set(names)
+    if strangers := [name for name in found if name not in known]:
         raise LasegError(f"{path}: lists other cases ({strangers[0][:40]!r}), of another data set; "
                          "choose another folder, or move this list away")
     return found in (list(names), list(written))
@@ -264,7 +266,8 @@ def training_names(config):
 
 def keep_apart(one, names, other, others):
     """LasegError when two lists share a case: what was trained on can't be tested on."""
-    if both := [name for name in names if name in set(others)]:
+    tested = set(others)
+    if both := [name for name in names if name in tested]:
         raise LasegError(f"{one}: {both[0]} is in {Path(other).name} too"
                          + (f", and so are {len(both) - 1} more" if both[1:] else "")
                          + "; a case is for training or for testing: take it off one of the lists")
@@ -408,7 +411,7 @@ class LAHeart(Dataset):
             try:
                 with h5py.File(self.path(name), "r") as file:
                     total += 5 * int(np.prod([side // self.downsample for side in file["image"].shape]))
-            except (OSError, KeyError, AttributeError):
+            except (OSError, RuntimeError, TypeError, KeyError, AttributeError):
                 read_volume(self.path(name))  # which says what is wrong with it
                 raise
         return total

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from laseg_lib import course
-from laseg_lib.course.exercise import Exercise
+from laseg_lib.course.exercise import Exercise, same_code
 from laseg_lib.course.nb01_left_atrium_data import check_ml
 from laseg_lib.course.nb02_two_stream_sampler import check_endless, check_visits
 from laseg_lib.course.nb04_losses import check_consistency
@@ -50,6 +50,12 @@ def test_code_as_it_was_given_is_not_attempted_and_is_what_the_notebook_shows(na
     body = inspect.getsource(given).split("\n", 1)[1].strip()
     cells = [cell.source for path in NOTEBOOKS for cell in nbformat.read(path, 4).cells if f"\n{name}(" in cell.source]
     assert len(cells) == 1 and body in cells[0]
+    shown = []  # compiled where no module imports NumPy, as in a notebook
+    exec(cells[0], {"np": np, "torch": torch, name: shown.append})
+    assert EXERCISES[name].verdict(shown[0]).startswith("Not attempted")
+    changed = cells[0].replace("return ", "return 0 * ", 1)
+    exec(changed, {"np": np, "torch": torch, name: shown.append})
+    assert not same_code(shown[1], given)
 
 
 @pytest.mark.parametrize("name", EXERCISES)
