@@ -13,6 +13,7 @@ import functools
 import hashlib
 import io
 import os
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -207,7 +208,7 @@ def read_list(path):
         if problem := name_problem(name):
             raise LasegError(f"{path}: {name[:40]!r} is no case name ({problem}); each line is the name of one folder")
     if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = [name for name, count in Counter(names).items() if count > 1]
         raise LasegError(f"{path}: names {', '.join(twice[:3])} more than once; remove the repeats")
     return names
 
@@ -407,8 +408,9 @@ class LAHeart(Dataset):
         for name in self.image_list:
             try:
                 with h5py.File(self.path(name), "r") as file:
-                    total += 5 * int(np.prod([side // self.downsample for side in file["image"].shape]))
-            except (OSError, KeyError, AttributeError):
+                    shape = own_dataset(file, "image", self.path(name)).shape
+                    total += 5 * int(np.prod([side // self.downsample for side in shape]))
+            except (OSError, RuntimeError, KeyError, TypeError, AttributeError):
                 read_volume(self.path(name))  # which says what is wrong with it
                 raise
         return total
