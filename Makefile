@@ -11,7 +11,7 @@ RECORD ?= quick
 # How long PyTorch's threads wait for one another by spinning: see laseg_lib/__init__.py.
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: help lab test notebooks bench record handout figures clean
+.PHONY: help lab test notebooks bench record handout figures faults clean
 help:
 	@sed -n 's/^## //p' Makefile
 
@@ -57,6 +57,10 @@ handout: $(READY)
 ## figures    the pictures of the two READMEs: figures/
 figures: $(READY)
 	$(PY) tools/figures.py
+
+## faults     hostile inputs of every kind: how many crash, hang, trace, lose bytes or pass for good
+faults: $(READY)
+	OMP_NUM_THREADS=1 $(PY) tests/faults.py $(FAULTS_ARGS)
 
 ## clean      remove what make and Python left behind (.venv too; never data/ or learn/)
 clean:
