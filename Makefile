@@ -73,7 +73,7 @@ handout: $(READY)
 
 ## faults     hostile files, lists, checkpoints and settings by the hundred, and a table of what became of them
 faults: $(READY)
-	$(PY) tests/faults.py $(FAULTS_ARGS)
+	OMP_NUM_THREADS=1 $(PY) tests/faults.py $(FAULTS_ARGS)
 
 ## slides     slides of 00, 05, 07 and 10 from their stored outputs, without a network: build/slides
 slides: $(READY)

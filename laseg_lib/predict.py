@@ -5,6 +5,7 @@ looks coarse to fine: over the whole scan, where of all that it finds the larges
 the atrium is; around the middle of that, which says how large it is; and last in a box like a training case's.
 """
 
+import os
 from collections import namedtuple
 from pathlib import Path
 
@@ -181,10 +182,13 @@ def open_volume(path, spacing):
 def names_of(scans):
     """What the masks of ``scans`` are called: the file's name, or its folder's where that says more (the challenge's
     'lgemri.nrrd', 'mri_norm2.h5', and wherever two would be called alike).  LasegError if two still are."""
-    def folder(path):
-        return path.resolve().parent.name
+    def full(path):
+        return Path(os.path.abspath(path))  # a loop of links has no end to resolve
 
-    plain = [folder(p) if p.name in (SCAN, FILE) else p.resolve().name if p.is_dir() else stem_of(p)
+    def folder(path):
+        return full(path).parent.name
+
+    plain = [folder(p) if p.name in (SCAN, FILE) else full(p).name if p.is_dir() else stem_of(p)
              for p in map(Path, scans)]
     names = [name if plain.count(name) == 1 else f"{folder(Path(scan))}_{name}" for name, scan in zip(plain, scans)]
     for i, name in enumerate(names):

@@ -11,6 +11,7 @@ Arrays are W x H x D, so the first index is x; SimpleITK's own arrays run the ot
 import contextlib
 import gzip
 import locale
+import math
 import os
 import re
 import struct
@@ -107,6 +108,8 @@ def read_scan(path, spacing=None):
         reader.ReadImageInformation()
         size = np.prod(reader.GetSize(), dtype=float) * len(files)
         require_memory(24 * size, torch.device("cpu"), path, "crop this scan")  # as stored, as float64, and straight
+        if kind == "NIfTI" and "bytes" in header:
+            require_whole(path, header["offset"] + header["bytes"])  # SimpleITK fills up what is cut off
         image = sitk.ReadImage(files if len(files) > 1 else files[0])
     except RuntimeError as error:
         raise LasegError(in_words(path, kind, str(error), header)) from error
@@ -226,9 +229,33 @@ def nifti_header(head):
     order = "<" if head[:4] in (struct.pack("<i", 348), struct.pack("<i", 540)) else ">"
     if struct.unpack(order + "i", head[:4])[0] == 540:  # NIfTI-2
         sides, codes = struct.unpack(order + "3d", head[112:136]), struct.unpack(order + "2i", head[344:352])
+        dims, bits = struct.unpack(order + "8q", head[16:80]), struct.unpack(order + "h", head[14:16])[0]
+        offset = struct.unpack(order + "q", head[168:176])[0]
     else:
         sides, codes = struct.unpack(order + "3f", head[80:92]), struct.unpack(order + "2h", head[252:256])
-    return {"said": said(np.abs(sides)), "oriented": any(code > 0 for code in codes)}
+        dims, bits = struct.unpack(order + "8h", head[40:56]), struct.unpack(order + "h", head[72:74])[0]
+        offset = struct.unpack(order + "f", head[108:112])[0]
+    found = {"said": said(np.abs(sides)), "oriented": any(code > 0 for code in codes)}
+    if 1 <= dims[0] <= 7 and min(dims[1:dims[0] + 1]) > 0 and bits > 0 and 0 <= offset < 2**31:
+        found |= {"bytes": math.prod(dims[1:dims[0] + 1]) * bits // 8, "offset": int(offset)}
+    return found
+
+
+def require_whole(path, size):
+    """LasegError where a NIfTI file, once unpacked, is shorter than its header says."""
+    with open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    found = 0 if packed else path.stat().st_size
+    if packed:
+        try:
+            with gzip.open(path, "rb") as file:
+                while found < size and (piece := file.read(min(2**22, size - found))):
+                    found += len(piece)
+        except (OSError, EOFError, zlib.error):
+            pass  # it ends here
+    if found < size:
+        raise LasegError(f"{path}: its header tells of {size} bytes, and {found} are there: it was cut off; "
+                         "copy it again")
 
 
 def numbers(text):

@@ -156,8 +156,12 @@ def read_geometry(path):
     except (TypeError, ValueError) as error:
         raise LasegError(f"{path}: its attributes must be three numbers in mm ({error}); "
                          "prepare this case again") from error
-    if (found["spacing"] <= 0).any() or np.isinf(found["spacing"]).any():
-        raise LasegError(f"{path}: its attribute spacing is {found['spacing']}; a voxel's sides must be more than 0 mm")
+    if (found["spacing"] <= 0).any() or (found["spacing"] > 1000).any():
+        raise LasegError(f"{path}: its attribute spacing is {found['spacing']}; a voxel's sides must be more than 0 "
+                         "mm, and no more than a metre")
+    for name in ("origin", "centre"):
+        if (np.abs(found[name]) > 1e6).any():
+            raise LasegError(f"{path}: its attribute {name} is {found[name]}, in mm: no scanner is as large")
     if np.isnan(found["spacing"]).all() and path.parent.name in public_cases():
         found["spacing"] = np.full(3, SPACING_MM)
     return found
@@ -410,8 +414,9 @@ class LAHeart(Dataset):
         for name in self.image_list:
             try:
                 with h5py.File(self.path(name), "r") as file:
-                    total += 5 * int(np.prod([side // self.downsample for side in file["image"].shape]))
-            except (OSError, RuntimeError, TypeError, KeyError, AttributeError):
+                    shape = own_dataset(file, "image", self.path(name)).shape
+                    total += 5 * int(np.prod([side // self.downsample for side in shape]))
+            except (OSError, RuntimeError, KeyError, TypeError, AttributeError):
                 read_volume(self.path(name))  # which says what is wrong with it
                 raise
         return total

@@ -117,7 +117,8 @@ def load_network(path, weights="student"):
     elif weights == "teacher":
         raise LasegError(f"{path}: holds one network only, no student and teacher; leave out --weights teacher")
     try:
-        TrainConfig.from_dict(config)
+        # A teacher of 1.0 may have kept its buffers: it is what it is, and predicts as it did.
+        TrainConfig.from_dict(config | {"ema_buffers": "average"} if isinstance(config, dict) else config)
         network = network_from_state(only_network(state)).eval()
     except (ValueError, LasegError) as error:
         raise LasegError(f"{path}: {error}") from error
@@ -125,6 +126,9 @@ def load_network(path, weights="student"):
     if classes != 2:
         raise LasegError(f"{path}: a network of {classes} class{'es' * (classes > 1)}; one of two is needed here, "
                          "background and left atrium")
+    if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
+        raise LasegError(f"{path}: holds weights that are NaN or infinite: its training broke down; use an earlier "
+                         "checkpoint, and a lower --base_lr")
     return network, {**config, "spacing": spacing} if spacing else config
 
 

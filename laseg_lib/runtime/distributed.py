@@ -39,8 +39,8 @@ def rank():
 def join(device="auto"):
     """Meet the processes that torchrun started (its environment variables say so).  Returns this one's device:
     each process of a machine has a GPU of its own there.  Raises LasegError when they don't meet, or GPUs lack."""
-    device = pick_device(device)
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or "MASTER_ADDR" not in os.environ or not dist.is_available():
+    device, told = pick_device(device), told_by_torchrun()
+    if told.get("WORLD_SIZE", 1) == 1 or "MASTER_ADDR" not in os.environ or not dist.is_available():
         return device
     if device.type == "cuda":
         device = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
@@ -53,6 +53,27 @@ def join(device="auto"):
                              "start them with torchrun") from error
         atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
     return device
+
+
+def told_by_torchrun():
+    """{WORLD_SIZE, RANK, LOCAL_RANK: whole number} as far as the environment says them.
+
+    LasegError for what can't be: PyTorch would wait for ever for a process that nobody starts.
+    """
+    told = {}
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        text = os.environ.get(name)
+        if text is None:
+            continue
+        if not (text.isascii() and text.isdigit() and len(text) < 7) or (name == "WORLD_SIZE" and int(text) < 1):
+            raise LasegError(f"the environment says {name}={text[:40]!r}, which counts no processes; unset it, or "
+                             "start with torchrun")
+        told[name] = int(text)
+    for name in ("RANK", "LOCAL_RANK"):
+        if told.get(name, 0) >= told.get("WORLD_SIZE", told.get(name, 0) + 1):
+            raise LasegError(f"the environment says {name}={told[name]} of WORLD_SIZE={told['WORLD_SIZE']} processes, "
+                             "which count from 0; unset both, or start with torchrun")
+    return told
 
 
 def replicate(network, device):

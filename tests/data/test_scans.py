@@ -308,3 +308,14 @@ def test_what_comes_in_from_outside_repeats_the_border():
     straight = array_of(straighten(tilted, 1.5))
     assert min(straight.shape) > 19 and (straight[[0, -1]] == 50).all() and (straight[:, [0, -1]] == 50).all()
     assert straight.min() < 10
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_nifti_that_was_cut_off_is_told(suffix, tmp_path, straight):
+    """SimpleITK fills up what is missing, without a word."""
+    sitk.WriteImage(straight[0], str(tmp_path / f"s{suffix}"))
+    assert read_scan(tmp_path / f"s{suffix}").image.GetSize() == straight[0].GetSize()
+    whole = (tmp_path / f"s{suffix}").read_bytes()
+    (tmp_path / f"cut{suffix}").write_bytes(whole[:len(whole) * 2 // 3])
+    with pytest.raises(LasegError, match="it was cut off; copy it again"):
+        read_scan(tmp_path / f"cut{suffix}")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from laseg_lib.data import atomic
-from laseg_lib.data.volumes import read_volume, write_volume
+from laseg_lib.data.volumes import LAHeart, read_volume, write_volume
 from laseg_lib.errors import LasegError
 
 IMAGE = np.random.default_rng(0).normal(size=(8, 8, 8)).astype(np.float32)
@@ -97,3 +97,14 @@ def test_a_full_disk_leaves_no_part_of_a_volume(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_volume(tmp_path / "case" / "mri_norm2.h5", IMAGE, LABEL)
     assert list((tmp_path / "case").iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [null, linked("loop")], ids=["null", "loop"])
+def test_a_full_cache_is_counted_from_sound_volumes_alone(tmp_path, case, make):
+    """Training asks for shapes before it reads anything."""
+    with h5py.File(case[1], "w") as file:
+        make(file, case[0])
+    (tmp_path / "set" / "A").mkdir(parents=True)
+    case[1].rename(tmp_path / "set" / "A" / "mri_norm2.h5")
+    with pytest.raises(LasegError, match="holds no voxels|a link to another place"):
+        LAHeart(tmp_path / "set", names=["A"]).cache_bytes()

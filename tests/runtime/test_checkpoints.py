@@ -10,6 +10,7 @@ import torch
 from children import POSIX, same, tiny_config
 
 from laseg_lib import VNet
+from laseg_lib.config import TrainConfig
 from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.errors import LasegError
 from laseg_lib.runtime import checkpoints
@@ -216,3 +217,20 @@ def test_other_tools_wrappings_are_taken_off(wrap, tmp_path):
     torch.save(wrap(want), tmp_path / "x.pth")
     network, config = load_network(tmp_path / "x.pth")
     assert config == {} and all(torch.equal(value, want[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_told(value, tmp_path):
+    """They would predict nothing, and that would look like a scan without an atrium."""
+    state = VNet(1, 2, 2, "batchnorm").state_dict()
+    state["block_one.conv.1.running_var"][0] = value
+    torch.save(state, tmp_path / "last.pth")
+    with pytest.raises(LasegError, match="NaN or infinite: its training broke down"):
+        load_network(tmp_path / "last.pth")
+
+
+def test_a_teacher_of_an_earlier_version_that_kept_its_buffers_is_still_read(tmp_path):
+    weights = VNet(1, 2, 2, "batchnorm").state_dict()
+    config = {**TrainConfig(n_filters=2).to_dict(), "ema_buffers": "keep"}
+    torch.save({"config": config, "student": weights, "teacher": weights}, tmp_path / "last.pth")
+    assert load_network(tmp_path / "last.pth", "teacher")[1]["ema_buffers"] == "keep"
