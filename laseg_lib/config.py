@@ -262,7 +262,7 @@ def plain(name, value):
         if value is None and optional:
             return None
         if kind is tuple:
-            width, height, depth = (int(side) for side in value if int(side) == side)
+            width, height, depth = (int(side) for side in value if int(side) == side and abs(int(side)) < 2**31)
             return width, height, depth
         if isinstance(value, str) != (kind is str) and not (kind is str and hasattr(value, "__fspath__")):
             raise TypeError

@@ -81,6 +81,9 @@ def load_last(folder, warn):
     """The newest whole checkpoint of a run; None when it was stopped before its first.
     A damaged last one gives way to the one before, with a word to ``warn``."""
     folder = Path(folder)
+    for path in (folder / LAST, folder / PREVIOUS):
+        if path.is_symlink() and not path.exists():
+            raise LasegError(f"{path}: a link that leads nowhere; put the checkpoint there, or remove the link")
     present = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
     if not present and (folder / "log.txt").exists():
         return warn(f"{folder}: stopped before its first checkpoint; training begins anew")
@@ -119,7 +122,9 @@ def load_network(path, weights="student"):
     try:
         # A teacher of 1.0 may have kept its buffers: it is what it is, and predicts as it did.
         TrainConfig.from_dict(config | {"ema_buffers": "average"} if isinstance(config, dict) else config)
-        network = network_from_state(only_network(state)).eval()
+        state = only_network(state)
+        refuse_tricks(state)
+        network = network_from_state(state).eval()
     except (ValueError, LasegError) as error:
         raise LasegError(f"{path}: {error}") from error
     classes = network.out_conv.out_channels
@@ -130,6 +135,15 @@ def load_network(path, weights="student"):
         raise LasegError(f"{path}: holds weights that are NaN or infinite: its training broke down; use an earlier "
                          "checkpoint, and a lower --base_lr")
     return network, {**config, "spacing": spacing} if spacing else config
+
+
+def refuse_tricks(state):
+    """ValueError for a weight that claims to be larger than what the file holds of it, or is no real number."""
+    for name, value in state.items():
+        if torch.is_tensor(value) and value.is_complex():
+            raise ValueError(f"{name} holds complex numbers, and a V-Net's weights are real")
+        if torch.is_tensor(value) and value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise ValueError(f"{name} claims {value.numel()} numbers, more than the file holds; save the network again")
 
 
 def only_network(state):

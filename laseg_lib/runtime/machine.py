@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..errors import LasegError
+from ..errors import LasegError, visible
 
 
 def pick_device(name="auto"):
@@ -203,7 +203,7 @@ class StopRequest:
 
 
 def tell(message):
-    print(message, file=sys.stderr, flush=True)
+    print(visible(str(message)), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

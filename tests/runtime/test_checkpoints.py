@@ -234,3 +234,29 @@ def test_a_teacher_of_an_earlier_version_that_kept_its_buffers_is_still_read(tmp
     config = {**TrainConfig(n_filters=2).to_dict(), "ema_buffers": "keep"}
     torch.save({"config": config, "student": weights, "teacher": weights}, tmp_path / "last.pth")
     assert load_network(tmp_path / "last.pth", "teacher")[1]["ema_buffers"] == "keep"
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda value: value[:1, :1, :1, :1, :1].expand(10**6, 10**6, 3, 3, 3), "more than the file holds"),
+    (lambda value: value.to(torch.complex64), "complex numbers")])
+def test_weights_that_claim_too_much_are_told(change, words, tmp_path):
+    state = VNet(1, 2, 2, "batchnorm").state_dict()
+    state["block_one.conv.0.weight"] = change(state["block_one.conv.0.weight"])
+    torch.save(state, tmp_path / "last.pth")
+    with pytest.raises(LasegError, match=words):
+        load_network(tmp_path / "last.pth")
+
+
+def test_a_link_that_leads_nowhere_is_no_missing_checkpoint(tmp_path):
+    (tmp_path / "log.txt").touch()
+    (tmp_path / "last.pth").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(LasegError, match="a link that leads nowhere"):
+        load_last(tmp_path, print)
+
+
+def test_a_key_cannot_steer_the_terminal(tmp_path):
+    state = {"\x1b]0;owned\x07\x1b[31m": torch.zeros(1)}
+    torch.save({**VNet(1, 2, 2, "batchnorm").state_dict(), **state}, tmp_path / "last.pth")
+    with pytest.raises(LasegError) as told:
+        load_network(tmp_path / "last.pth")
+    assert "\x1b" not in str(told.value) and "\\x1b" in str(told.value)
