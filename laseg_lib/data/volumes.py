@@ -69,6 +69,8 @@ def own_dataset(file, name, path):
     """
     remedy = "a volume must be whole in itself: write it anew, or take this case off the list"
     link = file.get(name, getlink=True)
+    if link is None:
+        raise LasegError(f"{path}: holds no {name}; fetch, prepare or copy this case again")
     if not isinstance(link, h5py.HardLink):
         raise LasegError(f"{path}: its {name} is a link to another place; {remedy}")
     found = file[name]
