@@ -117,11 +117,15 @@ def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):
     return float(np.mean(scores))
 
 
-def largest_component(mask):
-    """The largest connected part of ``mask`` (26-neighbourhood), uint8; an empty mask stays empty."""
+def largest_component(mask, weight=None):
+    """The largest connected part of ``mask`` (26-neighbourhood), uint8; an empty mask stays empty.
+
+    ``weight``: how much each voxel counts, an array that broadcasts to the mask; by default all count alike.
+    """
     from scipy import ndimage
 
     parts, count = ndimage.label(mask, np.ones((3, 3, 3)))
     if count < 2:
         return np.asarray(mask, np.uint8)
-    return (parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])).astype(np.uint8)
+    each = None if weight is None else np.broadcast_to(weight, parts.shape).ravel()
+    return (parts == 1 + np.argmax(np.bincount(parts.ravel(), each)[1:])).astype(np.uint8)

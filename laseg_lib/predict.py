@@ -124,7 +124,7 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
                                     enlarge=True, precision=precision, progress=progress)[0]
         return found
 
-    coarse = heaviest_part(look((slice(None),) * 3) * structured(volume, voxel), weight)
+    coarse = largest_component(look((slice(None),) * 3) * structured(volume, voxel), weight)
     if not coarse.any():
         return None
     for axis, most in enumerate(USUAL_MM):
@@ -132,7 +132,7 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
         middle = np.average(np.arange(len(along)), weights=along)
         keep = np.abs(np.arange(len(along)) - middle) <= most / voxel[axis] / 2
         coarse = coarse * np.expand_dims(keep, tuple({0, 1, 2} - {axis})).astype(np.uint8)
-    again = heaviest_part(look(crop_box(coarse, voxel)), weight) if coarse.any() else coarse
+    again = largest_component(look(crop_box(coarse, voxel)), weight) if coarse.any() else coarse
     return again if again.any() else None
 
 
@@ -140,17 +140,6 @@ def near_middle(shape, voxel):
     """How much a voxel counts, (W, H, 1): a bell of ``SPREAD_MM`` around the middle of the scan's x and y."""
     x, y = ((np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(shape[:2], voxel))
     return np.exp(-(x[:, None] ** 2 + y**2) / (2 * SPREAD_MM**2))[..., None]
-
-
-def heaviest_part(mask, weight):
-    """The connected part (by faces) of a mask W x H x D whose voxels have the largest sum of ``weight``, uint8."""
-    from scipy import ndimage
-
-    parts, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    sums = ndimage.sum_labels(np.broadcast_to(weight, mask.shape), parts, np.arange(1, count + 1))
-    return np.uint8(parts == 1 + np.argmax(sums))
 
 
 def structured(volume, voxel, smooth_mm=2.0, around_mm=40.0, share=0.5):

@@ -17,7 +17,6 @@ from laseg_lib.inference import largest_component
 from laseg_lib.metrics import dice_of
 from laseg_lib.predict import (
     find_atrium,
-    heaviest_part,
     names_of,
     near_middle,
     predict_files,
@@ -107,8 +106,8 @@ def test_parts_are_weighed_by_how_near_they_are_to_the_middle():
     assert weight[75, 40] == pytest.approx(np.exp(-0.5)) and weight[50, 0] == pytest.approx(np.exp(-0.5 * 0.64))
     mask = np.zeros((101, 81, 5), np.uint8)
     mask[48:53, 40], mask[0:8, 0:3] = 1, 1  # 25 voxels in the middle, 120 in a corner
-    assert np.array_equal(heaviest_part(mask, weight) > 0, (mask > 0) & (np.arange(101)[:, None, None] > 20))
-    assert not heaviest_part(mask * 0, weight).any()
+    assert np.array_equal(largest_component(mask, weight) > 0, (mask > 0) & (np.arange(101)[:, None, None] > 20))
+    assert not largest_component(mask * 0, weight).any()
 
 
 def test_nothing_counts_where_a_scan_holds_noise_alone():

@@ -122,7 +122,7 @@ def in_noise(checkpoint, count):
 
     predictor, root, rng = Predictor(checkpoint), find_data("real"), np.random.default_rng(0)
     lists = checkpoint.parent.with_name(checkpoint.parent.name + "_lists")
-    dice = {"coarse to fine": {}, "the volume as it is": {}}
+    dice, path = {"coarse to fine": {}, "the volume as it is": {}}, HOME / "data" / "own_scans" / "noise.nii.gz"
     for name in tqdm(read_list(lists / "test.list")[:count], desc="in noise", unit="case"):
         image, label = read_volume(Path(root) / name / FILE)
         pad = [tuple(rng.integers(*NOISE_VOXELS, 2).tolist()) for _ in range(2)] + [(0, 0)]
@@ -130,13 +130,12 @@ def in_noise(checkpoint, count):
         inner = tuple(slice(before, before + n) for (before, _), n in zip(pad, image.shape))
         noise[inner] = image
         scan = image_of(noise, spacing=(0.625,) * 3, origin=(0, 0, 0))
-        path = HOME / "data" / "own_scans" / "noise.nii.gz"
         sitk.WriteImage(scan, str(path))
         dice["coarse to fine"][name] = round(dice_of(array_of(predictor(path).mask)[inner] > 0, label), 4)
         whole = predict_volume(predictor.network, image, predictor.options["patch_size"], window="fast",
                                downsample=predictor.options["downsample"], enlarge=True)[0]
         dice["the volume as it is"][name] = round(dice_of(largest_component(whole), label), 4)
-    path.unlink()
+    path.unlink(missing_ok=True)
     return dice
 
 
