@@ -262,17 +262,22 @@ def plain(name, value):
         if value is None and optional:
             return None
         if kind is tuple:
-            width, height, depth = (int(side) for side in value if int(side) == side and abs(int(side)) < 2**31)
-            return width, height, depth
-        if isinstance(value, str) != (kind is str) and not (kind is str and hasattr(value, "__fspath__")):
-            raise TypeError
-        converted = kind(value)
-        if kind is not str and converted != value:  # 2.5 is no int, and NaN is nothing
-            raise ValueError
+            converted = tuple(int(side) for side in value if int(side) == side)
+            if len(converted) != 3:
+                raise ValueError
+        else:
+            if isinstance(value, str) != (kind is str) and not (kind is str and hasattr(value, "__fspath__")):
+                raise TypeError
+            converted = kind(value)
+            if kind is not str and converted != value:  # 2.5 is no int, and NaN is nothing
+                raise ValueError
     except (TypeError, ValueError, OverflowError) as error:
         want = "three whole numbers" if kind is tuple else f"of type {kind.__name__}"
         got = " ".join(repr(value).split())[:60]  # a tensor has many lines
         raise LasegError(f"--{name} must be {want}; got {got}") from error
+    whole = converted if kind is tuple else (converted,)
+    if kind in (int, tuple) and max(map(abs, whole)) >= 2**63:
+        raise LasegError(f"--{name} must lie between -2^63 and 2^63, as far as PyTorch counts")
     if choices(name) and converted not in choices(name):
         raise LasegError(f"--{name} must be one of {', '.join(choices(name))}; got {converted!r}")
     return converted

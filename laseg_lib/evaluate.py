@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .data.atomic import replacing
+from .data.atomic import write_whole
 from .data.volumes import LAHeart, keep_apart, list_path, read_list
 from .errors import LasegError
 from .inference import largest_component, predict_volume
@@ -28,7 +28,7 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
     network, config = load_network(checkpoint, weights)
     require_one_channel(network, checkpoint)
     patch_size = patch_of(network, config, patch_size, checkpoint)
-    downsample = downsample or config.get("downsample", 1)
+    downsample = factor_of(config, downsample)
     dataset = LAHeart(root_path, split, downsample=1 if at == "full" else downsample)
     dataset.require_labels()
     train = list_path(root_path, "train")
@@ -50,10 +50,18 @@ def patch_of(network, config, patch_size, checkpoint):
     """The windows' size: ``patch_size``, or as in training; LasegError for one that the network's halvings don't
     divide."""
     patch_size = tuple(patch_size or config.get("patch_size", (112, 112, 80)))
-    if any(side < d or side % d for side, d in zip(patch_size, network.divisor)):
-        raise LasegError(f"--patch_size {patch_size}: the sides must be multiples of {network.divisor} "
+    if any(not d <= side <= 4096 or side % d for side, d in zip(patch_size, network.divisor)):
+        raise LasegError(f"--patch_size {patch_size}: the sides must be multiples of {network.divisor}, 4096 at most, "
                          f"for the network of {checkpoint}")
     return patch_size
+
+
+def factor_of(config, downsample):
+    """How many voxels are averaged to one: ``downsample``, or as in training; LasegError for less than one."""
+    downsample = config.get("downsample", 1) if downsample is None else downsample
+    if downsample < 1:
+        raise LasegError(f"--downsample must be at least 1; got {downsample}")
+    return downsample
 
 
 def evaluate_network(network, dataset, patch_size, *, window="walkthrough", keep_largest=False, precision="fp32",
@@ -92,8 +100,7 @@ def write_table(path, rows):
     writer = csv.DictWriter(text, [*first, *COLUMNS], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    with replacing(path) as partial:
-        partial.write_text(text.getvalue(), encoding="utf-8", newline="")
+    write_whole(path, text.getvalue())
 
 
 def measure_case(dataset, name, mask, label, spacing=None):

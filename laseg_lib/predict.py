@@ -28,7 +28,7 @@ from .data.scans import (
 )
 from .data.volumes import FILE, SPACING_MM, not_normalised, read_geometry, read_volume
 from .errors import LasegError
-from .evaluate import patch_of, require_one_channel
+from .evaluate import factor_of, patch_of, require_one_channel
 from .inference import largest_component, predict_volume
 from .runtime.checkpoints import load_network
 from .runtime.machine import pick_device, tell
@@ -54,7 +54,7 @@ class Predictor:
         require_one_channel(network, checkpoint)
         self.network = network.to(pick_device(device), memory_format=torch.channels_last_3d)
         self.options = {"patch_size": patch_of(network, config, patch_size, checkpoint),
-                        "downsample": downsample or config.get("downsample", 1),
+                        "downsample": factor_of(config, downsample),
                         "voxel_mm": voxel_mm or config.get("spacing", SPACING_MM), **options}
 
     def __call__(self, scan, **options):

@@ -3,7 +3,7 @@
 them.
 
     make faults                              all of them, some minutes
-    python tests/faults.py --quick           those that neither train nor start a process: what `make test` runs
+    python tests/faults.py --quick           those that neither train nor start a process
     python tests/faults.py --only scans      some kinds;  --show  also tells what each case was answered
 
 Each case runs in a forked process with a folder and a time limit of its own.  Counted are: crashes (killed by a signal,

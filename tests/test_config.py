@@ -104,6 +104,13 @@ def test_it_goes_through_json_and_back():
         TrainConfig.from_dict({"dropout_p": 0.5})
 
 
+@pytest.mark.parametrize("settings", [{"max_iterations": 10**400},
+                                      {"patch_size": (16, 10**5000, 8)}, {"val_num": -10**99}])
+def test_a_number_that_nobody_can_count_to_is_told(settings):
+    with pytest.raises(LasegError, match=f"--{next(iter(settings))} must lie between -2\\^63 and 2\\^63"):
+        TrainConfig(**settings)
+
+
 def test_a_teacher_that_would_stay_blind_is_refused():
     """Kept buffers, in eval mode from the start: BatchNorm's first statistics for ever (InstanceNorm has none)."""
     with pytest.raises(LasegError, match="see nothing. Use --ema_buffers average"):

@@ -25,6 +25,7 @@ import torch
 import walkthrough_way
 
 from laseg_lib import LAHeart, VNet, update_ema_variables
+from laseg_lib.data.atomic import write_whole
 from laseg_lib.data.phantom import make_phantom
 from laseg_lib.data.volumes import FILE, find_root, write_volume
 from laseg_lib.inference import WINDOWS, predict_volume, walkthrough_stride
@@ -257,11 +258,10 @@ def main():
         for task in ("fetch", "metrics", "ema", "step", "inference"):
             if args.only in (None, task):
                 getattr(bench, task)(args.rounds)
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps({
+    write_whole(args.json, json.dumps({
         "command": " ".join(["python tools/bench.py", *sys.argv[1:]]),
         "data": "real" if os.environ.get("LASEG_DATA") else "phantoms",
-        **provenance(device), "rows": bench.rows}, indent=1) + "\n", encoding="utf-8")
+        **provenance(device), "rows": bench.rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 import torch
 
+from laseg_lib.data.atomic import write_whole
 from laseg_lib.records.make import provenance
 
 REPO = Path(__file__).resolve().parent.parent
@@ -46,9 +47,8 @@ def main(argv=None):
     parser.add_argument("--json", type=Path, default=REPO / "build" / "latency.json")
     args = parser.parse_args(argv)
     times = measure(args.steps)
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps({"command": f"python tools/browser_latency.py --steps {args.steps}",
-                                     **provenance(torch.device("cpu")), "milliseconds": times}, indent=1) + "\n")
+    write_whole(args.json, json.dumps({"command": f"python tools/browser_latency.py --steps {args.steps}",
+                                       **provenance(torch.device("cpu")), "milliseconds": times}, indent=1) + "\n")
     low, high = min(times), max(times)
     print(f"{len(times)} steps: median {statistics.median(times):.0f} ms, {low:.0f} to {high:.0f} ms; "
           f"nine of ten below {statistics.quantiles(times, n=10)[-1]:.0f} ms")

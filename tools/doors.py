@@ -14,6 +14,8 @@ from pathlib import Path
 
 import nbformat
 
+from laseg_lib.data.atomic import write_whole
+
 REPO = Path(__file__).resolve().parent.parent
 CELL_ID = "hosted-setup"
 BADGES = re.compile(r"<!-- badges -->\n.*?<!-- /badges -->\n\n", re.S)
@@ -25,13 +27,13 @@ def main():
     url = address()
     paths = sorted((REPO / "notebooks").glob("*.ipynb"))
     readme = REPO / "README.md"
-    readme.write_text(with_badges(readme.read_text(encoding="utf-8"), url), encoding="utf-8", newline="\n")
+    write_whole(readme, with_badges(readme.read_text(encoding="utf-8"), url))
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         before = nbformat.writes(notebook)
         with_doors(notebook, url, first=path == paths[0])
         if nbformat.writes(notebook) != before:
-            path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
+            write_whole(path, nbformat.writes(notebook) + "\n")
     print(f"Written for {url}: now make notebooks" if url else
           "[project.urls] in pyproject.toml holds a placeholder: no badges, no cell for Colab.")
 

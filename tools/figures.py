@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from laseg_lib.data.atomic import write_whole
 from laseg_lib.data.phantom import FIELD_MM, make_phantom
 from laseg_lib.figures.meshes import atrium_scene
 from laseg_lib.figures.method_diagram import pipeline_figure
@@ -69,7 +70,7 @@ def main(argv=None):
     folder = parser.parse_args(argv).output
     folder.mkdir(parents=True, exist_ok=True)
     for draw, dpi in ((hero, 100), (results, 160)):
-        (folder / f"{draw.__name__}.png").write_bytes(to_png(draw(), dpi=dpi, small=True))
+        write_whole(folder / f"{draw.__name__}.png", to_png(draw(), dpi=dpi, small=True))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from nbconvert.preprocessors import Preprocessor
 from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
+from laseg_lib.data.atomic import write_whole
 from laseg_lib.data.phantom import FIELD_MM, make_phantom
 from laseg_lib.figures.meshes import PLOTLY
 from laseg_lib.figures.names import in_html
@@ -73,12 +74,12 @@ def write(notebooks, folder):
     searched = []
     for path, (name, title) in zip(sources, pages):
         text = page(sources[path], path, names, pages, name)
-        (folder / name).write_text(text, encoding="utf-8")
+        write_whole(folder / name, text)
         searched.append([name, title, sections(text)])
-    (folder / "search.js").write_text(f"const PAGES = {json.dumps(searched, ensure_ascii=False)};", encoding="utf-8")
-    (folder / "page.js").write_bytes((TEMPLATE / "page.js").read_bytes())
-    (folder / SCRIPT).write_text(get_plotlyjs(), encoding="utf-8")
-    (folder / "style.css").write_text(style(), encoding="utf-8")
+    write_whole(folder / "search.js", f"const PAGES = {json.dumps(searched, ensure_ascii=False)};")
+    write_whole(folder / "page.js", (TEMPLATE / "page.js").read_bytes())
+    write_whole(folder / SCRIPT, get_plotlyjs())
+    write_whole(folder / "style.css", style())
     return [name for name, _ in pages]
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import nbformat
 
+from laseg_lib.data.atomic import write_whole
+
 REPO = Path(__file__).resolve().parent.parent
 MADE_FROM = ".made_from.json"  # {name: [digest of the original's cells, digest of the copy as it was written]}
 
@@ -38,14 +40,14 @@ def copy_all(notebooks, folder):
         if copy.exists() and copy.read_bytes() == fresh:
             of = digest(fresh)
         elif not copy.exists() or digest(copy.read_bytes()) == given:
-            copy.write_bytes(fresh)
+            write_whole(copy, fresh)
             of = digest(fresh)
             written.append(copy.name)
         if of != digest(fresh):
             kept.append(copy.name)
         else:
             made_from[copy.name] = [digest(fresh), digest(fresh)]
-    record.write_text(json.dumps(made_from, indent=1), encoding="utf-8")
+    write_whole(record, json.dumps(made_from, indent=1))
     lines = [f"Your own copy of the notebooks: {folder}" + (f" ({len(written)} files written)" if written else "")]
     lines += [f"  {name}: yours is kept, the one in {notebooks.name}/ is newer. To get it, rename yours, start again."
               for name in kept]

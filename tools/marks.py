@@ -32,6 +32,7 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
 from laseg_lib.data.atomic import replacing
+from laseg_lib.errors import visible
 
 REPO = Path(__file__).resolve().parent.parent
 KERNEL = Path(__file__).with_name("marks_kernel.py")
@@ -116,7 +117,7 @@ def marks_of(folder, exercises, args, walls):
             else:
                 said = verdict(kernel, notebook, path, check, attempts(notebook).get(check, name), given,
                                min(args.cell_seconds, end - time.monotonic()))
-            said = " ".join("".join(letter for letter in said if letter.isprintable() or letter == "\n").split())
+            said = " ".join(visible(said).split())
             tried = notebook is not None and not said.startswith(("Not attempted", "Not run"))
             yield dict(zip(COLUMNS, (folder.name, path.stem, check, "yes" if tried else "no",
                                      "yes" if said.startswith("Correct.") else "no",

@@ -22,7 +22,7 @@ import torch
 from tqdm.auto import tqdm
 
 from laseg_lib.config import STRONG_RECIPE, TrainConfig
-from laseg_lib.data.atomic import replacing
+from laseg_lib.data.atomic import write_whole
 from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.data.prepare import crop_box, prepare
 from laseg_lib.data.scans import array_of, back_to, image_of, normalise, straighten
@@ -56,8 +56,7 @@ def main(argv=None):
     found["chest"], found["stored"] = chests(predictor, raw, HOME / "data" / "own_scans")
     if args.real:
         found["noise"] = in_noise(args.real, args.cases)
-    with replacing(args.output) as partial:
-        partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_whole(args.output, json.dumps(found, indent=1) + "\n")
     for name in ("chest", "noise"):
         if name in found:
             print(name, {way: round(float(np.mean(list(dice.values()))), 3) for way, dice in found[name].items()})

@@ -9,6 +9,7 @@ import json
 import statistics
 from pathlib import Path
 
+from laseg_lib.data.atomic import write_whole
 from laseg_lib.records.read import RECORDED
 
 README = Path(__file__).resolve().parent.parent / "data" / "recorded" / "README.md"
@@ -71,7 +72,7 @@ def viewer():
 def main():
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
-    README.write_text(before + table() + rest.split(END)[1], encoding="utf-8")
+    write_whole(README, before + table() + rest.split(END)[1])
 
 
 if __name__ == "__main__":

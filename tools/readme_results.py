@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from laseg_lib.data.atomic import write_whole
 from laseg_lib.figures.style import ARMS, LOOKS
 from laseg_lib.records.read import RECORDED, load_metrics, missing_runs, published
 from laseg_lib.records.statistics import Pick, rows_of
@@ -106,7 +107,7 @@ def main():
         wanted = before + block(name) + rest.split(end)[1]
     if "--check" in sys.argv:
         return int(wanted != text)
-    README.write_text(wanted, encoding="utf-8")
+    write_whole(README, wanted)
     return 0
 
 

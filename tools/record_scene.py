@@ -17,7 +17,7 @@ import numpy as np
 
 from laseg_lib.config import TrainConfig
 from laseg_lib.course.nb10_atria_in_3d import SCENE, SCENE_DATA, SCENE_SETTINGS
-from laseg_lib.data.atomic import replacing
+from laseg_lib.data.atomic import replacing, write_whole
 from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.data.volumes import LAHeart
 from laseg_lib.inference import predict_volume
@@ -61,8 +61,7 @@ def predictions(trainer, root):
 def write(folder, packed, told):
     with replacing(folder / "predictions.npz") as partial, open(partial, "wb") as file:
         np.savez_compressed(file, **packed)
-    with replacing(folder / "config.json") as partial:
-        partial.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    write_whole(folder / "config.json", json.dumps(told, indent=1) + "\n")
     print(*told["dice"].items(), sep="\n")
 
 

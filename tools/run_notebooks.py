@@ -21,7 +21,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
-from laseg_lib.data.atomic import replacing
+from laseg_lib.data.atomic import write_whole
 
 MAX_BYTES = 1_000_000
 MAX_LINES = 25
@@ -68,8 +68,7 @@ def execute(path, timeout=300):
     seconds = {number: cell_seconds(cell) for number, cell in enumerate(notebook.cells)}
     slowest = max(seconds, key=seconds.get, default=0)
     print(f"{path.name:32} {took:6.1f} s   slowest: cell {slowest}, {seconds.get(slowest, 0):.1f} s", flush=True)
-    with replacing(path) as partial:  # a full disk leaves the notebook of before
-        partial.write_text(nbformat.writes(tidy(notebook)) + "\n", encoding="utf-8", newline="\n")
+    write_whole(path, nbformat.writes(tidy(notebook)) + "\n")  # a full disk leaves the notebook of before
     left = sorted(p.name for p in set(path.parent.iterdir()) - neighbours - {path.parent / ".ipynb_checkpoints"})
     return ([f"cell {slowest} took {seconds[slowest]:.0f} s, more than {MAX_CELL_SECONDS}"]
             if seconds.get(slowest, 0) > MAX_CELL_SECONDS else []) + \

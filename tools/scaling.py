@@ -17,6 +17,7 @@ from pathlib import Path
 
 from laseg_lib.config import TrainConfig
 from laseg_lib.course.nb13_many_gpus import launch
+from laseg_lib.data.atomic import write_whole
 from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.records.make import provenance
 from laseg_lib.records.read import HOME
@@ -70,9 +71,8 @@ def main():
                 found[way].append(measure(root, args.steps, *given))
     for way, rates in found.items():
         print(f"{way:28} {statistics.median(rates):6.2f} volumes a second ({min(rates):.2f} to {max(rates):.2f})")
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps({"command": "python tools/scaling.py", **provenance(distributed.join("cpu")),
-                                     "volumes_a_second": found}, indent=1) + "\n", encoding="utf-8")
+    write_whole(args.json, json.dumps({"command": "python tools/scaling.py", **provenance(distributed.join("cpu")),
+                                       "volumes_a_second": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

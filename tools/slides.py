@@ -19,6 +19,8 @@ import handout
 import nbformat
 from nbconvert.preprocessors import Preprocessor
 
+from laseg_lib.data.atomic import write_whole
+
 REPO = handout.REPO
 TALK = ("00_start_here", "05_ema_teacher", "07_train_mean_teacher", "10_atria_in_3d")
 BEGINS = ("slide", "subslide")
@@ -35,21 +37,20 @@ def main(argv=None):
 
 def write(notebooks, folder):
     """Write a page of slides a notebook, and a first page that leads to them."""
-    folder.mkdir(parents=True, exist_ok=True)
     lines = ["# Slides", "", "Arrow keys move. F11 fills the screen. Printing from the browser gives a PDF.", ""]
     names = {}
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
-        (folder / f"{path.stem}.html").write_text(page(notebook, path), encoding="utf-8")
+        write_whole(folder / f"{path.stem}.html", page(notebook, path))
         names[path] = f"{path.stem}.html"
         lines.append(f"- [{handout.heading(notebook)}]({names[path]})")
     index = handout.page(handout.prose("\n".join(lines)), REPO / "index", names, [("index.html", "Slides")],
                          "index.html", bare=True)
-    (folder / "index.html").write_text(index, encoding="utf-8")
-    (folder / handout.SCRIPT).write_text(handout.get_plotlyjs(), encoding="utf-8")
-    (folder / "slides.js").write_bytes((handout.TEMPLATE / "slides.js").read_bytes())
+    write_whole(folder / "index.html", index)
+    write_whole(folder / handout.SCRIPT, handout.get_plotlyjs())
+    write_whole(folder / "slides.js", (handout.TEMPLATE / "slides.js").read_bytes())
     slides = (handout.TEMPLATE / "slides.css").read_text(encoding="utf-8")
-    (folder / "style.css").write_text(handout.style() + slides, encoding="utf-8")
+    write_whole(folder / "style.css", handout.style() + slides)
 
 
 def page(notebook, path):

@@ -18,6 +18,8 @@ import nbformat
 import run_notebooks
 from exercise_cells import CHECKED, module_of, solved
 
+from laseg_lib.data.atomic import write_whole
+
 REPO = Path(__file__).resolve().parent.parent
 
 
@@ -48,7 +50,7 @@ def write(notebooks, folder):
         for cell in filled.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
-        nbformat.write(filled, folder / path.name)
+        write_whole(folder / path.name, nbformat.writes(filled) + "\n")
         written.append(folder / path.name)
     return written
 

@@ -16,6 +16,7 @@ import traceback
 import numpy as np
 import torch
 
+from ..data.atomic import write_whole
 from ..runtime import places
 
 DONE, BEGUN = "done", "begun"
@@ -129,8 +130,7 @@ def note(exercise, state):
     file = notes() / name
     with contextlib.suppress(OSError):
         if not file.exists() or file.read_text(encoding="utf-8") != DONE:
-            notes().mkdir(parents=True, exist_ok=True)
-            file.write_text(state, encoding="utf-8")
+            write_whole(file, state)
 
 
 def name_of(exercise):

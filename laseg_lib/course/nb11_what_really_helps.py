@@ -1,6 +1,7 @@
 """What notebook 11_what_really_helps draws, its exercises and their answers."""
 
 import numpy as np
+from matplotlib.colors import ListedColormap
 
 from ..figures.style import INK, LOOKS, SMALL, TEXT, line_style, new_axes
 from .exercise import Exercise
@@ -64,7 +65,7 @@ def draw_threshold(image, entropy, wrong, masked_out):
         left.imshow(image[:, :, z].T, cmap="gray")
         away, stay = entropy[:, :, z] >= threshold, (wrong & (entropy < threshold))[:, :, z]
         for part, colour in ((away, LOOKS["strong"].colour), (stay, LOOKS["MT"].colour)):
-            left.imshow(np.ma.masked_equal(part.T, False), cmap=_one(colour), alpha=0.75, vmin=0, vmax=1)
+            left.imshow(np.ma.masked_equal(part.T, False), cmap=ListedColormap([colour]), alpha=0.75, vmin=0, vmax=1)
         left.set_title("orange: masked out; blue: errors that stay", fontsize=SMALL, color=INK)
         left.set_axis_off()
         for (name, look), values in zip(names.items(), shares):
@@ -76,12 +77,6 @@ def draw_threshold(image, entropy, wrong, masked_out):
         right.legend(fontsize=SMALL, frameon=True, framealpha=1, edgecolor="white", loc=(0.3, 0.24))
         return figure
     return draw
-
-
-def _one(colour):
-    from matplotlib.colors import ListedColormap
-
-    return ListedColormap([colour])
 
 
 # --- Exercises -----------------------------------------------------------------------------------

@@ -25,10 +25,15 @@ def replacing(path):
         partial.unlink(missing_ok=True)
 
 
-def write_list(path, names):
-    """Write a ``.list`` file, one case a line, whole or not at all."""
+def write_whole(path, content):
+    """Write a file, whole or not at all: bytes, or text in UTF-8."""
     with replacing(path) as partial:
-        partial.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", newline="\n")
+        partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def write_list(path, names):
+    """Write a ``.list`` file, one case a line."""
+    write_whole(path, "".join(f"{name}\n" for name in names))
 
 
 def claim(folder, settings):
@@ -44,8 +49,7 @@ def claim(folder, settings):
         found = json.loads(path.read_text(encoding="utf-8"))
         differ = sorted(k for k in {*found, *settings} if found.get(k) != settings.get(k))
     except FileNotFoundError:
-        with replacing(path) as partial:
-            partial.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(settings, indent=1) + "\n")
         return
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise LasegError(f"{path}: can't be read ({error}); "

@@ -4,6 +4,7 @@ A file gets its name only once it is whole and right, so a fetch that was cut of
 is missing, and two fetches into one folder don't hurt each other.
 """
 
+import re
 import time
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -70,6 +71,7 @@ def fetch_file(url, path, digest, timeout=30, attempts=4, wait=1.0):
 
     if is_right(path):
         return
+    shown = without_password(url)
     download = pooch.HTTPDownloader(timeout=timeout, chunk_size=2**16)
     for attempt in range(attempts):
         time.sleep(attempt * wait)
@@ -83,24 +85,25 @@ def fetch_file(url, path, digest, timeout=30, attempts=4, wait=1.0):
             status = error.response.status_code
             problem = f"the server answered {status}"
             if status < 500 and status not in (408, 429):  # asking again won't help
-                raise LasegError(f"{url}: the server won't give this file ({status}); check --base-url, "
+                raise LasegError(f"{shown}: the server won't give this file ({status}); check --base-url, "
                                  "or the address may have moved: look for a newer LASeg") from error
         except WrongBytes:
             problem = None
-        except RequestException as error:
+        except (RequestException, ValueError) as error:  # urllib3 has its own for what is no address
             problem = in_words(error, url, timeout)
             if isinstance(error, ValueError):  # requests' way to say that this is no address
-                raise LasegError(f"{url}: not an address that can be fetched ({error}); check --base-url") from error
+                raise LasegError(f"{shown}: not an address that can be fetched ({without_password(error)}); check "
+                                 "--base-url") from error
         except OSError as error:  # the disk; or, on Windows, another process holds the file open
             if is_right(path):
                 return
             raise LasegError(f"{path}: can't be written ({error}); "
                              "free some space, or choose another folder") from error
     if problem is None:
-        raise LasegError(f"{url}: the bytes are not those that were published, {attempts} times; "
+        raise LasegError(f"{shown}: the bytes are not those that were published, {attempts} times; "
                          "a proxy or login page may be answering in the server's place: open the address in a "
                          "browser, or try another network")
-    raise LasegError(f"{url}: can't be downloaded after {attempts} attempts ({problem}); check the network and "
+    raise LasegError(f"{shown}: can't be downloaded after {attempts} attempts ({problem}); check the network and "
                      "run this again, finished files are kept. `laseg phantom` needs no network")
 
 
@@ -113,6 +116,11 @@ def in_words(error, url, timeout):
     if isinstance(error, ConnectionError):
         return f"no connection to {urlsplit(url).hostname}"
     return "the connection was cut"
+
+
+def without_password(text):
+    """An address, or words with one in it, as it may be shown: without the name and password before its host."""
+    return re.sub(r"[^\s/'\"]*@", "", str(text))
 
 
 class WrongBytes(Exception):

@@ -13,10 +13,12 @@ the same patient; and ``seed`` alone decides who that patient is.
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy import ndimage
 from tqdm.auto import tqdm
 
 from ..errors import LasegError
+from ..runtime.machine import require_memory
 from .atomic import claim
 from .scans import image_of, write_image
 from .shapes import column, ellipsoid, join, tube, waves
@@ -182,8 +184,11 @@ def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False
     Raises LasegError for numbers that can't work, and when ``dest`` holds phantoms made with other settings.
     """
     size = tuple(int(n) for n in size)
-    if len(size) != 3 or min(size) < 8:
-        raise LasegError(f"a phantom of {size} voxels: give three sizes of 8 or more, such as 64 48 32")
+    if len(size) != 3 or min(size) < 8 or max(size) > 10_000:
+        raise LasegError(f"a phantom of {' x '.join(str(min(n, 10**9)) for n in size)} voxels: give three sizes of 8 "
+                         "to 10000, such as 64 48 32")
+    require_memory(120 * np.prod(size, dtype=float) * (np.prod(CHEST) if raw else 1), torch.device("cpu"),
+                   f"a phantom of {' x '.join(map(str, size))} voxels", "give a smaller --size")
     if min(train, test) < 1 or train + test > 10_000 or seed < 0:
         raise LasegError(f"{train} training and {test} test phantoms with seed {seed}: "
                          "give at least one of each, at most 10000 together, and a seed of 0 or more")

@@ -192,11 +192,9 @@ def read_header(path, kind):
 
     Raises LasegError for a detached data file that doesn't lie beside its header.
     """
-    with open(path, "rb") as file:
-        start = file.read(2)
     if kind == "NIfTI":
         try:
-            with (gzip.open if start == b"\x1f\x8b" else open)(path, "rb") as file:
+            with unpacked(path) as file:
                 return nifti_header(file.read(540))
         except (OSError, EOFError, zlib.error, struct.error):
             return {"said": (False,) * 3, "oriented": False}  # reading it says what is wrong
@@ -241,20 +239,23 @@ def nifti_header(head):
     return found
 
 
-def require_whole(path, size):
-    """LasegError where a NIfTI file, once unpacked, is shorter than its header says."""
+def unpacked(path):
+    """A NIfTI file open for reading, gzipped (whatever it is called) or not."""
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    found = 0 if packed else path.stat().st_size
-    if packed:
-        try:
-            with gzip.open(path, "rb") as file:
-                while found < size and (piece := file.read(min(2**22, size - found))):
-                    found += len(piece)
-        except (OSError, EOFError, zlib.error):
-            pass  # it ends here
-    if found < size:
-        raise LasegError(f"{path}: its header tells of {size} bytes, and {found} are there: it was cut off; "
+    return (gzip.open if packed else open)(path, "rb")
+
+
+def require_whole(path, size):
+    """LasegError where a NIfTI file, once unpacked, is shorter than its header says."""
+    try:
+        with unpacked(path) as file:
+            file.seek(size - 1)
+            whole = file.read(1)
+    except (OSError, EOFError, zlib.error):
+        whole = b""
+    if not whole:
+        raise LasegError(f"{path}: its header tells of {size} bytes, and not as many are there: it was cut off; "
                          "copy it again")
 
 

@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 
 from ..errors import LasegError
 from ..runtime.machine import require_memory, tell
-from .atomic import replacing, write_list
+from .atomic import write_list, write_whole
 
 SPACING_MM = 0.625  # each side of a voxel of the public volumes; the files don't say so
 FILE = "mri_norm2.h5"
@@ -45,11 +45,7 @@ def read_volume(path, *, with_label=True):
         raise LasegError(f"{path}: no such file; {remedy}")
     try:
         with h5py.File(path, "r") as file:
-            wanted = ("image", "label") if with_label else ("image",)
-            missing = [name for name in wanted if name not in file]
-            if missing:
-                raise LasegError(f"{path}: holds no {' and no '.join(missing)}; {remedy}")
-            image, label = (own_dataset(file, name, path) for name in ("image", wanted[-1]))
+            image, label = (own_dataset(file, name, path) for name in ("image", "label" if with_label else "image"))
             if image.dtype.kind not in "fiub" or label.dtype.kind not in "fiub":  # HDF5 can hold anything
                 raise LasegError(f"{path}: image ({image.dtype}) and label ({label.dtype}) must be numbers; {remedy}")
             # read as it is, then as float32 and uint8
@@ -138,8 +134,7 @@ def write_volume(path, image, label=None, **geometry):
             file.create_dataset("label", data=np.asarray(label, np.uint8), **packed)
         for name, value in geometry.items():
             file.attrs[name] = np.broadcast_to(np.asarray(value, np.float64), 3)
-    with replacing(path) as partial:
-        partial.write_bytes(whole.getbuffer())
+    write_whole(path, whole.getbuffer())
 
 
 def read_geometry(path):

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 from ..config import TrainConfig
-from ..data.atomic import replacing, write_list
+from ..data.atomic import write_list, write_whole
 from ..data.volumes import FILE, LAHeart, case_names, find_root, read_volume, write_volume
 from ..errors import LasegError
 from ..evaluate import measure_case, predict_cases, write_table
@@ -145,8 +145,7 @@ def train(config, progress):
 
     def note(trainer):
         if trainer.iteration % 50 == 0:
-            with replacing(clock) as partial:
-                partial.write_text(str(before + time.perf_counter() - begun))
+            write_whole(clock, str(before + time.perf_counter() - begun))
 
     trainer.run(progress=progress, callback=note)
     cpu = None if before else round(time.process_time() - cpu, 1)
@@ -252,8 +251,8 @@ def main(argv=None):
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, where the hardware has room")
     parser.add_argument("--only", default="", help="only runs whose name contains this, e.g. MT_8 or seed1337")
     args = parser.parse_args(argv)
-    if args.jobs < 1:
-        parser.error(f"--jobs must be at least 1; got {args.jobs}")
+    if not 1 <= args.jobs <= 1000:
+        parser.error("--jobs must be between 1 and 1000")
     todo = [run for run in read.missing_runs(args.record) if args.only in run.name]
     print(f"{args.record}: {len(todo)} runs to make", flush=True)
     try:

@@ -43,13 +43,13 @@ def join(device="auto"):
     if told.get("WORLD_SIZE", 1) == 1 or "MASTER_ADDR" not in os.environ or not dist.is_available():
         return device
     if device.type == "cuda":
-        device = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
+        device = pick_device(f"cuda:{told.get('LOCAL_RANK', 0)}")
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         try:
             dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
         except (RuntimeError, ValueError) as error:
-            raise LasegError(f"the {os.environ['WORLD_SIZE']} processes didn't meet ({first_line(error)}); "
+            raise LasegError(f"the {told['WORLD_SIZE']} processes didn't meet ({first_line(error)}); "
                              "start them with torchrun") from error
         atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
     return device
@@ -70,7 +70,7 @@ def told_by_torchrun():
                              "start with torchrun")
         told[name] = int(text)
     for name in ("RANK", "LOCAL_RANK"):
-        if told.get(name, 0) >= told.get("WORLD_SIZE", told.get(name, 0) + 1):
+        if "WORLD_SIZE" in told and told.get(name, 0) >= told["WORLD_SIZE"]:
             raise LasegError(f"the environment says {name}={told[name]} of WORLD_SIZE={told['WORLD_SIZE']} processes, "
                              "which count from 0; unset both, or start with torchrun")
     return told

@@ -284,3 +284,11 @@ def test_packaged_lists_and_sums():
 def test_public_address():
     assert re.fullmatch("https://raw.githubusercontent.com/yulequan/UA-MT/[0-9a-f]{40}/data/2018LA_Seg_Training%20Set",
                         PUBLIC_URL)
+
+
+@pytest.mark.parametrize("address", ["http://user:topsecret@127.0.0.1:1/", "http://user:top@topsecret@127.0.0.1:1/",
+                                     "http://user:topsecret@127.0.0.1:abc/", "http://" + "a" * 300 + "/"])
+def test_an_address_is_told_without_its_password(address, tmp_path):
+    with pytest.raises(LasegError, match="^http://(127|aaa)") as told:
+        fetch(tmp_path, address, public_names("test")[:1], attempts=1, progress=False)
+    assert "topsecret" not in str(told.value) and "user" not in str(told.value)

@@ -270,3 +270,14 @@ def test_image_in_file_is_float32(tmp_path):
     root = write_phantoms(tmp_path, 1, 1, SMALL)
     with h5py.File(root / "PHANTOM_0000/mri_norm2.h5") as file:
         assert file["image"].dtype == np.float32 and file["label"].dtype == np.uint8
+
+
+@pytest.mark.parametrize(("size", "words"), [
+    ((5000, 5000, 5000), "not enough memory: a phantom of 5000 x 5000 x 5000"),
+    ((10**400, 8, 8), "give three sizes of 8 to 10000"),
+    ((64, 48, 4), "give three sizes of 8 to 10000")])
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_phantom_that_no_machine_can_hold_is_told(size, words, raw, tmp_path):
+    with pytest.raises(LasegError, match=words):
+        write_phantoms(tmp_path / "data", 1, 1, size, raw=raw)
+    assert not (tmp_path / "data").exists()

@@ -81,7 +81,7 @@ IMAGE, LABEL = sound()
 BAD = {
     "no image": (dict(label=LABEL), "holds no image"),
     "no label": (dict(image=IMAGE), "holds no label"),
-    "neither": (dict(other=IMAGE), "holds no image and no label"),
+    "neither": (dict(other=IMAGE), "holds no image"),
     "shapes differ": (dict(image=IMAGE, label=LABEL[1:]), r"\(20, 18, 10\).*\(19, 18, 10\).*same"),
     "two dimensions": (dict(image=IMAGE[0], label=LABEL[0]), "W x H x D"),
     "no voxels": (dict(image=IMAGE[:0], label=LABEL[:0]), "W x H x D"),

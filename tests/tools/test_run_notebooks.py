@@ -20,7 +20,7 @@ class NothingToDo:
 
 def test_a_full_disk_leaves_the_notebook_of_before(tmp_path, monkeypatch):
     def full(self, *arguments, **options):
-        self.touch()
+        self.open("wb").close()  # emptied, and nothing written
         raise OSError(28, "No space left on device")
 
     path = tmp_path / "a.ipynb"
@@ -28,7 +28,7 @@ def test_a_full_disk_leaves_the_notebook_of_before(tmp_path, monkeypatch):
     before = path.read_bytes()
     monkeypatch.setattr(run_notebooks, "NotebookClient", NothingToDo)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
+        patch.setattr(Path, "write_bytes", full)
         with pytest.raises(OSError, match="No space left"):
             run_notebooks.execute(path)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["a.ipynb"]
