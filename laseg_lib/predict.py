@@ -19,7 +19,7 @@ from .data.scans import (
     array_of,
     back_to,
     image_of,
-    normalise,
+    normalised,
     read_scan,
     require_spacing,
     stem_of,
@@ -88,7 +88,7 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
         found, known = read_scan(scan, spacing), True
         require_spacing(found)
         like = found.image
-        straight = straighten(image_of(normalise(array_of(like), scan), like), voxel_mm)
+        straight = normalised(like, scan, voxel_mm)
         volume = array_of(straight)
     settings = {"downsample": downsample, "window": window, "precision": precision, "progress": progress}
     box = (slice(None),) * 3
