@@ -112,7 +112,8 @@ def ways(scan):
     spacing = np.array(scan.GetSpacing())
     thick = image_of(np.zeros(np.ceil(np.array(scan.GetSize()) / (1, 1, 2)).astype(int), np.float32),
                      spacing=spacing * (1, 1, 2), origin=np.array(scan.GetOrigin()) + spacing * (0, 0, 0.5))
-    oblique = image_of(np.zeros(np.int64(1.6 * np.array(scan.GetSize())), np.float32), spacing=spacing, origin=(0, 0, 0))
+    size = np.int64(1.6 * np.array(scan.GetSize()))
+    oblique = image_of(np.zeros(size, np.float32), spacing=spacing, origin=(0, 0, 0))
     oblique.SetDirection(rotation(np.deg2rad(TURN)).ravel().tolist())
     oblique.SetOrigin(np.subtract(middle_of(scan), middle_of(oblique)).tolist())
     return {"flipped": sitk.Flip(scan, [True, False, True]), "sagittal": sitk.PermuteAxes(scan, [1, 2, 0]),
