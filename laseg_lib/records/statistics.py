@@ -209,6 +209,23 @@ def declared_sentence(found, pairs=FOLDS * SEEDS_A_FOLD):
             f"cases: {found.verdict}{unclear}.")
 
 
+def cures(table, labels=2):
+    """What unlabelled volumes give with BatchNorm and with InstanceNorm, and the declared comparison of the record
+    `two_labels`, the first less the second: Differences of teachers, seed by seed."""
+    def pick(arm, variant=""):
+        return Pick(arm, "teacher", labels, variant)
+
+    bn, in_ = (difference(table, f"{name}: strong − labels only", pick("strong", variant), pick("labels_only", variant))
+               for name, variant in (("BatchNorm", "batchnorm"), ("InstanceNorm", "")))
+    both = sorted(bn.values.keys() & in_.values.keys())
+    return [difference(table, "BatchNorm: company, λ = 0 − labels only", pick("company", "batchnorm"),
+                       pick("labels_only", "batchnorm")), bn, in_,
+            difference(table, "labels only: InstanceNorm − BatchNorm", pick("labels_only"),
+                       pick("labels_only", "batchnorm")),
+            of_values("declared: BatchNorm's gain − InstanceNorm's gain",
+                      {seed: bn.values[seed] - in_.values[seed] for seed in both})]
+
+
 def label_rows(table, variant="", value="dice"):
     """Rows for ``plots.label_curve`` of the record `labels`, teachers: arm, labels, fold, dice in % (a mean over the
     fold's trainings)."""

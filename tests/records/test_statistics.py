@@ -88,6 +88,18 @@ def test_the_declared_comparison_is_read_when_all_its_trainings_are_there():
     assert compare.declared_sentence(compare.declared(fold_table(-0.02))).endswith(": below zero.")
 
 
+def test_what_batchnorms_gain_has_more_is_paired_by_seed():
+    """The declared comparison of `two_labels`: SciPy's t test of the two gains, over the seeds that have all four."""
+    plain, few, ill, cured = [0.7, 0.72, 0.69], [0.71, 0.70, 0.70], [0.6, 0.66, 0.58], [0.68, 0.71, 0.69]
+    both = pd.concat([table({"labels_only": plain, "strong": few}), table({"labels_only": ill, "strong": cured,
+                                                                          "company": A}, "batchnorm")])
+    company, bn, in_, norm, declared = compare.cures(both, labels=4)
+    low, high = stats.ttest_rel(np.subtract(cured, ill), np.subtract(few, plain)).confidence_interval(0.95)
+    assert (declared.mean - declared.half, declared.mean + declared.half) == pytest.approx((low, high))
+    assert bn.mean == pytest.approx(0.08) and in_.mean == pytest.approx(0) and norm.mean == pytest.approx(0.09)
+    assert list(company.values) == [0, 1, 2] and not compare.cures(both[both.seed < 0])[4].values
+
+
 def test_a_label_curve_has_a_mean_for_each_fold():
     rows = compare.label_rows(fold_table(0.02))
     assert [(row["arm"], row["fold"]) for row in rows] == [(arm, fold) for arm in ("labels_only", "strong")
