@@ -43,6 +43,14 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, one_line(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
 
 
+class WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds a default to what doesn't say its own, where there is one."""
+
+    def _get_help_string(self, action):
+        plain = not action.help or "default:" in action.help or action.default in (None, False)
+        return action.help if plain else super()._get_help_string(action)
+
+
 def one_line(message):
     """A word from the command line may itself contain line breaks."""
     return " ".join(message.splitlines())
@@ -54,26 +62,29 @@ def parser():
 
     def command(name, run, text, example):
         sub = commands.add_parser(name, help=text, description=text, epilog=f"example: laseg {name} {example}",
-                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                  formatter_class=WithDefaults)
         sub.set_defaults(run=run)
         return sub
 
+    trained = "last.pth or best.pth of a training, or another V-Net's weights"
+    window = "walkthrough (or seed): stride 18/18/4; fast: windows that overlap by half; whole: the volume at once"
+
     phantom = command("phantom", run_phantom, "write synthetic atria", "data --train 40 --test 10")
-    phantom.add_argument("dest", type=Path, metavar="DEST")
+    phantom.add_argument("dest", type=Path, metavar="DEST", help="the folder to write into; cases lie in DEST/phantoms")
     phantom.add_argument("--train", type=int, default=40, help="training cases")
     phantom.add_argument("--test", type=int, default=10, help="test cases")
     phantom.add_argument("--size", type=int, nargs=3, default=(64, 48, 32), metavar=("W", "H", "D"), help="voxels")
-    phantom.add_argument("--seed", type=int, default=0)
+    phantom.add_argument("--seed", type=int, default=0, help="of every random draw")
     phantom.add_argument("--raw", action="store_true", help="write raw NRRD pairs, for `laseg prepare`")
 
     fetch = command("fetch", run_fetch, "download the 100 public volumes, verified (about 220 MB)", "data/la2018")
-    fetch.add_argument("dest", type=Path, metavar="DEST")
+    fetch.add_argument("dest", type=Path, metavar="DEST", help="the folder to write into")
     fetch.add_argument("--base-url", help="a mirror of the public folder")
 
     prepare = command("prepare", run_prepare, "turn scans (NIfTI, NRRD, MetaImage, DICOM) and the labels of some into "
                       "training files", "scans data/mine --scan '*_mri.nii.gz' --label '*_la.nii.gz'")
-    prepare.add_argument("raw_dir", type=Path, metavar="SCANS")
-    prepare.add_argument("dest", type=Path, metavar="DEST")
+    prepare.add_argument("raw_dir", type=Path, metavar="SCANS", help="the folder that holds the scans, at any depth")
+    prepare.add_argument("dest", type=Path, metavar="DEST", help="the folder to write into; cases lie in DEST/volumes")
     prepare.add_argument("--scan", metavar="PATTERN", help="which files (or folders of DICOM) are scans; the stars are "
                          "the case's name (default: lgemri.nrrd, or nnU-Net's imagesTr)")
     prepare.add_argument("--label", metavar="PATTERN", help="where the label of a scan is, with the same stars "
@@ -103,13 +114,12 @@ def parser():
 
     evaluate = command("evaluate", run_evaluate, "measure a checkpoint on whole volumes",
                        "model/LA_vnet_8_labeled/MT/last.pth --root_path data/phantoms --csv out.csv")
-    evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=trained)
     evaluate.add_argument("--root_path", required=True, help=explanations()["root_path"])
-    evaluate.add_argument("--split", choices=["train", "test"], default="test")
-    evaluate.add_argument("--weights", choices=["student", "teacher"], default="student")
+    evaluate.add_argument("--split", choices=["train", "test"], default="test", help="which list names the cases")
+    evaluate.add_argument("--weights", choices=["student", "teacher"], default="student", help="whose network")
     evaluate.add_argument("--window", choices=["walkthrough", "seed", "fast", "whole"], default="walkthrough",
-                          help="walkthrough (or seed): stride 18/18/4; fast: windows that overlap by half; "
-                               "whole: the volume at once, not for tables")
+                          help=window + ", not for tables")
     evaluate.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: as trained")
     evaluate.add_argument("--downsample", type=int, help="default: as trained")
     evaluate.add_argument("--at", choices=["same", "full"], default="same",
@@ -118,21 +128,22 @@ def parser():
     evaluate.add_argument("--largest_component", action="store_true", help="keep only the largest connected part")
     evaluate.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
                           help="a voxel's sides in mm, for files that don't say")
-    evaluate.add_argument("--device", default="auto")
-    evaluate.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="fp32")
+    evaluate.add_argument("--device", default="auto", help=explanations()["device"])
+    evaluate.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="fp32",
+                           help="of the network's arithmetic; auto: bf16 where the hardware has it")
     evaluate.add_argument("--csv", type=Path, metavar="FILE", help="write a row a case here")
 
     predict = command("predict", run_predict, "segment scans: a mask in each scan's own geometry",
                       "model/LA_vnet_8_labeled/MT/last.pth patient1.nii.gz patient2.nii.gz --out masks")
-    predict.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    predict.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=trained)
     predict.add_argument("scans", type=Path, nargs="+", metavar="SCAN",
                          help="NIfTI, NRRD, MetaImage, a folder with a DICOM series, or mri_norm2.h5")
     predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="where NAME_la.nii.gz is written")
     predict.add_argument("--format", choices=[".nii.gz", ".nrrd"], default=".nii.gz", help="of the masks")
     predict.add_argument("--probability", action="store_true", help="also write NAME_probability")
     predict.add_argument("--force", action="store_true", help="replace masks that are there")
-    predict.add_argument("--weights", choices=["student", "teacher"], default="student")
-    predict.add_argument("--window", choices=["walkthrough", "seed", "fast", "whole"], default="fast")
+    predict.add_argument("--weights", choices=["student", "teacher"], default="student", help="whose network")
+    predict.add_argument("--window", choices=["walkthrough", "seed", "fast", "whole"], default="fast", help=window)
     predict.add_argument("--whole", action="store_true", help="look once, at the whole scan: not coarse to fine")
     predict.add_argument("--all_parts", action="store_true",
                          help="keep all that is found, not the largest connected part alone")
@@ -143,8 +154,9 @@ def parser():
                               "checkpoint says, or 0.625)")
     predict.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: as trained")
     predict.add_argument("--downsample", type=int, help="default: as trained")
-    predict.add_argument("--device", default="auto")
-    predict.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="fp32")
+    predict.add_argument("--device", default="auto", help=explanations()["device"])
+    predict.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="fp32",
+                          help="of the network's arithmetic; auto: bf16 where the hardware has it")
     return top
 
 
@@ -160,7 +172,8 @@ def add_config_arguments(sub):
         else:
             options |= {"type": kind, "choices": choices(field.name)}
         if field.default not in (None, ""):
-            options["help"] += f" (default: {field.default})"
+            said = ("off", "on")[field.default] if kind is bool else field.default
+            options["help"] += f" (default: {said})"
         names = [f"--{name}" for name in (field.name, *(old for old, new in RENAMED.items() if new == field.name))]
         sub.add_argument(*names, required=field.name == "root_path", **options)
 

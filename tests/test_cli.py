@@ -76,6 +76,12 @@ def test_every_help_has_an_example_that_is_right(command, capsys):
     text = " ".join(capsys.readouterr().out.split())
     example = re.search(rf"example: laseg ({command} .*)$", text).group(1)
     assert parser().parse_args(shlex.split(example)).command == command
+    assert not re.search(r"default: (None|False)|default: [^)]*\) \(default", text)
+
+
+def test_every_argument_says_what_it_is():
+    commands = next(action for action in parser()._actions if action.dest == "command").choices
+    assert not [(name, action.dest) for name, sub in commands.items() for action in sub._actions if not action.help]
 
 
 @pytest.mark.parametrize("line, want", [

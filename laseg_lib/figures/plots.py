@@ -13,7 +13,7 @@ from ..records.statistics import interval95
 from .names import in_figure
 from .pictures import bundle
 from .slices import draw_slices
-from .style import ARMS, GRID, INK, LOOKS, SMALL, TEXT, dress, line_style, look, looks, new_axes
+from .style import ARMS, GRID, INK, LOOKS, SMALL, TEXT, dress, line_style, looks, new_axes
 
 
 def lines(x, series, *, xlabel, ylabel, title="", height=4.2, **axes):
@@ -157,12 +157,13 @@ def arm_comparison(table, *, value="Dice", arms=ARMS, title=""):
     """Dot per seed, mean and 95 % interval per arm, student and teacher.
 
     ``table``: rows {'arm', 'seed', 'student', 'teacher'}, values from 0 to 1; a missing or None value is
-    left out, and an arm of ``arms`` without any row is shown as not recorded.
+    left out, and an arm of ``arms`` without any row is shown as not recorded.  ``arms``: keys of LOOKS, or any names.
     """
     figure, ax = new_axes(height=0.9 + 0.8 * len(arms), xlabel=f"{value} (mean of the test cases; a dot is a seed)",
                           title=title)
+    drawn = looks(arms)
     for row, arm in enumerate(arms):
-        given, found = look(arm), False
+        given, found = drawn[arm], False
         for who, shift in (("student", -0.17), ("teacher", 0.17)):
             values = np.array([r[who] for r in table if r["arm"] == arm and r.get(who) is not None], float)
             if not len(values):
@@ -180,7 +181,7 @@ def arm_comparison(table, *, value="Dice", arms=ARMS, title=""):
         if not found:
             ax.annotate("not recorded yet", (0.02, row), xycoords=("axes fraction", "data"), fontsize=TEXT,
                         va="center", color="#666666", style="italic", bbox={"facecolor": "white", "edgecolor": "none"})
-    ax.set_yticks(range(len(arms)), [look(arm).label.replace(" (", "\n(") for arm in arms], fontsize=TEXT)
+    ax.set_yticks(range(len(arms)), [drawn[arm].label.replace(" (", "\n(") for arm in arms], fontsize=TEXT)
     ax.set_ylim(len(arms) - 0.5, -0.5)
     return figure
 
