@@ -25,7 +25,7 @@ import torch
 from ..errors import LasegError
 from ..runtime.machine import require_memory
 from .atomic import replacing
-from .volumes import SPACING_MM
+from .volumes import MOST_PACKED, SPACING_MM
 
 SCAN, LABEL = "lgemri.nrrd", "laendo.nrrd"  # the challenge's names
 FORMATS = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".nrrd": "NRRD", ".nhdr": "NRRD", ".mha": "MetaImage",
@@ -108,11 +108,19 @@ def read_scan(path, spacing=None):
         reader.ReadImageInformation()
         size = np.prod(reader.GetSize(), dtype=float) * len(files)
         require_memory(24 * size, torch.device("cpu"), path, "crop this scan")  # as stored, as float64, and straight
+        kind_of_voxel = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())  # "vector of 8-bit unsigned integer"
+        bits = int((re.search(r"(\d+)-bit", kind_of_voxel) or [0, 64])[1])
+        refuse_bomb(path, files, header, size * reader.GetNumberOfComponents() * bits / 8)
+        if kind == "NIfTI" and not 0 <= header.get("offset", 0) < 2**31:  # SimpleITK would take another one
+            raise LasegError(f"{path}: its header says that the voxels begin at byte {header['offset']:.3g}, which "
+                             "can't be; export it again")
         if kind == "NIfTI" and "bytes" in header:
-            require_whole(path, header["offset"] + header["bytes"])  # SimpleITK fills up what is cut off
+            require_whole(path, int(header["offset"]) + header["bytes"])  # SimpleITK fills up what is cut off
         image = sitk.ReadImage(files if len(files) > 1 else files[0])
     except RuntimeError as error:
         raise LasegError(in_words(path, kind, str(error), header)) from error
+    if "complex" in kind_of_voxel:
+        raise LasegError(f"{path}: holds complex numbers, and a scan's voxels are real; export its magnitude")
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1 or min(image.GetSize()) < 2:
@@ -233,9 +241,9 @@ def nifti_header(head):
         sides, codes = struct.unpack(order + "3f", head[80:92]), struct.unpack(order + "2h", head[252:256])
         dims, bits = struct.unpack(order + "8h", head[40:56]), struct.unpack(order + "h", head[72:74])[0]
         offset = struct.unpack(order + "f", head[108:112])[0]
-    found = {"said": said(np.abs(sides)), "oriented": any(code > 0 for code in codes)}
-    if 1 <= dims[0] <= 7 and min(dims[1:dims[0] + 1]) > 0 and bits > 0 and 0 <= offset < 2**31:
-        found |= {"bytes": math.prod(dims[1:dims[0] + 1]) * bits // 8, "offset": int(offset)}
+    found = {"said": said(np.abs(sides)), "oriented": any(code > 0 for code in codes), "offset": offset}
+    if 1 <= dims[0] <= 7 and min(dims[1:dims[0] + 1]) > 0 and bits > 0:
+        found["bytes"] = math.prod(dims[1:dims[0] + 1]) * bits // 8
     return found
 
 
@@ -244,6 +252,16 @@ def unpacked(path):
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     return (gzip.open if packed else open)(path, "rb")
+
+
+def refuse_bomb(path, files, header, unpacked):
+    """LasegError where ``unpacked`` bytes, by the header, are packed into a file that scans never pack so small."""
+    if header.get("detached"):  # beside the header or below: which of them it names is the reader's to find out
+        files = [file for file in path.parent.rglob("*") if file.is_file()]
+    packed = sum(os.path.getsize(file) for file in files)
+    if unpacked > 2**28 and unpacked > MOST_PACKED * packed:
+        raise LasegError(f"{path}: its {packed} bytes would unpack to {unpacked / 1e9:.1f} GB, more than {MOST_PACKED} "
+                         "times as many, which no scan does; export it again")
 
 
 def require_whole(path, size):
