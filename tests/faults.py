@@ -84,6 +84,7 @@ def in_a_process(case, folder, seconds):
     if child == 0:
         os.setsid()
         os.dup2(output[1], 1), os.dup2(output[1], 2)
+        sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
         os.chdir(folder)
         try:
             os.write(answer[1], json.dumps(judge(case, folder)).encode())

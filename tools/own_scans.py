@@ -33,6 +33,7 @@ from laseg_lib.predict import Predictor
 from laseg_lib.records.make import provenance
 from laseg_lib.records.read import HOME, RECORDED
 from laseg_lib.runtime.machine import pick_device
+from laseg_lib.runtime.manners import polite
 from laseg_lib.training import Trainer
 
 PHANTOMS = dict(train=24, test=10, size=(96, 72, 48), seed=5, raw=True)
@@ -42,6 +43,7 @@ TRAINING = {**STRONG_RECIPE, "downsample": 2, "n_filters": 8, "patch_size": (48,
 NOISE_VOXELS = (30, 80)
 
 
+@polite
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=RECORDED / "own_scans.json")
