@@ -247,14 +247,13 @@ def run_train(args):
 
 
 def run_evaluate(args):
+    from .data.atomic import require_writable
     from .evaluate import evaluate_checkpoint, write_table
     from .metrics import average
 
     check_mm("spacing", args.spacing)
-    if args.csv:  # a folder that can't be written to is better known before an hour of work than after
-        args.csv.parent.mkdir(parents=True, exist_ok=True)
-        if (args.csv.exists() and not args.csv.is_file()) or not os.access(args.csv.parent, os.W_OK):
-            raise LasegError(f"--csv {args.csv}: can't be written; name a file in a folder of yours")
+    if args.csv:
+        require_writable(args.csv)
     rows = evaluate_checkpoint(**{k: v for k, v in vars(args).items() if k not in ("csv", "run", "command")})
     mean = average(rows)
 

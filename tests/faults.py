@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -35,6 +36,7 @@ from laseg_lib.errors import LasegError  # noqa: E402
 
 MOST = 3 * 2**30  # bytes that a case may take beyond what the imports took
 COUNTED = ("crashes", "traces", "hangs", "bytes lost", "taken for good")
+BAR = re.compile(r"\d+%\|")  # tqdm's
 NOISE = ("Traceback (most recent call last)", "Exception ignored")
 
 
@@ -52,9 +54,9 @@ def lost_bytes(before, after, replaced):
                and not any(other.startswith(data) for other in after.values()))
 
 
-def judge(case, folder, output):
-    """What became of one case, in the process made for it: a dict of the COUNTED and ``told``, its last words."""
-    found, status = dict.fromkeys(COUNTED, 0), None
+def judge(case, folder):
+    """What became of one case, in the process made for it: its exit status, bytes lost, and the memory it took."""
+    status = None
     act = case.make(folder)
     before = contents(folder)
     try:
@@ -69,43 +71,60 @@ def judge(case, folder, output):
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    text = output.read_text(errors="replace")
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    found["crashes"] = int(used > MOST or status not in (0, 1, 2, None))
-    found["traces"] = int(any(noise in text for noise in NOISE) or "\x1b" in text.replace("\x1b[A", ""))
-    found["bytes lost"] = lost_bytes(before, contents(folder), case.replaced)
-    found["taken for good"] = int(case.refused and not found["traces"] and not status)
-    told = [line for line in text.replace("\r", "\n").splitlines() if line.strip()]
-    return {**found, "told": told[-1] if told else "", "status": status}
+    return {"status": status, "bytes lost": lost_bytes(before, contents(folder), case.replaced),
+            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
 def in_a_process(case, folder, seconds):
-    """``judge`` in a forked process; killed when it takes longer."""
-    output, answer = folder.with_name("output.txt"), folder.with_name("answer.json")
-    answer.unlink(missing_ok=True)
+    """A dict of the COUNTED, the ``status`` and what was ``told`` last, of ``judge`` in a forked process; it is killed
+    when it takes longer.  All it says comes through pipes: a case may find every disk full."""
+    output, answer = os.pipe(), os.pipe()
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         os.setsid()
-        file = os.open(output, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        os.dup2(file, 1), os.dup2(file, 2)
+        os.dup2(output[1], 1), os.dup2(output[1], 2)
+        sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
         os.chdir(folder)
         try:
-            answer.write_text(json.dumps(judge(case, folder, output)))
+            os.write(answer[1], json.dumps(judge(case, folder)).encode())
         except BaseException:
             traceback.print_exc()
         os._exit(0)
-    until = time.monotonic() + seconds
+    os.close(output[1]), os.close(answer[1])
+    os.set_blocking(output[0], False), os.set_blocking(answer[0], False)
+    until, text, found = time.monotonic() + seconds, b"", {**dict.fromkeys(COUNTED, 0), "status": None}
     while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
+        text += drained(output[0])
         if time.monotonic() > until:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            return {**dict.fromkeys(COUNTED, 0), "hangs": 1, "told": "", "status": None}
+            found["hangs"] = 1
+            break
         time.sleep(0.002)
-    if not answer.exists():
-        last = output.read_text(errors="replace").strip().splitlines()[-1:]
-        return {**dict.fromkeys(COUNTED, 0), "crashes": 1, "told": f"ended with {ended[1]}: {last}", "status": None}
-    return json.loads(answer.read_text())
+    text, judged = (text + drained(output[0])).decode(errors="replace"), drained(answer[0])
+    os.close(output[0]), os.close(answer[0])
+    told = [line for line in text.replace("\r", "\n").splitlines() if line.strip() and not BAR.search(line)]
+    found["told"] = told[-1] if told else ""
+    if found["hangs"]:
+        return found
+    if not judged:
+        return {**found, "crashes": 1, "told": f"ended with {ended[1]}: {found['told']}"}
+    judged = json.loads(judged)
+    found |= {"status": judged["status"], "bytes lost": judged["bytes lost"]}
+    found["crashes"] = int(judged["memory"] > MOST or judged["status"] not in (0, 1, 2, None))
+    found["traces"] = int(any(noise in text for noise in NOISE) or "\x1b" in text.replace("\x1b[A", ""))
+    found["taken for good"] = int(case.refused and not found["traces"] and not judged["status"])
+    return found
+
+
+def drained(pipe):
+    """The bytes that are in a pipe now."""
+    read = b""
+    with contextlib.suppress(BlockingIOError):
+        while some := os.read(pipe, 2**16):
+            read += some
+    return read
 
 
 def main(argv=None):

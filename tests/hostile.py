@@ -828,7 +828,8 @@ def full_disks(sound):
     for name, act in writers.items():
         for size in (0, 10, 100, 3000, 20_000):
             yield case(f"{size} bytes, {name}", limited(size, act), refused=False, quick=name != "train" and (
-                name not in ("resume", "notebooks")), replaced=("last.pth", "previous.pth", "history.csv", "log.txt"))
+                name not in ("resume", "notebooks")), replaced=("last.pth", "previous.pth", "history.csv", "log.txt",
+                                                                      "a.ipynb"))
     for what in (*NO_FILES, "full"):
         def make(folder, what=what):
             path = folder / "out.csv"

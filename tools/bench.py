@@ -25,7 +25,7 @@ import torch
 import walkthrough_way
 
 from laseg_lib import LAHeart, VNet, update_ema_variables
-from laseg_lib.data.atomic import write_whole
+from laseg_lib.data.atomic import require_writable, write_whole
 from laseg_lib.data.phantom import make_phantom
 from laseg_lib.data.volumes import FILE, find_root, write_volume
 from laseg_lib.inference import WINDOWS, predict_volume, walkthrough_stride
@@ -34,6 +34,7 @@ from laseg_lib.records.make import provenance
 from laseg_lib.records.read import HOME
 from laseg_lib.runtime.checkpoints import load_network
 from laseg_lib.runtime.machine import available_memory, has_fast_bf16, pick_device
+from laseg_lib.runtime.manners import counted, polite
 
 FULL, QUICK, HALF = (112, 112, 80), (48, 48, 32), (48, 48, 40)
 STEPS = {"training step 2+2, 48x48x32, 8 filters": (QUICK, 8, 1e9, 5),  # patch, filters, bytes needed, times rounds
@@ -241,16 +242,18 @@ def copy_speed(device):
     return 2 * big.numel() * 4 / min(timed(lambda: other.copy_(big), device)[0] for _ in range(5))
 
 
-def main():
+@polite
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=counted, default=3)
     parser.add_argument("--only", choices=["fetch", "metrics", "ema", "step", "inference"])
     parser.add_argument("--quick", action="store_true", help="leave out the full-size step and inference")
     parser.add_argument("--checkpoint",
                         help="of a network trained at half resolution (a run of the record half), not one trained now")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, default=HOME / "build" / "bench.json")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
+    require_writable(args.json)
     device = pick_device(args.device)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(args, volumes(folder), device)
@@ -265,4 +268,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -19,6 +19,7 @@ import torch
 
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.records.make import provenance
+from laseg_lib.runtime.manners import polite
 
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO / "tests" / "browser"))
@@ -41,6 +42,7 @@ STEP = """([handle, image, key]) => new Promise(resolve => {
 })"""
 
 
+@polite
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=40, help="steps of each of the three planes' sliders together")

@@ -25,6 +25,7 @@ from laseg_lib.figures.stills import scene_still
 from laseg_lib.figures.style import INK
 from laseg_lib.records import statistics as compare
 from laseg_lib.records.read import load_metrics, missing_runs
+from laseg_lib.runtime.manners import polite
 
 REPO = Path(__file__).resolve().parent.parent
 SIZE, SEED = (95, 70, 44), 0
@@ -64,6 +65,7 @@ def as_array(figure, dpi=160):
     return np.asarray(Image.open(io.BytesIO(to_png(figure, dpi=dpi))).convert("RGB"))
 
 
+@polite
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=REPO / "figures")

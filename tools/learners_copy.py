@@ -14,13 +14,17 @@ import sys
 from pathlib import Path
 
 import nbformat
+from notebook_files import read_notebook
 
 from laseg_lib.data.atomic import write_whole
+from laseg_lib.errors import LasegError
+from laseg_lib.runtime.manners import polite
 
 REPO = Path(__file__).resolve().parent.parent
 MADE_FROM = ".made_from.json"  # {name: [digest of the original's cells, digest of the copy as it was written]}
 
 
+@polite
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--notebooks", type=Path, default=REPO / "notebooks")
@@ -36,6 +40,8 @@ def copy_all(notebooks, folder):
     made_from = read_record(record)
     for original in sorted([*notebooks.glob("*.ipynb"), *notebooks.glob("*.md")]):
         fresh, copy = without_outputs(original), folder / original.name
+        if copy.exists() and not copy.is_file():  # a pipe would wait for ever
+            raise LasegError(f"{copy}: is no file; move it away, and start again")
         of, given = made_from.get(copy.name, (None, None))
         if copy.exists() and copy.read_bytes() == fresh:
             of = digest(fresh)
@@ -57,16 +63,16 @@ def copy_all(notebooks, folder):
 def read_record(path):
     """What ``path`` noted; nothing where it is missing or broken: then every copy counts as changed."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
 
 
 def without_outputs(path):
     """The bytes of a notebook with every output and count cleared; of another file, as it is."""
-    if path.suffix != ".ipynb":
+    if path.suffix != ".ipynb" and path.is_file():
         return path.read_bytes()
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read_notebook(path)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None

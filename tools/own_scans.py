@@ -33,6 +33,7 @@ from laseg_lib.predict import Predictor
 from laseg_lib.records.make import provenance
 from laseg_lib.records.read import HOME, RECORDED
 from laseg_lib.runtime.machine import pick_device
+from laseg_lib.runtime.manners import polite
 from laseg_lib.training import Trainer
 from laseg_lib.transforms import rotation
 
@@ -44,6 +45,7 @@ NOISE_VOXELS = (30, 80)
 TURN = (8, -12, 15)  # degrees about x, y and z
 
 
+@polite
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=RECORDED / "own_scans.json")

@@ -14,14 +14,17 @@ import sys
 import threading
 from pathlib import Path
 
-import nbformat
 import psutil
 from nbclient import NotebookClient
+from notebook_files import read_notebook
+
+from laseg_lib.runtime.manners import polite
 
 REPO = Path(__file__).resolve().parent.parent
 LIMIT_GB = 1.5  # the rest of Binder's 2 GB is the server's, and a reserve
 
 
+@polite
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of notebooks/")
@@ -43,7 +46,7 @@ def main(argv=None):
 
 def peak(path):
     """The largest resident memory, in GB, of the kernel that executes the notebook, with its descendants."""
-    client = NotebookClient(nbformat.read(path, as_version=4), timeout=900, kernel_name="python3",
+    client = NotebookClient(read_notebook(path), timeout=900, kernel_name="python3",
                             resources={"metadata": {"path": str(path.resolve().parent)}})
     highest, over = [0], threading.Event()
 

@@ -25,9 +25,11 @@ from laseg_lib.metrics import case_metrics
 from laseg_lib.records.make import provenance
 from laseg_lib.records.read import HOME
 from laseg_lib.runtime.machine import pick_device
+from laseg_lib.runtime.manners import polite
 from laseg_lib.training import Trainer
 
 
+@polite
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])

@@ -20,8 +20,11 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
+from notebook_files import read_notebook
 
 from laseg_lib.data.atomic import write_whole
+from laseg_lib.errors import LasegError
+from laseg_lib.runtime.manners import polite
 
 MAX_BYTES = 1_000_000
 MAX_LINES = 25
@@ -34,6 +37,7 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 MACHINE_PATH = re.compile(r"(?<![\w+/=.])(/(home|root|tmp|work|Users|var|opt|mnt)/\w|[A-Z]:\\\w)")
 
 
+@polite
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path)
@@ -42,8 +46,11 @@ def main(argv=None):
     args = parser.parse_args(argv)
     failed, start = False, time.perf_counter()
     for path in args.notebooks:
-        found = [] if args.check else execute(path, args.timeout)
-        for problem in found or problems(path):
+        try:
+            found = ([] if args.check else execute(path, args.timeout)) or problems(path)
+        except LasegError as error:  # the other notebooks are run all the same
+            found = [str(error)]
+        for problem in found:
             failed = True
             print(f"{path.name}: {problem}", file=sys.stderr)
     if args.notebooks and not args.check:
@@ -53,7 +60,7 @@ def main(argv=None):
 
 def execute(path, timeout=300):
     """Execute the notebook at `path` and write it back with its outputs; returns what went wrong."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read_notebook(path)
     notebook.metadata.pop("widgets", None)
     neighbours = set(path.parent.iterdir())
     # coalesce_streams: one output a stream, however the kernel happened to chop it
@@ -111,7 +118,7 @@ def tidy(notebook):
 
 def problems(path):
     """What is wrong with the stored notebook, as sentences; an empty list if nothing is."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read_notebook(path)
     found = []
     try:
         nbformat.validate(notebook)
@@ -163,7 +170,7 @@ def texts(output):
 
 def census(path):
     """Numbers of the notebook's shape: code cells, those exempt from comparison, median lines of a code cell."""
-    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code" and c.source.strip()]
+    cells = [c for c in read_notebook(path).cells if c.cell_type == "code" and c.source.strip()]
     exempt = sum(bool(EXEMPT_TAGS & set(c.metadata.get("tags", []))) for c in cells)
     return {"code": len(cells), "exempt": exempt,
             "median_lines": statistics.median([len(c.source.splitlines()) for c in cells] or [0])}

@@ -10,6 +10,7 @@ way to way only the company changes.  Run it on an idle machine; notebook 13 rea
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +18,12 @@ from pathlib import Path
 
 from laseg_lib.config import TrainConfig
 from laseg_lib.course.nb13_many_gpus import launch
-from laseg_lib.data.atomic import write_whole
+from laseg_lib.data.atomic import require_writable, write_whole
 from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.records.make import provenance
 from laseg_lib.records.read import HOME
 from laseg_lib.runtime import distributed
+from laseg_lib.runtime.manners import counted, polite
 from laseg_lib.training import Trainer
 
 # name: (programs at a time, processes that each program has, shared statistics)
@@ -54,15 +56,17 @@ def measure(root, steps, programs, processes, shared):
         return sum(pool.map(program, range(programs)))
 
 
-def main():
+@polite
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=counted, default=5)
+    parser.add_argument("--steps", type=counted, default=20)
     parser.add_argument("--json", type=Path, default=HOME / "build" / "scaling.json")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.worker:
         return work(*args.worker)
+    require_writable(args.json)
     found = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as folder:
         root = write_phantoms(Path(folder), train=8, test=1, size=(64, 48, 32), progress=False)
@@ -76,4 +80,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

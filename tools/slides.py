@@ -16,16 +16,18 @@ import sys
 from pathlib import Path
 
 import handout
-import nbformat
 from nbconvert.preprocessors import Preprocessor
+from notebook_files import read_notebook
 
 from laseg_lib.data.atomic import write_whole
+from laseg_lib.runtime.manners import polite
 
 REPO = handout.REPO
 TALK = ("00_start_here", "05_ema_teacher", "07_train_mean_teacher", "10_atria_in_3d")
 BEGINS = ("slide", "subslide")
 
 
+@polite
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, help=f"default: {', '.join(TALK)}")
@@ -40,7 +42,7 @@ def write(notebooks, folder):
     lines = ["# Slides", "", "Arrow keys move. F11 fills the screen. Printing from the browser gives a PDF.", ""]
     names = {}
     for path in notebooks:
-        notebook = nbformat.read(path, as_version=4)
+        notebook = read_notebook(path)
         write_whole(folder / f"{path.stem}.html", page(notebook, path))
         names[path] = f"{path.stem}.html"
         lines.append(f"- [{handout.heading(notebook)}]({names[path]})")

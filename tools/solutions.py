@@ -17,12 +17,15 @@ from pathlib import Path
 import nbformat
 import run_notebooks
 from exercise_cells import CHECKED, module_of, solved
+from notebook_files import read_notebook
 
 from laseg_lib.data.atomic import write_whole
+from laseg_lib.runtime.manners import polite
 
 REPO = Path(__file__).resolve().parent.parent
 
 
+@polite
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of notebooks/")
@@ -46,7 +49,7 @@ def write(notebooks, folder):
         shutil.copy(page, folder)
     written = []
     for path in notebooks:
-        filled = solved(nbformat.read(path, as_version=4), module_of(path))
+        filled = solved(read_notebook(path), module_of(path))
         for cell in filled.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
@@ -57,7 +60,7 @@ def write(notebooks, folder):
 
 def wrong(path):
     """The exercises of an executed notebook whose check says something else than "Correct", as sentences."""
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read_notebook(path).cells:
         checks = CHECKED.findall(cell.source) if cell.cell_type == "code" else []
         said = "".join(output.get("text", "") for output in cell.get("outputs", []))
         if said.count("Correct.") != len(checks):

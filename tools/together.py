@@ -14,17 +14,20 @@ import sys
 import time
 from pathlib import Path
 
-import nbformat
 from nbclient import NotebookClient
+from notebook_files import read_notebook
 from run_notebooks import EXEMPT_TAGS, WIDGET_VIEW
+
+from laseg_lib.runtime.manners import counted, polite
 
 REPO = Path(__file__).resolve().parent.parent
 
 
+@polite
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebook", nargs="?", type=Path, default=REPO / "notebooks" / "02_two_stream_sampler.ipynb")
-    parser.add_argument("--kernels", type=int, default=8)
+    parser.add_argument("--kernels", type=counted, default=8)
     args = parser.parse_args(argv)
     start = time.perf_counter()
     print(f"{args.notebook.name} in {args.kernels} kernels at once ...", flush=True)
@@ -38,7 +41,7 @@ def main(argv=None):
 
 def outputs_of(path):
     """{number of a code cell: its outputs as text and pictures} of a notebook that is executed here."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read_notebook(path)
     NotebookClient(notebook, timeout=1800, kernel_name="python3", coalesce_streams=True,
                    resources={"metadata": {"path": str(path.resolve().parent)}}).execute()
     return {number: [said(output) for output in cell.outputs if said(output)]

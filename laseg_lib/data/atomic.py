@@ -25,6 +25,18 @@ def replacing(path):
         partial.unlink(missing_ok=True)
 
 
+def require_writable(path):
+    """LasegError, before an hour of work rather than after, where no file can be written to ``path``; makes its folder.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LasegError(f"{path}: can't be written ({error.strerror}); name a file in a folder of yours") from error
+    if (path.exists() and not path.is_file()) or not os.access(path.parent, os.W_OK):
+        raise LasegError(f"{path}: can't be written; name a file in a folder of yours")
+
+
 def write_whole(path, content):
     """Write a file, whole or not at all: bytes, or text in UTF-8."""
     with replacing(path) as partial:

@@ -9,6 +9,7 @@ Arrays are W x H x D, so the first index is x; SimpleITK's own arrays run the ot
 """
 
 import contextlib
+import glob
 import gzip
 import locale
 import math
@@ -25,13 +26,15 @@ import torch
 from ..errors import LasegError
 from ..runtime.machine import require_memory
 from .atomic import replacing
-from .volumes import SPACING_MM
+from .volumes import MOST_PACKED, SPACING_MM
 
 SCAN, LABEL = "lgemri.nrrd", "laendo.nrrd"  # the challenge's names
 FORMATS = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".nrrd": "NRRD", ".nhdr": "NRRD", ".mha": "MetaImage",
            ".mhd": "MetaImage", ".dcm": "DICOM"}
+READERS = {"NIfTI": "NiftiImageIO", "NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO", "DICOM": "GDCMImageIO"}
 VOXEL_MM = (0.02, 50.0)  # what a voxel's side can be; a header beyond that is wrong
 STRAIGHT = np.eye(3)
+MOST_HEADER = 2**20  # bytes of a text header; the longest that tools write, of diffusion scans, have a twentieth
 NO_SIZE = "its header doesn't say how large a voxel is along"
 
 
@@ -97,22 +100,33 @@ def read_scan(path, spacing=None):
         files = dicom_files(path)
     elif not path.is_file():
         raise LasegError(f"{path}: no such file")
-    kind = "DICOM" if path.is_dir() or is_dicom(path) else FORMATS.get(suffix_of(path))
+    kind = FORMATS.get(suffix_of(path))
+    if path.is_dir() or (kind is None and is_dicom(path)):
+        kind = "DICOM"
     if kind is None:
         raise LasegError(f"{path}: not a format that is read here; give NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), "
                          "MetaImage (.mha, .mhd) or a folder with a DICOM series")
     header = {} if kind == "DICOM" else read_header(path, kind)
     try:
         reader = sitk.ImageFileReader()
+        reader.SetImageIO(READERS[kind])  # what it finds by itself may be a reader whose header nobody looked at
         reader.SetFileName(files[0])
         reader.ReadImageInformation()
         size = np.prod(reader.GetSize(), dtype=float) * len(files)
         require_memory(24 * size, torch.device("cpu"), path, "crop this scan")  # as stored, as float64, and straight
+        kind_of_voxel = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())  # "vector of 8-bit unsigned integer"
+        bits = int((re.search(r"(\d+)-bit", kind_of_voxel) or [0, 64])[1])
+        refuse_bomb(path, header.get("files") or files, size * reader.GetNumberOfComponents() * bits / 8)
+        if kind == "NIfTI" and not 0 <= header.get("offset", 0) < 2**31:  # SimpleITK would take another one
+            raise LasegError(f"{path}: its header says that the voxels begin at byte {header['offset']:.3g}, which "
+                             "can't be; export it again")
         if kind == "NIfTI" and "bytes" in header:
-            require_whole(path, header["offset"] + header["bytes"])  # SimpleITK fills up what is cut off
-        image = sitk.ReadImage(files if len(files) > 1 else files[0])
+            require_whole(path, int(header["offset"]) + header["bytes"])  # SimpleITK fills up what is cut off
+        image = sitk.ReadImage(files if len(files) > 1 else files[0], imageIO=READERS[kind])
     except RuntimeError as error:
         raise LasegError(in_words(path, kind, str(error), header)) from error
+    if "complex" in kind_of_voxel:
+        raise LasegError(f"{path}: holds complex numbers, and a scan's voxels are real; export its magnitude")
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1 or min(image.GetSize()) < 2:
@@ -198,29 +212,80 @@ def read_header(path, kind):
                 return nifti_header(file.read(540))
         except (OSError, EOFError, zlib.error, struct.error):
             return {"said": (False,) * 3, "oriented": False}  # reading it says what is wrong
-    with open(path, "rb") as file:
-        text = file.read(65536)
-    if kind == "NRRD":
-        text, equals = re.split(rb"\r?\n\r?\n", text, maxsplit=1)[0], ":"
-    else:
-        text, equals = text[:text.find(b"ElementDataFile") + 300], "="
-    fields = {}
-    for line in text.decode("latin-1").splitlines():
-        name, _, value = line.partition(equals)
-        fields.setdefault(name.strip().lower(), value.strip())
+    fields, rest = text_header(path, kind)
     detached = fields.get("elementdatafile") or fields.get("data file") or fields.get("datafile") or ""
-    if re.match(r"[/\\~]|[A-Za-z]:", detached) or ".." in re.split(r"[/\\]", detached):
-        raise LasegError(f"{path}: its data are in {detached[:100]}, outside its folder; "
-                         "put that file beside the header, and name it there")
+    if detached.lower() == "local":
+        detached = ""
+    found = {"oriented": False, "detached": detached, "files": []}
+    if detached:
+        names = data_files(path, detached, rest)
+        require_beside(path, names)
+        found["files"] = [path.parent / name for name in names]
     if kind == "MetaImage":
         sides = numbers(fields.get("elementspacing") or fields.get("elementsize"))
-        oriented = bool({"transformmatrix", "rotation", "orientation"} & set(fields))
-        return {"said": said(sides), "oriented": oriented, "detached": detached}
+        return found | {"said": said(sides),
+                        "oriented": bool({"transformmatrix", "rotation", "orientation"} & set(fields))}
     if "space directions" in fields:
         vectors = re.findall(r"\(([^)]*)\)|(none)", fields["space directions"].lower())
-        return {"said": said([np.linalg.norm(numbers(vector)) for vector, none in vectors if vector or none]),
-                "oriented": bool({"space", "space dimension"} & set(fields)), "detached": detached}
-    return {"said": said(numbers(fields.get("spacings"))), "oriented": False, "detached": detached}
+        return found | {"said": said([np.linalg.norm(numbers(vector)) for vector, none in vectors if vector or none]),
+                        "oriented": bool({"space", "space dimension"} & set(fields))}
+    return found | {"said": said(numbers(fields.get("spacings")))}
+
+
+def text_header(path, kind):
+    """({field in lower case: value} of a NRRD's or MetaImage's header, the lines after it), as their readers take it.
+
+    LasegError for one that goes on for a megabyte: what it would say after that nobody has looked at.
+    """
+    with open(path, "rb") as file:
+        lines = iter(file.read(MOST_HEADER).decode("latin-1").split("\n"))
+    fields = {}
+    for line in lines:
+        if kind == "NRRD" and not line.strip():
+            break
+        name, value = [*re.split(":" if kind == "NRRD" else "[=:]", line, maxsplit=1), ""][:2]
+        name, value = name.strip().lower(), value.strip()
+        fields.setdefault(name, value)
+        if name == "elementdatafile" or (name in ("data file", "datafile") and value.startswith("LIST")):
+            break
+    else:
+        if os.path.getsize(path) > MOST_HEADER:
+            raise LasegError(f"{path}: its header doesn't end within {MOST_HEADER} bytes; export it again")
+    return fields, list(lines)
+
+
+def data_files(path, detached, rest):
+    """The files that a header names as its data, each relative to it: one, those of a list, or of a pattern."""
+    if detached.startswith("LIST"):
+        return [line.strip() for line in rest if line.strip()]
+    if "%" not in detached:
+        return [detached]
+    pattern = detached.split()[0]  # "slice%03d.raw 1 88 1"
+    if not re.fullmatch(r"[^%]*%0?\d?d[^%]*", pattern):  # a reader would print with it, into too little memory
+        raise LasegError(f"{path}: its data are in {detached[:100]}, which is no pattern of a number; name the files")
+    folder, pattern = os.path.split(pattern)
+    found = sorted((path.parent / folder).glob(re.sub(r"%\d*d", "*", glob.escape(pattern)))) if folder_is_ours(
+        folder) else []
+    return [os.path.join(folder, file.name) for file in found] or [os.path.join(folder, pattern)]
+
+
+def folder_is_ours(name):
+    """Whether a path, as a header names it, stays in the header's folder."""
+    return not (re.match(r"[/\\~]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name))
+
+
+def require_beside(path, names):
+    """LasegError unless a header's data files lie beside it, or below, and are files: a pipe would wait for ever."""
+    home = path.parent.resolve()
+    for name in names:
+        if "\0" in name:
+            raise LasegError(f"{path}: its data are in {name[:100]!r}, which can't name a file; export it again")
+        file = path.parent / name
+        if not folder_is_ours(name) or not Path(os.path.realpath(file)).is_relative_to(home):
+            raise LasegError(f"{path}: its data are in {name[:100]}, outside its folder; "
+                             "put that file beside the header, and name it there")
+        if os.path.lexists(file) and not file.is_file():
+            raise LasegError(f"{path}: its data are in {name[:100]}, which is no file; put the data there")
 
 
 def nifti_header(head):
@@ -233,9 +298,9 @@ def nifti_header(head):
         sides, codes = struct.unpack(order + "3f", head[80:92]), struct.unpack(order + "2h", head[252:256])
         dims, bits = struct.unpack(order + "8h", head[40:56]), struct.unpack(order + "h", head[72:74])[0]
         offset = struct.unpack(order + "f", head[108:112])[0]
-    found = {"said": said(np.abs(sides)), "oriented": any(code > 0 for code in codes)}
-    if 1 <= dims[0] <= 7 and min(dims[1:dims[0] + 1]) > 0 and bits > 0 and 0 <= offset < 2**31:
-        found |= {"bytes": math.prod(dims[1:dims[0] + 1]) * bits // 8, "offset": int(offset)}
+    found = {"said": said(np.abs(sides)), "oriented": any(code > 0 for code in codes), "offset": offset}
+    if 1 <= dims[0] <= 7 and min(dims[1:dims[0] + 1]) > 0 and bits > 0:
+        found["bytes"] = math.prod(dims[1:dims[0] + 1]) * bits // 8
     return found
 
 
@@ -244,6 +309,14 @@ def unpacked(path):
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     return (gzip.open if packed else open)(path, "rb")
+
+
+def refuse_bomb(path, files, unpacked):
+    """LasegError where ``unpacked`` bytes, by the header, are packed into ``files`` that scans never pack so small."""
+    packed = sum(os.path.getsize(file) for file in files if os.path.exists(file))
+    if unpacked > 2**28 and unpacked > MOST_PACKED * packed:
+        raise LasegError(f"{path}: its {packed} bytes would unpack to {unpacked / 1e9:.1f} GB, more than {MOST_PACKED} "
+                         "times as many, which no scan does; export it again")
 
 
 def require_whole(path, size):

@@ -11,8 +11,10 @@ import torch
 from ..config import TrainConfig
 from ..errors import LasegError
 from ..vnet import network_from_state
+from .machine import require_memory
 
 LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
+MOST_PACKED = 20  # torch packs nothing at all, and weights hardly shrink
 
 
 def save_checkpoint(path, state, *, keep_previous=False):
@@ -48,6 +50,7 @@ def load_checkpoint(path):
     path = Path(path)
     if not path.is_file():
         raise LasegError(f"{path}: no such checkpoint")
+    refuse_bomb(path)
     try:
         if zipfile.is_zipfile(path):  # torch itself doesn't look at the checksums that it writes
             with zipfile.ZipFile(path) as file:
@@ -60,6 +63,19 @@ def load_checkpoint(path):
     except Exception as error:  # torch raises a different kind for every way a file can be damaged
         raise LasegError(f"{path}: the checkpoint is damaged or truncated ({type(error).__name__}); "
                          "use the one before, or train again") from error
+
+
+def refuse_bomb(path):
+    """LasegError for a checkpoint that is a few MB on the disk and as many GB in memory: by its directory, unread."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            unpacked, packed = sum(entry.file_size for entry in file.infolist()), os.path.getsize(path)
+    except Exception:  # no zip, or a damaged one: reading it says what is wrong
+        return
+    if unpacked > 2**28 and unpacked > MOST_PACKED * packed:
+        raise LasegError(f"{path}: its {packed} bytes would unpack to {unpacked / 1e9:.1f} GB, more than {MOST_PACKED} "
+                         "times as many, which no network does; get this checkpoint anew")
+    require_memory(unpacked, torch.device("cpu"), path, "load it on a larger machine")
 
 
 def begun(folder):

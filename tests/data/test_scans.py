@@ -140,7 +140,7 @@ def test_what_a_nifti_says_is_kept_and_the_rest_is_asked_for(side, suffix, tmp_p
 
 
 @pytest.mark.parametrize("data, words", [
-    ("encoding: raw\ndata file: LIST\nd1.raw", "data files that its header names.*d1.raw"),
+    ("encoding: raw\ndata file: LIST\nd1.raw", "data files that its header names are not there, or not as many"),
     ("encoding: raw\ndata file: gone.raw", "data files that its header names.*gone.raw"),
     ("encoding: bz2", "compressed in a way that isn't read here"),
     ("encoding: zstd", "compressed in a way that isn't read here"),
@@ -148,8 +148,98 @@ def test_what_a_nifti_says_is_kept_and_the_rest_is_asked_for(side, suffix, tmp_p
     ("encoding: raw\ndata file: /etc/passwd", "outside its folder")])
 def test_the_true_cause_is_named(data, words, tmp_path):
     with pytest.raises(LasegError, match=rf"s.nhdr: .*{words}") as error:
-        read_scan(nrrd(tmp_path / "s.nhdr", ["spacings: 1 1 1"], data))
+        read_scan(nrrd(tmp_path / "s.nhdr", ["spacings: 1 1 1"], data, b""))
     assert "copy it again" not in str(error.value) and "\n" not in str(error.value)
+
+
+META = "ObjectType = Image\nNDims = 3\nDimSize = 8 7 6\nElementType = MET_UCHAR\nElementSpacing = 1 1 1\n"
+
+
+@pytest.mark.parametrize("name, header", [
+    ("s.nhdr", "data file: LIST 2\n../secret.raw"), ("s.nhdr", "data file: ../secret%d.raw 1 6 1 2"),
+    ("s.nhdr", "data file: sub\x85/../../secret.raw"), ("s.nhdr", "data file: link.raw"),
+    ("s.mhd", META + "ElementDataFile : ../secret.raw\n"), ("s.mhd", META + "ElementDataFile = LIST\n../secret.raw\n"),
+    ("s.mhd", "Comment = ElementDataFile" + "x" * 400 + "\n" + META + "ElementDataFile = ../secret.raw\n"),
+    ("s.mhd", "Comment = " + "x" * 118 + "DICM\n" + META + "ElementDataFile = ../secret.raw\n")])
+def test_data_elsewhere_are_refused_however_they_are_named(name, header, tmp_path):
+    """Each is a way that SimpleITK itself would follow to a file that nobody asked for."""
+    (tmp_path / "secret.raw").write_bytes(bytes(range(8 * 7 * 6 // 2)) * 2)
+    path = tmp_path / "in" / name
+    path.parent.mkdir()
+    (path.parent / "link.raw").symlink_to(tmp_path / "secret.raw")
+    path.write_bytes(header.encode("latin-1"))
+    if name == "s.nhdr":
+        nrrd(path, ["spacings: 1 1 1"], "encoding: raw", b"")
+        path.write_bytes(path.read_bytes().rstrip() + b"\n" + header.encode("latin-1") + b"\n")
+    with pytest.raises(LasegError, match="outside its folder; put that file beside"):
+        read_scan(path)
+
+
+@pytest.mark.parametrize("name, data, words", [
+    ("s.mhd", "%s%s%s%n 1 6 1", "no pattern of a number"), ("s.mhd", "a%999999d 1 6 1", "no pattern of a number"),
+    ("s.mhd", "a\0b", "can't name a file"), ("s.mhd", "data.raw", "which is no file"),
+    ("s.mhd", "LIST\ndata.raw", "which is no file"), ("s.mhd", "d%d.raw 1 6 1", "which is no file")])
+def test_data_that_would_crash_or_hang_the_reader_are_refused(name, data, words, tmp_path):
+    """SimpleITK prints to a pattern of a file's as C does: %s reads somebody's memory, %999999d writes past its own."""
+    (tmp_path / name).write_text(META + f"ElementDataFile = {data}\n")
+    for other in ("data.raw", "d1.raw"):
+        (tmp_path / other).mkdir()  # a pipe there would wait for ever
+    with pytest.raises(LasegError, match=words):
+        read_scan(tmp_path / name)
+
+
+def test_a_header_without_an_end_is_refused(tmp_path):
+    (tmp_path / "s.mhd").write_text("Comment = x\n" * 90_000 + META + "ElementDataFile = /etc/passwd\n")
+    with pytest.raises(LasegError, match="header doesn't end"):
+        read_scan(tmp_path / "s.mhd")
+
+
+def test_slices_in_files_of_their_own_are_read(tmp_path):
+    want = np.arange(8 * 7 * 6, dtype=np.uint16).astype(np.uint8)
+    for k in range(6):
+        (tmp_path / f"slice{k + 1}.raw").write_bytes(want[k * 56:(k + 1) * 56].tobytes())
+    names = "".join(f"slice{k + 1}.raw\n" for k in range(6))
+    for i, data in enumerate(("LIST\n" + names, "slice%d.raw 1 6 1\n")):
+        (tmp_path / f"{i}.mhd").write_text(META + "ElementDataFile = " + data)
+        path = nrrd(tmp_path / f"{i}.nhdr", ["spacings: 1 1 1"], "encoding: raw\ndata file: " + data.strip(), b"")
+        path.write_bytes(path.read_bytes().rstrip() + b"\n")
+        for file in (tmp_path / f"{i}.mhd", path):
+            np.testing.assert_array_equal(sitk.GetArrayFromImage(read_scan(file).image).ravel(), want)
+
+
+@pytest.mark.parametrize("offset", [np.nan, np.inf, -1, 1e30])
+def test_a_nifti_whose_voxels_begin_nowhere_is_told(offset, tmp_path):
+    head = bytearray(write(tmp_path, "a.nii", image_of(np.ones((8, 7, 6)), spacing=(1, 1, 1), origin=(0, 0, 0))
+                           ).read_bytes())
+    head[108:112] = struct.pack("<f", offset)
+    (tmp_path / "a.nii").write_bytes(head)
+    with pytest.raises(LasegError, match="voxels begin at byte"):
+        read_scan(tmp_path / "a.nii")
+
+
+def test_complex_numbers_are_no_scan(tmp_path):
+    image = sitk.Cast(image_of(np.ones((8, 7, 6)), spacing=(1, 1, 1), origin=(0, 0, 0)), sitk.sitkComplexFloat32)
+    with pytest.raises(LasegError, match="complex numbers"):
+        read_scan(write(tmp_path, "a.nii", image))
+
+
+def test_a_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
+    """Half a megabyte that unpacks to half a gigabyte of zeros; nothing of it is unpacked."""
+    monkeypatch.setattr(sitk, "ReadImage", lambda *_, **__: pytest.fail("was read"))
+    path = tmp_path / "s.nrrd"
+    path.write_text("NRRD0004\ntype: uint8\ndimension: 3\nsizes: 1024 1024 512\nspacings: 1 1 1\nencoding: gzip\n\n")
+    with pytest.raises(LasegError, match=r"its \d+ bytes would unpack to 0.5 GB"):
+        read_scan(path)
+    head = bytearray(348)
+    struct.pack_into("<i", head, 0, 348)
+    struct.pack_into("<8h", head, 40, 3, 1024, 1024, 512, 1, 1, 1, 1)
+    struct.pack_into("<2h", head, 70, 2, 8)
+    struct.pack_into("<8f", head, 76, 1, 1, 1, 1, 1, 1, 1, 1)
+    struct.pack_into("<f", head, 108, 352)
+    head[344:348] = b"n+1\0"
+    (tmp_path / "s.nii.gz").write_bytes(gzip.compress(head + bytes(99)))
+    with pytest.raises(LasegError, match=r"its \d+ bytes would unpack to 0.5 GB"):
+        read_scan(tmp_path / "s.nii.gz")
 
 
 def test_detached_and_compressed_data_are_read(tmp_path):

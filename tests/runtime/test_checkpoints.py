@@ -260,3 +260,25 @@ def test_a_key_cannot_steer_the_terminal(tmp_path):
     with pytest.raises(LasegError) as told:
         load_network(tmp_path / "last.pth")
     assert "\x1b" not in str(told.value) and "\\x1b" in str(told.value)
+
+
+def test_a_bomb_is_refused_unread(tmp_path, monkeypatch):
+    """Two directory entries over the same few bytes would do as well: what counts is what the directory says."""
+    torch.save({"weight": torch.zeros(5)}, tmp_path / "sound.pth")
+    with zipfile.ZipFile(tmp_path / "sound.pth") as sound, zipfile.ZipFile(
+            tmp_path / "x.pth", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for name in sound.namelist():
+            file.writestr(name, sound.read(name))
+        with file.open("more", "w") as more:
+            for _ in range(257):
+                more.write(bytes(2**20))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("was read"))
+    with pytest.raises(LasegError, match=r"x\.pth: its \d+ bytes would unpack to 0\.3 GB"):
+        load_checkpoint(tmp_path / "x.pth")
+
+
+def test_a_checkpoint_larger_than_the_memory_is_refused_unread(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path / "x.pth", STATE)
+    monkeypatch.setattr("laseg_lib.runtime.machine.available_memory", lambda device: 9999)
+    with pytest.raises(LasegError, match=r"not enough memory: .*x\.pth"):
+        load_checkpoint(tmp_path / "x.pth")
