@@ -1,15 +1,17 @@
 """Writing data folders so that a cut-off run leaves nothing half-written behind."""
 
+import contextlib
+import glob
 import json
 import os
 import secrets
-from contextlib import contextmanager
+import time
 from pathlib import Path
 
 from ..errors import LasegError
 
 
-@contextmanager
+@contextlib.contextmanager
 def replacing(path):
     """A name beside ``path`` to write to; when the block ends well, the file moves to ``path`` in one step.
 
@@ -17,12 +19,22 @@ def replacing(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_left(path)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_left(path):
+    """Remove what a killed process left half-written beside ``path`` an hour ago or longer: a younger one may be in
+    another process's hands."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.????????.partial"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.lstat().st_mtime > 3600:
+                left.unlink()
 
 
 def require_writable(path):

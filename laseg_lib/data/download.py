@@ -12,11 +12,13 @@ from urllib.parse import quote, urlsplit
 from tqdm.auto import tqdm
 
 from ..errors import LasegError
-from .atomic import replacing
+from .atomic import remove_left, replacing
 from .volumes import FILE, PUBLIC, is_ours, keep_or_write_list, read_list
 
 FOLDER = "2018LA_Seg_Training Set"
 COMMIT = "88ed29ad794f877122e542a7fa9505a76fa83515"  # the sums were taken at this one
+MOST_BYTES = 5_000_000  # of one file; the largest of the public ones has 3,368,118
+LEAST_SPEED, PATIENCE = 2_000, 30  # bytes a second, on average, once so many seconds have passed
 PUBLIC_URL = f"https://raw.githubusercontent.com/yulequan/UA-MT/{COMMIT}/data/{quote(FOLDER)}"
 
 
@@ -37,6 +39,7 @@ def fetch(dest, base_url=PUBLIC_URL, cases=None, *, timeout=30, attempts=4, wait
     ``base_url``: the address of the folder that holds ``CASE/mri_norm2.h5``, for a mirror.
     ``cases``: only these names.  The lists written to ``dest`` name the cases that are there, in the public order.
     ``timeout``: seconds without an answer or a byte; ``attempts`` a file, ``wait`` seconds longer before each.
+    A server that sends more than a file can have, or next to nothing for ever, is left.
     Files that are there and right are kept. Raises LasegError, saying what to do, when one can't be had.
     """
     sums, dest = registry(), Path(dest)
@@ -65,6 +68,7 @@ def fetch_file(url, path, digest, timeout=30, attempts=4, wait=1.0):
     """Download ``url`` to ``path`` unless it is there already; it must have the SHA-256 ``digest``."""
     import pooch
     from requests.exceptions import HTTPError, RequestException
+    from urllib3.exceptions import HTTPError as CutOff
 
     def is_right(file):
         return file.is_file() and pooch.file_hash(str(file)) == digest
@@ -72,12 +76,12 @@ def fetch_file(url, path, digest, timeout=30, attempts=4, wait=1.0):
     if is_right(path):
         return
     shown = without_password(url)
-    download = pooch.HTTPDownloader(timeout=timeout, chunk_size=2**16)
+    remove_left(path)
     for attempt in range(attempts):
         time.sleep(attempt * wait)
         try:
             with replacing(path) as partial:
-                download(url, str(partial), None)
+                download(url, partial, timeout)
                 if not is_right(partial):
                     raise WrongBytes
             return
@@ -89,7 +93,9 @@ def fetch_file(url, path, digest, timeout=30, attempts=4, wait=1.0):
                                  "or the address may have moved: look for a newer LASeg") from error
         except WrongBytes:
             problem = None
-        except (RequestException, ValueError) as error:  # urllib3 has its own for what is no address
+        except TooSlow:
+            problem = f"fewer than {LEAST_SPEED} bytes a second came"
+        except (RequestException, CutOff, ValueError) as error:  # urllib3 has its own for what is no address
             problem = in_words(error, url, timeout)
             if isinstance(error, ValueError):  # requests' way to say that this is no address
                 raise LasegError(f"{shown}: not an address that can be fetched ({without_password(error)}); check "
@@ -107,6 +113,26 @@ def fetch_file(url, path, digest, timeout=30, attempts=4, wait=1.0):
                      "run this again, finished files are kept. `laseg phantom` needs no network")
 
 
+def download(url, path, timeout):
+    """Write what the server answers to ``path``: WrongBytes when it is too much, TooSlow when it would take for ever.
+
+    ``read1`` gives what has come, be it a byte; reading whole blocks would wait for them without looking at the clock.
+    """
+    import requests
+
+    begun, written = time.monotonic(), 0
+    with requests.get(url, timeout=timeout, stream=True) as response, open(path, "wb") as file:
+        response.raise_for_status()
+        while some := response.raw.read1(2**16, decode_content=True):
+            written += len(some)
+            if written > MOST_BYTES:
+                raise WrongBytes
+            file.write(some)
+            seconds = time.monotonic() - begun
+            if seconds > PATIENCE and written < LEAST_SPEED * seconds:
+                raise TooSlow
+
+
 def in_words(error, url, timeout):
     """One of requests' errors for people; its own text is four lines of class names."""
     from requests.exceptions import ConnectionError, Timeout
@@ -121,6 +147,10 @@ def in_words(error, url, timeout):
 def without_password(text):
     """An address, or words with one in it, as it may be shown: without the name and password before its host."""
     return re.sub(r"[^\s/'\"]*@", "", str(text))
+
+
+class TooSlow(Exception):
+    """What comes, comes so slowly that it would never end."""
 
 
 class WrongBytes(Exception):

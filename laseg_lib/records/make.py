@@ -12,6 +12,7 @@ A run that is there is skipped; one that was cut off is resumed.  Nothing is fil
 
 import argparse
 import json
+import math
 import os
 import platform
 import re
@@ -39,6 +40,8 @@ from ..inference import largest_component, predict_volume
 from ..metrics import case_metrics
 from ..runtime import places
 from ..runtime.checkpoints import load_network
+from ..runtime.machine import tell
+from ..runtime.manners import in_one_line
 from ..training import Trainer
 from . import read
 from .plans import RECORDS, SEEDS_A_FOLD
@@ -141,7 +144,7 @@ def train(config, progress):
     snapshot = Path(config.snapshot_path)
     trainer = Trainer(config, resume=(snapshot / "last.pth").exists() or (snapshot / "previous.pth").exists())
     clock = snapshot / "seconds.txt"  # survives a cut
-    begun, before, cpu = time.perf_counter(), float(clock.read_text()) if clock.exists() else 0.0, time.process_time()
+    begun, before, cpu = time.perf_counter(), seconds_in(clock), time.process_time()
 
     def note(trainer):
         if trainer.iteration % 50 == 0:
@@ -150,6 +153,21 @@ def train(config, progress):
     trainer.run(progress=progress, callback=note)
     cpu = None if before else round(time.process_time() - cpu, 1)
     return trainer, before + time.perf_counter() - begun, cpu
+
+
+def seconds_in(clock):
+    """The seconds that a training took before it was cut off, as its file says; 0 where there is none, or, with a
+    word, where it says no number: a disk that was full can leave an empty one."""
+    if not clock.exists():
+        return 0.0
+    try:
+        seconds = float(clock.read_text()) if clock.is_file() else math.nan
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        tell(f"{clock}: says no number of seconds; what this training took before isn't counted")
+        return 0.0
+    return seconds
 
 
 def held_out_split(root, seed):
@@ -267,8 +285,8 @@ def main(argv=None):
             for wave in waves(todo):
                 for future in [pool.submit(make_run, args.record, run, progress=False) for run in wave]:
                     print(future.result(), flush=True)
-    except LasegError as error:
-        print(f"record {args.record}: {error}", file=sys.stderr)
+    except (LasegError, OSError) as error:
+        print(f"record {args.record}: {in_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"record {args.record}: stopped; the same command goes on", file=sys.stderr)

@@ -28,6 +28,7 @@ def save_checkpoint(path, state, *, keep_previous=False):
     partial = path.with_name(f"{path.name}.partial")  # one name: what a killed process left is overwritten
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)  # it could be a pipe, which waits for ever, or a link to another file
         with open(partial, "wb") as file:
             torch.save(state, file)
             file.flush()

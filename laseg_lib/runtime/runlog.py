@@ -1,5 +1,6 @@
 """What a training leaves behind besides its weights: log.txt, history.csv, TensorBoard scalars."""
 
+import contextlib
 import csv
 import hashlib
 import os
@@ -11,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import LasegError
 from . import distributed
+from .curves import Curves
 from .machine import tell
 
 SCALARS = {  # the walkthrough's TensorBoard names, and the column of history.csv each is drawn from
@@ -50,8 +52,6 @@ class RunLog:
     """
 
     def __init__(self, folder, sizes=None, iteration=0):
-        from torch.utils.tensorboard import SummaryWriter
-
         self.folder = Path(folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -59,16 +59,18 @@ class RunLog:
             raise LasegError(f"{folder}: is a file; --snapshot_path must name a folder") from error
         self.lock = lock(self.folder)
         self.paths = {name: self.folder / name for name in ("log.txt", "history.csv")}
+        with self._explain_disk():
+            self._open(sizes, iteration)
+
+    def _open(self, sizes, iteration):
         for name, path in self.paths.items():
             if path.exists() and not path.is_file():  # a pipe would wait for ever
                 raise LasegError(f"{path}: is no file; move it away")
             keep = (sizes or {}).get(name, 0)
             if sizes and not self._is_as_left(path, keep, sizes.get(f"{name} sha256")):
-                aside = _free_name(path)
-                if path.exists():
-                    path.rename(aside)
-                tell(f"{path}: is not as the last checkpoint left it (edited, cut or deleted); "
-                     + (f"it is kept as {aside.name}, and " if aside.exists() else "") + "a new one begins here")
+                self._put_aside(path, "is not as the last checkpoint left it (edited, cut or deleted)")
+            elif not sizes and not self._is_ours(path):
+                self._put_aside(path, "was there before, and no training wrote it")
             with open(path, "ab") as file:
                 file.truncate(min(keep, path.stat().st_size))
         self.text = open(self.paths["log.txt"], "a", encoding="utf-8")
@@ -76,7 +78,25 @@ class RunLog:
         self.rows = csv.DictWriter(self.table, COLUMNS, lineterminator="\n")
         if self.paths["history.csv"].stat().st_size == 0:
             self.rows.writeheader()
-        self.scalars = SummaryWriter(self.folder / "log", purge_step=iteration + 1 if sizes else None)
+            self.table.flush()
+        self.scalars = Curves(self.folder / "log", going_on=iteration + 1 if sizes else None)
+
+    @staticmethod
+    def _put_aside(path, why):
+        aside = _free_name(path)
+        if path.exists():
+            path.rename(aside)
+        tell(f"{path}: {why}; " + (f"it is kept as {aside.name}, and " if aside.exists() else "")
+             + "a new one begins here")
+
+    @staticmethod
+    def _is_ours(path):
+        """Whether a training's file may begin anew: it isn't there, or begins as one that was killed soon left it."""
+        begins = {"log.txt": b"TrainConfig(", "history.csv": ",".join(COLUMNS).encode()}[path.name]
+        if not path.exists():
+            return True
+        with open(path, "rb") as file:
+            return file.read(len(begins)) in (begins, b"")
 
     @staticmethod
     def _is_as_left(path, size, digest):
@@ -84,13 +104,24 @@ class RunLog:
             return False
         return digest is None or digest == digest_of(path, size)  # older checkpoints know the size alone
 
+    @contextlib.contextmanager
+    def _explain_disk(self):
+        """Turn what a full disk says into a sentence with its folder."""
+        try:
+            yield
+        except OSError as error:
+            raise LasegError(f"{error.filename or self.folder}: can't be written ({error.strerror or error}); the last "
+                             "checkpoint, if there is one, is whole: make room, then --resume") from error
+
     def say(self, message):
-        self.text.write(message + "\n")
-        self.text.flush()
+        with self._explain_disk():
+            self.text.write(message + "\n")
+            self.text.flush()
 
     def record(self, row):
         """One iteration: a dict with the COLUMNS that it has."""
-        self.rows.writerow(row)
+        with self._explain_disk():
+            self.rows.writerow(row)
         for name, column in SCALARS.items():
             if row.get(column) is not None:
                 self.scalars.add_scalar(name, row[column], row["iteration"])
@@ -100,16 +131,18 @@ class RunLog:
     def sizes(self):
         """How long the files are now, for the checkpoint; what it counts is on the disk."""
         self.scalars.flush()
-        for file in (self.text, self.table):
-            file.flush()
-            os.fsync(file.fileno())
+        with self._explain_disk():
+            for file in (self.text, self.table):
+                file.flush()
+                os.fsync(file.fileno())
         sizes = {name: path.stat().st_size for name, path in self.paths.items()}
         return sizes | {f"{name} sha256": digest_of(path, sizes[name]) for name, path in self.paths.items()}
 
     def close(self):
         for name in ("text", "table", "scalars"):
             if hasattr(self, name):
-                getattr(self, name).close()
+                with contextlib.suppress(OSError):  # a full disk was told when it was found
+                    getattr(self, name).close()
 
     __del__ = close  # a notebook may drop a trainer and make another
 

@@ -1,6 +1,7 @@
 """Against a server on loopback; nothing here needs the network."""
 
 import hashlib
+import os
 import re
 import socket
 import threading
@@ -49,9 +50,15 @@ class Handler(BaseHTTPRequestHandler):
         if what == "wrong":
             body = b"<html>Please log in</html>"
         self.send_response(200)
-        if what != "cut without length":
+        if what not in ("cut without length", "endless"):
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if what == "drip":
+            while not self.server.stop_hanging.wait(0.05):
+                self.wfile.write(b"x")
+        if what == "endless":
+            while not self.server.stop_hanging.is_set():
+                self.wfile.write(bytes(2**16))
         if what == "stall":
             self.wfile.write(body[:1000])
             self.server.stop_hanging.wait(20)
@@ -194,6 +201,34 @@ def test_server_that_hangs(get, server, tmp_path, trouble):
     assert have(tmp_path) == {}
 
 
+def test_a_server_that_never_ends_is_left(get, server, tmp_path):
+    server.behave["AAA"] = ["endless"] * 9
+    with pytest.raises(LasegError, match="not those that were published, 2 times"):
+        get(attempts=2)
+    assert have(tmp_path) == {}
+
+
+def test_a_server_that_drips_is_left(get, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PATIENCE", 0.2)
+    server.behave["AAA"] = ["drip"] * 9
+    with pytest.raises(LasegError, match="2 attempts .fewer than 2000 bytes a second came"):
+        get(attempts=2)
+    assert have(tmp_path) == {}
+
+
+def test_what_a_killed_fetch_left_is_removed(get, tmp_path):
+    """But not what another fetch may be writing at this moment, nor a file of somebody else's."""
+    folder = tmp_path / "data" / FOLDER / "AAA"
+    folder.mkdir(parents=True)
+    for name, age in (("mri_norm2.h5.0123abcd.partial", 10**5), ("mri_norm2.h5.89abcdef.partial", 0),
+                      ("mine.partial", 10**5)):
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    get()
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.partial", "mri_norm2.h5",
+                                                              "mri_norm2.h5.89abcdef.partial"]
+
+
 def test_hanging_once_is_survived(get, server, tmp_path):
     server.behave["AAA"] = ["hang"]
     get(timeout=0.5)
@@ -225,19 +260,19 @@ def test_longer_waits_before_each_attempt(get, server, monkeypatch):
 
 
 def test_interrupted_by_the_user(get, server, tmp_path, monkeypatch):
-    def interrupted(self, url, output_file, pooch):
-        Path(output_file).write_bytes(b"half")
+    def interrupted(url, path, timeout):
+        path.write_bytes(b"half")
         raise KeyboardInterrupt
-    monkeypatch.setattr("pooch.HTTPDownloader.__call__", interrupted)
+    monkeypatch.setattr("laseg_lib.data.download.download", interrupted)
     with pytest.raises(KeyboardInterrupt):
         get()
     assert have(tmp_path) == {}
 
 
 def test_disk_that_can_not_be_written(get, server, monkeypatch):
-    def full(self, url, output_file, pooch):
+    def full(url, path, timeout):
         raise OSError(28, "No space left on device")
-    monkeypatch.setattr("pooch.HTTPDownloader.__call__", full)
+    monkeypatch.setattr("laseg_lib.data.download.download", full)
     with pytest.raises(LasegError, match="mri_norm2.h5.*No space left.*free some space"):
         get()
 

@@ -161,6 +161,27 @@ def test_the_command_makes_what_is_missing(made, tmp_path, monkeypatch, capsys):
     assert records.main(["tiny"]) == 1 and capsys.readouterr().err == "record tiny: no volumes here\n"
 
 
+@pytest.mark.parametrize(("text", "seconds", "told"), [
+    (None, 0, False), ("12.5", 12.5, False), ("", 0, True), ("nan", 0, True), ("-3", 0, True), ("x", 0, True),
+    ("inf", 0, True)])
+def test_seconds_of_what_was_cut_off(text, seconds, told, tmp_path, capsys):
+    """A full disk can leave an empty file."""
+    if text is not None:
+        (tmp_path / "seconds.txt").write_text(text)
+    assert records.seconds_in(tmp_path / "seconds.txt") == seconds
+    assert ("isn't counted" in capsys.readouterr().err) == told
+
+
+def test_a_full_disk_is_a_sentence(monkeypatch, capsys):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device", "recorded/x")
+
+    monkeypatch.setattr(records, "make_run", full)
+    monkeypatch.setattr(read, "missing_runs", lambda record: [Run("MT", 4, 1, {})])
+    assert records.main(["quick"]) == 1
+    assert capsys.readouterr().err == "record quick: recorded/x: No space left on device\n"
+
+
 def test_python_m_laseg_lib_records_has_help():
     done = subprocess.run([sys.executable, "-m", "laseg_lib.records", "--help"], cwd=read.HOME,
                           capture_output=True, text=True)

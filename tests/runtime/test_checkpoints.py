@@ -262,6 +262,15 @@ def test_a_key_cannot_steer_the_terminal(tmp_path):
     assert "\x1b" not in str(told.value) and "\\x1b" in str(told.value)
 
 
+@pytest.mark.skipif(not POSIX, reason="a system without pipes")
+def test_what_lies_at_the_temporary_name_is_not_written_through(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    for put in (lambda path: os.mkfifo(path), lambda path: path.symlink_to(tmp_path / "mine")):
+        put(tmp_path / "last.pth.partial")
+        save_checkpoint(tmp_path / "last.pth", STATE)
+        assert same(load_checkpoint(tmp_path / "last.pth"), STATE) and (tmp_path / "mine").read_text() == "mine"
+
+
 def test_a_bomb_is_refused_unread(tmp_path, monkeypatch):
     """Two directory entries over the same few bytes would do as well: what counts is what the directory says."""
     torch.save({"weight": torch.zeros(5)}, tmp_path / "sound.pth")
