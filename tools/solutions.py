@@ -34,7 +34,8 @@ def main(argv=None):
     os.environ["LASEG_PROGRESS"] = "off"  # these are our answers, not the instructor's own
     failed = False
     for path in write(args.notebooks or sorted((REPO / "notebooks").glob("*.ipynb")), args.output):
-        for problem in run_notebooks.execute(path) or wrong(path):
+        # A slow machine is no fault of an answer: only a cell that hangs is stopped.
+        for problem in run_notebooks.execute(path, timeout=3600, slow=3600) or wrong(path):
             failed = True
             print(f"{path.name}: {problem}", file=sys.stderr)
     print(f"The answer key: {args.output}")

@@ -51,7 +51,7 @@ class LivePicture(widgets.VBox):
         _replace(self)
         # Without a kernel these words stand above the still: few pages show an image's own alternative text.
         words = "\n".join((*textwrap.wrap(self.alt, 110), _DEAD))
-        display(widgets.VBox._repr_mimebundle_(self) | {"text/plain": words}, raw=True)
+        display(_view_of(self) | {"text/plain": words}, raw=True)
 
     def _ipython_display_(self, **kwargs):
         from IPython.display import display
@@ -59,7 +59,6 @@ class LivePicture(widgets.VBox):
         self.show_live()
         still, metadata = bundle(self.drawn, self.alt, needs_background="light")
         display(still, metadata=metadata, raw=True)
-
 
     def close(self):
         """Take the view and all that it is made of out of the kernel, and forget what it draws from."""
@@ -77,12 +76,17 @@ class LiveLine(widgets.HBox):
         if get_ipython() is None:  # a test, or a script
             return
         _replace(self)
-        view = widgets.HBox._repr_mimebundle_(self)
-        display({key: value for key, value in view.items() if key != "text/plain"}, raw=True)
+        display(_view_of(self), raw=True)
 
     def close(self):
         _close_parts(self)
         super().close()
+
+
+def _view_of(widget):
+    """What a page shows of a widget, without words.  By hand: ipywidgets 7, which Colab has, can't be asked for it."""
+    return {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0,
+                                                         "model_id": widget.model_id}}
 
 
 _shown = {}  # the cell's name in the notebook: (the run of it, the views that stand in its output)
@@ -221,7 +225,8 @@ def play_button(slider, interval=120):
     if not isinstance(slider, widgets.IntSlider):
         raise ValueError(f"only a slider of whole numbers can play, not {slider.description!r}")
     play = widgets.Play(min=slider.min, max=slider.max, step=slider.step, value=slider.value, interval=interval,
-                        tooltip=f"play {slider.description}", layout=widgets.Layout(width="140px"))
+                        layout=widgets.Layout(width="140px"))
+    play.tooltip = f"play {slider.description}"  # not above: ipywidgets 7 has no such argument
     link = widgets.jslink((play, "value"), (slider, "value"))
     widgets.dlink((slider, "max"), (play, "max"))
     together = widgets.HBox([slider, play])

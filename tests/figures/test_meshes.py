@@ -5,6 +5,7 @@ import io
 import json
 
 import numpy as np
+import plotly
 import pytest
 from PIL import Image
 
@@ -84,6 +85,7 @@ def test_a_scene_has_a_named_coloured_surface_for_each_mask():
     assert atrium_scene({"MT": ball(9)}, opacity={"MT": 0.5}).data[0].opacity == 0.5
 
 
+@pytest.mark.skipif(plotly.__version__.startswith("5."), reason="plotly 5 writes numbers out: larger, not different")
 def test_arrays_travel_as_base64_below_the_limit():
     mask = ball(34, (80, 80, 80), (40, 40, 40))
     mask[::7] = np.roll(mask, 3, 1)[::7]  # rough, so that decimation has to work
