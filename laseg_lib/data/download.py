@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from ..errors import LasegError
 from .atomic import remove_left, replacing
-from .volumes import FILE, PUBLIC, is_ours, keep_or_write_list, read_list
+from .volumes import FILE, PUBLIC, fingerprint, is_ours, keep_or_write_list, read_list
 
 FOLDER = "2018LA_Seg_Training Set"
 COMMIT = "88ed29ad794f877122e542a7fa9505a76fa83515"  # the sums were taken at this one
@@ -66,12 +66,11 @@ def fetch(dest, base_url=PUBLIC_URL, cases=None, *, timeout=30, attempts=4, wait
 
 def fetch_file(url, path, digest, timeout=30, attempts=4, wait=1.0):
     """Download ``url`` to ``path`` unless it is there already; it must have the SHA-256 ``digest``."""
-    import pooch
     from requests.exceptions import HTTPError, RequestException
     from urllib3.exceptions import HTTPError as CutOff
 
     def is_right(file):
-        return file.is_file() and pooch.file_hash(str(file)) == digest
+        return file.is_file() and fingerprint(file) == digest
 
     if is_right(path):
         return

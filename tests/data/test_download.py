@@ -16,7 +16,7 @@ from laseg_lib.data.download import FOLDER, PUBLIC_URL, fetch, fetch_file, publi
 from laseg_lib.data.volumes import read_list
 from laseg_lib.errors import LasegError
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")    # pooch leaves failed connections to the GC
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")    # requests leaves failed connections to the GC
 
 NAMES = ["AAA", "BBB", "CCC"]    # two for training, one for testing
 CONTENT = {name: (name * 40_000).encode() for name in NAMES}
