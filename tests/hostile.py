@@ -975,7 +975,8 @@ def processes(sound):
                                      stderr=subprocess.STDOUT, text=True)
             time.sleep(after)
             child.send_signal(signal.SIGINT)
-            print(child.communicate(timeout=80)[0])
+            told = child.communicate(timeout=80)[0]
+            print(told if "laseg_lib" in told else "")  # before that it is Python's own start, and nobody's to mend
         return act
 
     for after in (0.03, 0.2, 0.5, 1, 1.5, 2, 2.5, 3, 4):

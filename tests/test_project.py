@@ -184,7 +184,7 @@ def test_only_figures_and_course_show_anything(module):
 
 
 IMPORTED_AS = {"simpleitk": "SimpleITK"}
-BROUGHT = {"requests", "psutil"}  # by pooch; by Jupyter, and asked only where it is there
+BROUGHT = {"requests", "urllib3", "psutil"}  # both by pooch; by Jupyter, and asked only where it is there
 
 
 @pytest.mark.parametrize("module", [name for name in GRAPH if layer(name) not in ("figures", "course")])
