@@ -17,23 +17,23 @@ from .config import (
     kind_of,
 )
 from .errors import LasegError
+from .runtime.manners import begun, complain, end, in_one_line
 
 
 def main(argv=None):
     """Run one command; returns the exit status.  A user's mistake is one clear line, not a stack trace."""
+    begun()
     if hasattr(sys.stdout, "reconfigure"):  # a terminal without the letters of a path is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
     args = parser().parse_args(argv)
     try:
-        return args.run(args) or 0
-    except LasegError as error:
-        message = str(error)
-    except OSError as error:
-        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return end(args.run(args) or 0)
+    except (LasegError, OSError) as error:
+        message = in_one_line(error)
     except KeyboardInterrupt:
         message = "interrupted"
-    print(f"laseg {args.command}:", one_line(message), file=sys.stderr)
-    return 1
+    complain(f"laseg {args.command}: {message}")
+    return end(1)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -253,7 +253,7 @@ def run_evaluate(args):
 
     check_mm("spacing", args.spacing)
     if args.csv:
-        require_writable(args.csv)
+        require_writable(args.csv, "--csv")
     rows = evaluate_checkpoint(**{k: v for k, v in vars(args).items() if k not in ("csv", "run", "command")})
     mean = average(rows)
 

@@ -83,6 +83,7 @@ def in_a_process(case, folder, seconds):
     child = os.fork()
     if child == 0:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
         os.dup2(output[1], 1), os.dup2(output[1], 2)
         sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
         os.chdir(folder)

@@ -253,7 +253,7 @@ def main(argv=None):
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, default=HOME / "build" / "bench.json")
     args = parser.parse_args(argv)
-    require_writable(args.json)
+    require_writable(args.json, "--json")
     device = pick_device(args.device)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(args, volumes(folder), device)

@@ -66,7 +66,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.worker:
         return work(*args.worker)
-    require_writable(args.json)
+    require_writable(args.json, "--json")
     found = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as folder:
         root = write_phantoms(Path(folder), train=8, test=1, size=(64, 48, 32), progress=False)

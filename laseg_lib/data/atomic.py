@@ -37,16 +37,17 @@ def remove_left(path):
                 left.unlink()
 
 
-def require_writable(path):
-    """LasegError, before an hour of work rather than after, where no file can be written to ``path``; makes its folder.
-    """
+def require_writable(path, option):
+    """LasegError, before an hour of work rather than after, where no file can be written to ``path``, which was given
+    as ``option``; makes its folder."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LasegError(f"{path}: can't be written ({error.strerror}); name a file in a folder of yours") from error
+        raise LasegError(f"{option} {path}: can't be written; name a file in a folder of yours "
+                         f"({error.strerror})") from error
     if (path.exists() and not path.is_file()) or not os.access(path.parent, os.W_OK):
-        raise LasegError(f"{path}: can't be written; name a file in a folder of yours")
+        raise LasegError(f"{option} {path}: can't be written; name a file in a folder of yours")
 
 
 def write_whole(path, content):

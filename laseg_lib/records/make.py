@@ -41,7 +41,7 @@ from ..metrics import case_metrics
 from ..runtime import places
 from ..runtime.checkpoints import load_network
 from ..runtime.machine import tell
-from ..runtime.manners import in_one_line
+from ..runtime.manners import begun, in_one_line
 from ..training import Trainer
 from . import read
 from .plans import RECORDS, SEEDS_A_FOLD
@@ -268,6 +268,7 @@ def main(argv=None):
     parser.add_argument("record", choices=RECORDS)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, where the hardware has room")
     parser.add_argument("--only", default="", help="only runs whose name contains this, e.g. MT_8 or seed1337")
+    begun()
     args = parser.parse_args(argv)
     if not 1 <= args.jobs <= 1000:
         parser.error("--jobs must be between 1 and 1000")

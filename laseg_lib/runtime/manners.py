@@ -1,11 +1,62 @@
-"""How a program ends whose user made a mistake: one clear line and a status, no stack trace."""
+"""How a program begins and ends: one clear line and a status where its user made a mistake, no stack trace.
+
+Imports nothing large: it stands before torch, which takes seconds to import.
+"""
 
 import argparse
+import contextlib
+import errno
 import functools
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from ..errors import LasegError, visible
+
+
+def begin():
+    """Before the imports of a program (``laseg``, ``python -m laseg_lib...``): streams that were closed lead nowhere,
+    and Ctrl-C ends it at once, without a trace from the middle of an import, until ``begun`` is called.
+
+    A closed stream's number would go to the next file that is opened, and warnings would be written into that.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))
+    if threading.current_thread() is threading.main_thread() and (
+            signal.getsignal(signal.SIGINT) is signal.default_int_handler):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def begun():
+    """From here on Ctrl-C is Python's own again."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def end(status):
+    """``status``, or 1 where what was printed can't be written; nothing is left that Python would complain about."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            status = status or 1
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if error.errno != errno.EPIPE:
+                complain(f"what was printed can't be written ({error.strerror})")
+    return status
+
+
+def complain(message):
+    """One line on stderr, if anybody listens there."""
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
 
 
 def polite(main):
@@ -18,7 +69,7 @@ def polite(main):
             message = in_one_line(error)
         except KeyboardInterrupt:
             message = "interrupted"
-        print(f"{Path(sys.modules[main.__module__].__file__).name}: {message}", file=sys.stderr)
+        complain(f"{Path(sys.modules[main.__module__].__file__).name}: {message}")
         return 1
     return run
 
@@ -32,6 +83,8 @@ def counted(text):
 
 def in_one_line(error):
     """What an error says, in one line that steers no terminal; of a system's error, the file and what it says of it."""
+    if isinstance(error, BrokenPipeError):
+        return "nobody reads what it prints any more"
     system = isinstance(error, OSError) and error.filename
     message = f"{error.filename}: {error.strerror}" if system else str(error)
     return " ".join(visible(message).splitlines())

@@ -1,12 +1,20 @@
 """Programs end with a line and a status where their user made a mistake."""
 
 import argparse
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from laseg_lib.data.atomic import require_writable
 from laseg_lib.errors import LasegError
+from laseg_lib.runtime import manners
 from laseg_lib.runtime.manners import counted, polite
+
+REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(("error", "told"), [
@@ -36,9 +44,63 @@ def test_numbers_of_things():
 
 
 def test_a_file_that_can_not_be_written_is_known_before_the_work(tmp_path):
-    require_writable(tmp_path / "new" / "a.csv")
+    require_writable(tmp_path / "new" / "a.csv", "--csv")
     assert (tmp_path / "new").is_dir() and not list((tmp_path / "new").iterdir())
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file" / "a.csv", "/dev/null/a.csv"):
-        with pytest.raises(LasegError, match="can't be written; name|can't be written .*; name"):
-            require_writable(path)
+        with pytest.raises(LasegError, match="^--csv .*can't be written; name"):
+            require_writable(path, "--csv")
+
+
+@pytest.fixture
+def interrupts():
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_during_the_imports_leaves_no_trace(tmp_path):
+    """A torch that interrupts whoever imports it; nothing before it takes long."""
+    (tmp_path / "torch.py").write_text("import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)")
+    done = subprocess.run([sys.executable, "-m", "laseg_lib"], capture_output=True, text=True, env={
+        **os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(REPO)])})
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_ctrl_c_is_pythons_own_once_a_program_has_begun(interrupts):
+    manners.begin()
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    manners.begun()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a background job of a shell
+    manners.begin()
+    manners.begun()
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+
+def test_closed_streams_lead_nowhere_and_give_their_numbers_to_no_file(tmp_path):
+    code = ("import os, sys; sys.path.insert(0, sys.argv[1]); import torch; from laseg_lib.runtime import manners; "
+            "manners.begin(); file = open('history.csv', 'w'); print('x'); print('y', file=sys.stderr); "
+            "os.write(2, b'a warning of a library'); file.close(); sys.exit(file.closed and 7)")
+    (tmp_path / "torch.py").touch()
+    (tmp_path / "laseg_lib" / "runtime").mkdir(parents=True)
+    for name in ("__init__.py", "errors.py", "runtime/__init__.py", "runtime/manners.py"):  # the package without torch
+        text = "" if "__init__" in name else (REPO / "laseg_lib" / name).read_text()
+        (tmp_path / "laseg_lib" / name).write_text(text)
+    done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", sys.executable, "-c", code, str(tmp_path)], cwd=tmp_path)
+    assert done.returncode == 7 and (tmp_path / "history.csv").read_text() == ""
+
+
+@pytest.mark.parametrize(("target", "told"), [("/dev/full", 1), ("pipe", 0)])
+def test_what_can_not_be_printed_is_no_success(target, told, monkeypatch, capsys):
+    if target == "pipe":
+        read, number = os.pipe()
+        os.close(read)
+    else:
+        number = os.open(target, os.O_WRONLY)
+    with open(number, "w") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        print("done")
+        assert manners.end(0) == 1 and manners.end(2) == 2
+    assert capsys.readouterr().err.count("what was printed can't be written") == told
