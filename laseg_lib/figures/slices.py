@@ -211,15 +211,15 @@ def _legend(size, styles, style, title):
     for row, given in enumerate(styles, bool(title)):
         y = 4 + LINE * row
         _sample(pen, 4, y + 10, given, style)
-        pen.text((54, y), _fit(given.label, _first_column(width) - 126, 16), INK, font(16))
+        _name(pen, (54, y), given.label, _first_column(width) - 126)
     x, y = _readout_place(width, len(styles) + bool(title))
     for row, name in enumerate(("voxel", "mm", "value")):
         pen.text((x, y + LINE * row), name, DIM, font(16))
     wide = width >= WIDE
-    x, top = (x, max(y + 3 * LINE, height - 38)) if wide else (4, height - 38)
+    x, top = (x, max(y + 3 * LINE - 4, height - 38)) if wide else (4, height - 38)
     if wide or 40 + LINE * (len(styles) + bool(title) + 3) < height:
         for row, line in enumerate(("R L A P S I: patient's right, left,", "front, back, head, feet")):
-            pen.text((x, top + 19 * row), _fit(line, width - x - 8, 14), DIM, font(14))
+            pen.text((x, top + 18 * row), _fit(line, width - x - 8, 14), DIM, font(14))
     return picture
 
 
@@ -273,6 +273,19 @@ def voxel_at(place, point, shape, boxes):
             found[down] = int((1 - row if flip else row) * shape[down] - (1e-9 if flip else 0))
             return plane, *found
     return None
+
+
+def _name(pen, place, text, width):
+    """A name in the legend; one too long for its line becomes two lines of smaller letters, at a space if it can."""
+    (x, y), small = place, 13
+    if font(16).getlength(text) <= width:
+        pen.text((x, y), text, INK, font(16))
+        return
+    fits = max((n for n in range(len(text) + 1) if font(small).getlength(text[:n]) <= width), default=0)
+    cut = text.rfind(" ", 0, fits + 1) if font(small).getlength(text) > width else fits
+    first, second = text[:cut if cut > 0 else fits].rstrip(), text[cut if cut > 0 else fits:].lstrip()
+    pen.text((x, y - 4), first, INK, font(small))
+    pen.text((x, y + 10), _fit(second, width, small), INK, font(small))
 
 
 def _fit(text, width, size, bold=False):

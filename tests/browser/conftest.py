@@ -73,7 +73,8 @@ def running_lab(project, own):
     page_config.parent.mkdir(parents=True, exist_ok=True)
     page_config.write_text('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}')
     command = [sys.executable, "-m", "jupyterlab", *make_lab_flags(project), "--allow-root", "--no-browser", "--port=0",
-               "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True"]
+               "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True",
+               "--JupyterNotebookApp.expose_app_in_browser=True"]
     with open(own / "log", "w") as log:
         server = subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:

@@ -30,9 +30,9 @@ class LabPage:
         self.page, self.address, self.errors, self.left = page, address, [], []
         page.set_default_timeout(PATIENCE)
 
-    def open(self, path, kernel=True):
-        """Open a notebook of the project, with or without a kernel."""
-        start = f"lab/tree/{path}" if kernel else "lab"
+    def open(self, path, kernel=True, front="lab/tree"):
+        """Open a notebook of the project, with or without a kernel; Notebook 7's ``front`` is "notebooks"."""
+        start = f"{front}/{path}" if kernel else "lab"
         self.page.goto(f"{self.address}{start}?reset")
         if not kernel:
             self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget")

@@ -1,9 +1,11 @@
 """The slice drawing, on its pixels."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from laseg_lib.figures.slices import KEPT, PLANES, draw_slices, plane_boxes
+from laseg_lib.figures.slices import KEPT, PLANES, _name, draw_slices, plane_boxes
 from laseg_lib.figures.style import rgb
 
 SIZE = (600, 400)
@@ -189,3 +191,14 @@ def test_empty_predictions_leave_the_planes_as_they_are():
     for plane in PLANES:
         left, top, width, height = plane_boxes(SHAPE, 0.625, SIZE)[plane]
         assert (bare[top : top + height, left : left + width] == empty[top : top + height, left : left + width]).all()
+
+
+@pytest.mark.parametrize("name, lines", [("gold label", 1), ("mean teacher (batch 2+2), teacher", 2),
+                                         ("a_name_of_a_file_that_has_no_space_at", 2)])
+def test_a_long_name_in_the_legend_is_broken_not_cut(name, lines):
+    said = []
+    pen = SimpleNamespace(text=lambda place, text, ink, letters: said.append((text, letters.getlength(text))))
+    _name(pen, (54, 4), name, 174)
+    texts, lengths = zip(*said)
+    assert len(texts) == lines and max(lengths) <= 174
+    assert "".join(texts).replace(" ", "") == name.replace(" ", "")
