@@ -32,6 +32,7 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors import Preprocessor
+from notebook_files import read_notebook
 from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
@@ -42,6 +43,7 @@ from laseg_lib.figures.names import in_html
 from laseg_lib.figures.pictures import to_png
 from laseg_lib.figures.slices import DIM, INK, PAPER, PLANES, draw_slices, plane_boxes, window_of
 from laseg_lib.figures.style import LOOKS
+from laseg_lib.runtime.manners import polite
 
 REPO = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).resolve().parent / "handout_template"
@@ -51,6 +53,7 @@ PROSE = {"notebooks/GLOSSARY.md": "Glossary", "notebooks/INSTRUCTOR.md": "Teachi
 VIEWER_TAG, SIZE = "slice-viewer", (95, 70, 44)  # the phantom of notebook 01, voxels of 1.25 mm
 
 
+@polite
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of notebooks/")
@@ -65,7 +68,7 @@ def main(argv=None):
 def write(notebooks, folder):
     """Convert ``notebooks`` (paths) and the course's prose into ``folder``; returns the pages' names."""
     folder.mkdir(parents=True, exist_ok=True)
-    sources = {path.resolve(): nbformat.read(path, as_version=4) for path in notebooks}
+    sources = {path.resolve(): read_notebook(path) for path in notebooks}
     sources |= {REPO / path: prose((REPO / path).read_text(encoding="utf-8")) for path in PROSE}
     names = {path: page_name(path) for path in sources}
     index = prose(contents({names[path.resolve()]: sources[path.resolve()] for path in notebooks}))

@@ -26,13 +26,14 @@ import tempfile
 import time
 from pathlib import Path
 
-import nbformat
 from exercise_cells import attempts, code_of, module_of, needed_by
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
+from notebook_files import read_notebook
 
 from laseg_lib.data.atomic import replacing
 from laseg_lib.errors import visible
+from laseg_lib.runtime.manners import polite
 
 REPO = Path(__file__).resolve().parent.parent
 KERNEL = Path(__file__).with_name("marks_kernel.py")
@@ -42,6 +43,7 @@ LARGEST = 20_000_000  # bytes of a file that is copied
 UNSHARE = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "--kill-child"]
 
 
+@polite
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("students", type=Path)
@@ -87,7 +89,7 @@ def exercises_of(notebooks):
     """[(path of the notebook, check, name of the function, the cell as it was handed out)]."""
     found = []
     for path in notebooks:
-        notebook = nbformat.read(path, as_version=4)
+        notebook = read_notebook(path)
         for check, name in attempts(notebook).items():
             found.append((path, check, name, needed_by(name, code_of(notebook))[-1]))
     return found
@@ -133,7 +135,7 @@ def read(folder):
         try:
             if path.stat().st_size > LARGEST:
                 raise ValueError(f"it has more than {LARGEST // 10**6} MB")
-            handed_in[path.stem] = nbformat.read(path, as_version=4)
+            handed_in[path.stem] = read_notebook(path)
             code_of(handed_in[path.stem])
         except Exception as error:  # a file that a student hands in may be anything
             handed_in.pop(path.stem, None)
