@@ -44,3 +44,21 @@ def test_the_real_mean_teacher_tests_one_small_lambda():
             shares.append(term / sum(row["loss"] for row in part))
         assert round(rows[-1]["consistency_weight"], 3) == 0.095
         assert 0.004 < shares[0] < 0.005 and 0.015 < shares[1] < 0.025
+
+
+def test_what_the_mended_base_showed_on_phantoms():
+    """The numbers of section 4, and its counts of seeds."""
+    table = read.load_metrics("two_labels")
+    assert not read.missing_runs("two_labels")
+    company, bn, norm_free, labels_only, declared = compare.cures(table)
+    strong = compare.difference(table, "x", Pick("strong", "teacher", 2, "batchnorm"),
+                                Pick("company", "teacher", 2, "batchnorm"))
+    assert [round(row.mean, 3) for row in (company, bn, declared, strong)] == [-0.004, 0.025, 0.038, 0.029]
+    assert (declared.verdict, round(declared.smallest, 3)) == (compare.UNCLEAR, 0.057)
+    assert bn.verdict == strong.verdict == "above zero" and norm_free.mean < 0
+    assert norm_free.verdict == labels_only.verdict == company.verdict == compare.UNCLEAR
+    values = np.array(list(declared.values.values()))
+    assert ((values > 0.02).sum(), (abs(values) < 0.02).sum(), (values < -0.02).sum()) == (7, 1, 2)
+    assert sum(value < -0.01 for value in norm_free.values.values()) == 5
+    room = compare.difference(table, "x", *(Pick("labels_only", "teacher", labels) for labels in (40, 2)))
+    assert round(room.mean, 3) == 0.118 and room.verdict == "above zero" and len(room.values) == 5
