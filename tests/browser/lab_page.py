@@ -24,7 +24,10 @@ SCROLL_BARS = """() => [...document.querySelectorAll('.jp-OutputArea-output, .jp
 
 
 class LabPage:
-    """``page`` is Playwright's; ``errors`` and ``left`` are what the page complained of and asked for elsewhere."""
+    """``page`` is Playwright's; ``errors`` and ``left`` are what the page complained of and asked for elsewhere.
+    ``not_ours``: a pattern of complaints that the front end has of itself."""
+
+    not_ours = None
 
     def __init__(self, page, address):
         self.page, self.address, self.errors, self.left = page, address, [], []

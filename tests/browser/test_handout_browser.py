@@ -168,6 +168,7 @@ def test_dark_and_light_are_the_systems_until_one_is_chosen_and_then_stay(opened
     page.reload()
     assert page.evaluate(paper) == "rgb(23, 24, 27)" and page.locator("#theme").inner_text() == "Light page"
     page.locator("#theme").press("Enter")
+    page.wait_for_function(f"{paper} === 'rgb(255, 255, 255)'")
     page.reload()
     assert page.evaluate(paper) == "rgb(255, 255, 255)"
 
