@@ -40,7 +40,7 @@ class OneLineParser(argparse.ArgumentParser):
     """Says what is wrong without repeating forty options."""
 
     def error(self, message):
-        self.exit(2, one_line(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
+        self.exit(2, in_one_line(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
 
 
 class WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
@@ -49,11 +49,6 @@ class WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action):
         plain = not action.help or "default:" in action.help or action.default in (None, False)
         return action.help if plain else super()._get_help_string(action)
-
-
-def one_line(message):
-    """A word from the command line may itself contain line breaks."""
-    return " ".join(message.splitlines())
 
 
 def parser():
@@ -129,8 +124,7 @@ def parser():
     evaluate.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
                           help="a voxel's sides in mm, for files that don't say")
     evaluate.add_argument("--device", default="auto", help=explanations()["device"])
-    evaluate.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="fp32",
-                           help="of the network's arithmetic; auto: bf16 where the hardware has it")
+    evaluate.add_argument("--precision", choices=choices("precision"), default="fp32", help=explanations()["precision"])
     evaluate.add_argument("--csv", type=Path, metavar="FILE", help="write a row a case here")
 
     predict = command("predict", run_predict, "segment scans: a mask in each scan's own geometry",
@@ -155,8 +149,7 @@ def parser():
     predict.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: as trained")
     predict.add_argument("--downsample", type=int, help="default: as trained")
     predict.add_argument("--device", default="auto", help=explanations()["device"])
-    predict.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="fp32",
-                          help="of the network's arithmetic; auto: bf16 where the hardware has it")
+    predict.add_argument("--precision", choices=choices("precision"), default="fp32", help=explanations()["precision"])
     return top
 
 
@@ -287,7 +280,7 @@ def run_predict(args):
                           keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing)
     failed = predict_files(predictor, args.scans, args.out, suffix=args.format, keep_probability=args.probability,
                            force=args.force, say=tqdm.write,
-                           complain=lambda line: tqdm.write(one_line(f"laseg predict: {line}"), file=sys.stderr))
+                           complain=lambda line: tqdm.write(in_one_line(f"laseg predict: {line}"), file=sys.stderr))
     if failed and len(args.scans) > 1:
         print(f"laseg predict: {failed} of {len(args.scans)} scans could not be done", file=sys.stderr)
     return int(failed > 0)

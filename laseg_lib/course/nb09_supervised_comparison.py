@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from ..figures.style import INK, LOOKS, SMALL, TEXT, line_style, new_axes
+from ..records.plans import ARM_NAMES
 from ..records.statistics import interval95
 from .exercise import Exercise
 
@@ -31,6 +32,13 @@ ALT = {
         "volumes give with BatchNorm and with InstanceNorm; InstanceNorm less BatchNorm, labels only; the declared "
         "row, the first gain less the second; with BatchNorm, strong less company; and all labels less two.",
 }
+
+
+# The arms of section 4, each drawn as what it is with other settings.
+MENDED = {f"{ARM_NAMES[arm]} ({norm})": LOOKS[like]._replace(label=f"{ARM_NAMES[arm]} ({norm})")
+          for norm, arms in {"BatchNorm": ("labels_only", "company", "strong"),
+                             "InstanceNorm": ("labels_only", "strong")}.items()
+          for arm in arms for like in [{"labels_only": "supervised", "company": "lambda0"}.get(arm, arm)]}
 
 
 def draw_controls(runs):

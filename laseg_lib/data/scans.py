@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from ..errors import LasegError
-from ..runtime.machine import require_memory
+from ..runtime.machine import refuse_bomb, require_memory
 from .atomic import replacing
 from .volumes import MOST_PACKED, SPACING_MM
 
@@ -116,7 +116,9 @@ def read_scan(path, spacing=None):
         require_memory(24 * size, torch.device("cpu"), path, "crop this scan")  # as stored, as float64, and straight
         kind_of_voxel = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())  # "vector of 8-bit unsigned integer"
         bits = int((re.search(r"(\d+)-bit", kind_of_voxel) or [0, 64])[1])
-        refuse_bomb(path, header.get("files") or files, size * reader.GetNumberOfComponents() * bits / 8)
+        packed = sum(os.path.getsize(file) for file in header.get("files") or files if os.path.exists(file))
+        refuse_bomb(path, "this scan", packed, size * reader.GetNumberOfComponents() * bits / 8, MOST_PACKED,
+                    "export it again")
         if kind == "NIfTI" and not 0 <= header.get("offset", 0) < 2**31:  # SimpleITK would take another one
             raise LasegError(f"{path}: its header says that the voxels begin at byte {header['offset']:.3g}, which "
                              "can't be; export it again")
@@ -309,14 +311,6 @@ def unpacked(path):
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     return (gzip.open if packed else open)(path, "rb")
-
-
-def refuse_bomb(path, files, unpacked):
-    """LasegError where ``unpacked`` bytes, by the header, are packed into ``files`` that scans never pack so small."""
-    packed = sum(os.path.getsize(file) for file in files if os.path.exists(file))
-    if unpacked > 2**28 and unpacked > MOST_PACKED * packed:
-        raise LasegError(f"{path}: its {packed} bytes would unpack to {unpacked / 1e9:.1f} GB, more than {MOST_PACKED} "
-                         "times as many, which no scan does; export it again")
 
 
 def require_whole(path, size):

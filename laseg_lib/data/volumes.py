@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch.utils.data import Dataset
 
 from ..errors import LasegError
-from ..runtime.machine import require_memory, tell
+from ..runtime.machine import refuse_bomb, require_memory, tell
 from .atomic import write_list, write_whole
 
 SPACING_MM = 0.625  # each side of a voxel of the public volumes; the files don't say so
@@ -75,9 +75,7 @@ def own_dataset(file, name, path):
     if found.external or found.is_virtual:
         raise LasegError(f"{path}: the voxels of its {name} are in other files; {remedy}")
     unpacked, packed = found.size * found.dtype.itemsize, found.id.get_storage_size()
-    if unpacked > 2**28 and unpacked > MOST_PACKED * packed:
-        raise LasegError(f"{path}: the {packed} bytes of its {name} would unpack to {unpacked / 1e9:.1f} GB, more than "
-                         f"{MOST_PACKED} times as many; {remedy}")
+    refuse_bomb(path, f"its {name}", packed, unpacked, MOST_PACKED, remedy)
     return found
 
 

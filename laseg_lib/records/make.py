@@ -144,15 +144,15 @@ def train(config, progress):
     snapshot = Path(config.snapshot_path)
     trainer = Trainer(config, resume=(snapshot / "last.pth").exists() or (snapshot / "previous.pth").exists())
     clock = snapshot / "seconds.txt"  # survives a cut
-    begun, before, cpu = time.perf_counter(), seconds_in(clock), time.process_time()
+    start, before, cpu = time.perf_counter(), seconds_in(clock), time.process_time()
 
     def note(trainer):
         if trainer.iteration % 50 == 0:
-            write_whole(clock, str(before + time.perf_counter() - begun))
+            write_whole(clock, str(before + time.perf_counter() - start))
 
     trainer.run(progress=progress, callback=note)
     cpu = None if before else round(time.process_time() - cpu, 1)
-    return trainer, before + time.perf_counter() - begun, cpu
+    return trainer, before + time.perf_counter() - start, cpu
 
 
 def seconds_in(clock):

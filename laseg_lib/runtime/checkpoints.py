@@ -11,7 +11,7 @@ import torch
 from ..config import TrainConfig
 from ..errors import LasegError
 from ..vnet import network_from_state
-from .machine import require_memory
+from .machine import refuse_bomb, require_memory
 
 LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
 MOST_PACKED = 20  # torch packs nothing at all, and weights hardly shrink
@@ -51,7 +51,7 @@ def load_checkpoint(path):
     path = Path(path)
     if not path.is_file():
         raise LasegError(f"{path}: no such checkpoint")
-    refuse_bomb(path)
+    refuse_huge(path)
     try:
         if zipfile.is_zipfile(path):  # torch itself doesn't look at the checksums that it writes
             with zipfile.ZipFile(path) as file:
@@ -66,16 +66,14 @@ def load_checkpoint(path):
                          "use the one before, or train again") from error
 
 
-def refuse_bomb(path):
+def refuse_huge(path):
     """LasegError for a checkpoint that is a few MB on the disk and as many GB in memory: by its directory, unread."""
     try:
         with zipfile.ZipFile(path) as file:
             unpacked, packed = sum(entry.file_size for entry in file.infolist()), os.path.getsize(path)
     except Exception:  # no zip, or a damaged one: reading it says what is wrong
         return
-    if unpacked > 2**28 and unpacked > MOST_PACKED * packed:
-        raise LasegError(f"{path}: its {packed} bytes would unpack to {unpacked / 1e9:.1f} GB, more than {MOST_PACKED} "
-                         "times as many, which no network does; get this checkpoint anew")
+    refuse_bomb(path, "this checkpoint", packed, unpacked, MOST_PACKED, "get it anew")
     require_memory(unpacked, torch.device("cpu"), path, "load it on a larger machine")
 
 

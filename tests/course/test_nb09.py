@@ -62,3 +62,7 @@ def test_what_the_mended_base_showed_on_phantoms():
     assert sum(value < -0.01 for value in norm_free.values.values()) == 5
     room = compare.difference(table, "x", *(Pick("labels_only", "teacher", labels) for labels in (40, 2)))
     assert round(room.mean, 3) == 0.118 and room.verdict == "above zero" and len(room.values) == 5
+    for taught, least, most in ((False, 38, 56), (True, 74, 102)):  # seconds of a core
+        took = [round(config["train_cpu_seconds"]) for config in read.configs("two_labels").values()
+                if config["labels"] == 2 and (config["arm"] != "labels_only") == taught]
+        assert (min(took), max(took)) == (least, most)

@@ -228,7 +228,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
     monkeypatch.setattr(sitk, "ReadImage", lambda *_, **__: pytest.fail("was read"))
     path = tmp_path / "s.nrrd"
     path.write_text("NRRD0004\ntype: uint8\ndimension: 3\nsizes: 1024 1024 512\nspacings: 1 1 1\nencoding: gzip\n\n")
-    with pytest.raises(LasegError, match=r"its \d+ bytes would unpack to 0.5 GB"):
+    with pytest.raises(LasegError, match=r"the \d+ bytes of this scan would unpack to 0.5 GB"):
         read_scan(path)
     head = bytearray(348)
     struct.pack_into("<i", head, 0, 348)
@@ -238,7 +238,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
     struct.pack_into("<f", head, 108, 352)
     head[344:348] = b"n+1\0"
     (tmp_path / "s.nii.gz").write_bytes(gzip.compress(head + bytes(99)))
-    with pytest.raises(LasegError, match=r"its \d+ bytes would unpack to 0.5 GB"):
+    with pytest.raises(LasegError, match=r"the \d+ bytes of this scan would unpack to 0.5 GB"):
         read_scan(tmp_path / "s.nii.gz")
 
 

@@ -282,7 +282,7 @@ def test_a_bomb_is_refused_unread(tmp_path, monkeypatch):
             for _ in range(257):
                 more.write(bytes(2**20))
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("was read"))
-    with pytest.raises(LasegError, match=r"x\.pth: its \d+ bytes would unpack to 0\.3 GB"):
+    with pytest.raises(LasegError, match=r"x\.pth: the \d+ bytes of this checkpoint would unpack to 0\.3 GB"):
         load_checkpoint(tmp_path / "x.pth")
 
 
