@@ -83,8 +83,11 @@ TRIAL_VARIANTS = {  # of the consistency: what is tried beside the form above
 }
 
 # What the strong recipe's trainings of `labels` and `public` share: half resolution, lambda at its end after 3/4.
+# float32 on every machine, so that runs made on different ones differ in their hardware alone; volumes cached where
+# the network is, which changes no number.
 STRONG_SMALL = {**STRONG_RECIPE, **dict(patch_size=(48, 48, 40), downsample=2, n_filters=8, max_samples=80, val_num=0,
-                                        max_iterations=1500, consistency_rampup=7.5, val_every=10**9)}
+                                        max_iterations=1500, consistency_rampup=7.5, val_every=10**9,
+                                        precision="fp32", cache="device")}
 LABELS_VARIANTS = {
     "": {},
     "batchnorm": {"normalization": "batchnorm"},
