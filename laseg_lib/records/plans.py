@@ -183,7 +183,7 @@ RECORDS = {
         *labels_runs(4, ("labels_only", "company", "strong"), FIRST_SEEDS, "batchnorm"),
         *labels_runs(4, ("labels_only",), FIRST_SEEDS, "long"),
         # Added when the runs above were read, and declared before its first run: 0.038 at 2 labels with all twelve
-        # pairs above zero, but at 4 labels `long` does as well as `strong`.  Does it at 2?  Secondary, like `long` at 4.
+        # pairs above zero; but at 4 labels `long` does as well as `strong`.  Does it at 2?  Secondary, like that one.
         *labels_runs(2, ("labels_only",), FIRST_SEEDS, "long")]),
     # Where do we stand beside the published tables?  The public lists, last checkpoint, 16 filters.
     "public": Plan("real", at="full", runs=[
