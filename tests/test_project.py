@@ -425,7 +425,23 @@ def test_run_notebooks_sees(source, word, tmp_path):
     assert word in " ".join(run_notebooks.execute(path) + run_notebooks.problems(path))
 
 
-@pytest.mark.parametrize("name", ["results", "published"])
+def test_what_the_readme_says_of_the_record():
+    """Section "What came out" of README.md, from data/recorded."""
+    from laseg_lib.records import statistics as compare
+    from laseg_lib.records.read import load_metrics
+
+    table = load_metrics("labels")
+    two, four, eight, sixteen = compare.worth(table)
+    found = compare.declared(table)
+    assert [len(row.values) for row in (two, four, eight, sixteen)] == [12, 12, 4, 4] and four.values == found.values
+    assert two.verdict == four.verdict == "above zero" and eight.verdict == sixteen.verdict == compare.UNCLEAR
+    said = " ".join((REPO / "README.md").read_text(encoding="utf-8").split())
+    assert (f"with two labelled volumes of 80 they add {100 * two.mean:.1f} points of Dice, with four "
+            f"{100 * found.mean:.1f} (the comparison that was declared beforehand: ± {100 * found.half:.1f} over twelve "
+            "trainings), with eight or sixteen nothing that four trainings could see.") in said
+
+
+@pytest.mark.parametrize("name", ["results", "labels", "published"])
 def test_readme_results_are_those_of_the_records(name):
     import readme_results
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw into figures/, from phantoms and data/recorded only: hero.png for README.md, results.png for data/recorded.
+"""Draw the pictures of README.md and data/recorded/README.md into figures/, from phantoms and data/recorded only.
 
     python tools/figures.py
     python tools/figures.py --output elsewhere
@@ -19,12 +19,12 @@ from laseg_lib.data.phantom import FIELD_MM, make_phantom
 from laseg_lib.figures.meshes import atrium_scene
 from laseg_lib.figures.method_diagram import pipeline_figure
 from laseg_lib.figures.pictures import to_png
-from laseg_lib.figures.plots import arm_comparison
+from laseg_lib.figures.plots import arm_comparison, label_curve
 from laseg_lib.figures.slices import draw_slices
 from laseg_lib.figures.stills import scene_still
 from laseg_lib.figures.style import INK
 from laseg_lib.records import statistics as compare
-from laseg_lib.records.read import load_metrics, missing_runs
+from laseg_lib.records.read import load_metrics, missing_runs, published_points
 from laseg_lib.runtime.manners import polite
 
 REPO = Path(__file__).resolve().parent.parent
@@ -60,6 +60,12 @@ def results():
     return arm_comparison(compare.arm_rows(load_metrics(record), labels), arms=FOUR, title=f"{words}, BatchNorm")
 
 
+def labels():
+    """Dice over the number of labels, by the record `labels`, and what others published: a Figure."""
+    return label_curve(compare.label_rows(load_metrics("labels")), published_points(),
+                       title="real atria, four folds, half resolution scored at full")
+
+
 def as_array(figure, dpi=160):
     """A Figure's pixels, uint8 (height, width, 3)."""
     return np.asarray(Image.open(io.BytesIO(to_png(figure, dpi=dpi))).convert("RGB"))
@@ -71,7 +77,7 @@ def main(argv=None):
     parser.add_argument("--output", type=Path, default=REPO / "figures")
     folder = parser.parse_args(argv).output
     folder.mkdir(parents=True, exist_ok=True)
-    for draw, dpi in ((hero, 100), (results, 160)):
+    for draw, dpi in ((hero, 100), (results, 160), (labels, 160)):
         write_whole(folder / f"{draw.__name__}.png", to_png(draw(), dpi=dpi, small=True))
 
 

@@ -186,36 +186,48 @@ def arm_comparison(table, *, value="Dice", arms=ARMS, title=""):
     return figure
 
 
-def label_curve(rows, published=(), *, counts=(2, 4, 8, 16, 80), title=""):
-    """Dice over the number of labels: ``rows`` of dicts with arm ('labels_only', 'strong'), labels, fold, dice in %.
+CURVES = {  # of ``label_curve``: the arms of the record `labels`
+    "labels_only": LOOKS["supervised"]._replace(label="labels only", dash=()),
+    "strong": LOOKS["strong"]._replace(label="with the unlabelled volumes"),
+    "long": LOOKS["lambda0"]._replace(label="labels only, trained for twice as long"),
+    "self_training": LOOKS["strong_supervised"]._replace(label="labels only, then its own labels"),
+}
 
-    A dot a fold, a line through the means; the mean with all labels is the ceiling, a dashed line.
-    ``published``: pairs (labels, Dice in %), which others measured on the public split.
+
+def label_curve(rows, published=(), *, counts=(2, 4, 8, 16, 80), title=""):
+    """Dice over the number of labels: ``rows`` of dicts with arm ('labels_only', 'strong', 'long', 'self_training'),
+    labels, fold, dice in %.
+
+    A pale mark a fold, a line through the means; where only some counts are measured, the means alone.  The mean with
+    all labels is the ceiling, a dashed line.  ``published``: pairs (labels, Dice in %), which others measured on the
+    public split.
     """
-    figure, ax = new_axes(height=4.8, xlabel="labelled volumes", ylabel="Dice (%), teacher", title=title)
+    figure, ax = new_axes(height=5.6, xlabel="labelled volumes", ylabel="Dice (%), teacher", title=title)
     at = {count: i for i, count in enumerate(counts)}
-    given = {"labels_only": LOOKS["supervised"]._replace(label="labels only", dash=()),
-             "strong": LOOKS["strong"]._replace(label="with the unlabelled volumes")}
-    for (name, drawn), shift in zip(given.items(), (-0.06, 0.06)):
+    for (name, drawn), shift in zip(CURVES.items(), (-0.1, 0.1, 0, -0.2)):
         dice = {count: [row["dice"] for row in rows if row["arm"] == name and row["labels"] == count]
                 for count in counts}
         dice = {count: values for count, values in dice.items() if values}
+        if not dice:
+            continue
         for count, values in dice.items():
             ax.plot([at[count] + shift] * len(values), values, drawn.marker, color=drawn.colour, alpha=0.45,
                     markersize=8, markeredgecolor="white")
+        style = {**line_style(drawn), **({} if name in ("labels_only", "strong") else {"linestyle": ""})}
         ax.plot([at[count] + shift for count in dice], [np.mean(values) for values in dice.values()],
-                marker=drawn.marker, markersize=11, markeredgecolor=INK, **line_style(drawn))
+                marker=drawn.marker, markersize=11, markeredgecolor=INK, **style)
         if name == "labels_only" and counts[-1] in dice:
             ceiling = np.mean(dice[counts[-1]])
             ax.axhline(ceiling, color=INK, linewidth=1.4, linestyle=(0, (6, 4)))
-            ax.annotate("all labelled", (-0.3, ceiling), xytext=(0, 4), textcoords="offset points", fontsize=SMALL)
+            ax.annotate("labels only, all 80", (-0.3, ceiling), xytext=(0, 4), textcoords="offset points",
+                        fontsize=SMALL)
     shown = [(labels, dice) for labels, dice in published if labels in at]
     if shown:
         ax.plot([at[labels] + 0.25 for labels, _ in shown], [dice for _, dice in shown], "D", markersize=7,
-                markerfacecolor="white", markeredgecolor="#555555", label="published, public split")
+                markerfacecolor="white", markeredgecolor="#555555", linestyle="", label="published, public split")
     ax.set_xticks(range(len(counts)), counts, fontsize=SMALL)
     ax.set_xlim(-0.35, len(counts) - 0.5)
-    ax.legend(fontsize=SMALL, frameon=False, loc="lower right", handlelength=3.4)
+    figure.legend(fontsize=SMALL, frameon=False, loc="outside lower center", ncols=2, handlelength=3.4)
     return figure
 
 

@@ -226,15 +226,49 @@ def cures(table, labels=2):
                       {seed: bn.values[seed] - in_.values[seed] for seed in both})]
 
 
-def label_rows(table, variant="", value="dice"):
-    """Rows for ``plots.label_curve`` of the record `labels`, teachers: arm, labels, fold, dice in % (a mean over the
-    fold's trainings)."""
+def worth(table):
+    """What unlabelled volumes give on the mended base at 2, 4, 8 and 16 labels, by the record `labels`: strong − labels
+    only, Differences of teachers."""
+    return [_of_teachers(table, labels, "strong − labels only", ("strong", ""), ("labels_only", ""))
+            for labels in (2, 4, 8, 16)]
+
+
+def rivals(table):
+    """What else lifts a training on 2 or on 4 labels, and what unlabelled volumes add to that: twice the iterations,
+    and the labels-only teacher's own labels.  Differences of teachers, of the trainings that both arms have."""
+    steps = [("labels only for twice as long − labels only", ("labels_only", "long"), ("labels_only", "")),
+             ("strong − labels only for twice as long", ("strong", ""), ("labels_only", "long")),
+             ("self-training − labels only", ("self_training", ""), ("labels_only", "")),
+             ("strong − self-training", ("strong", ""), ("self_training", "")),
+             ("all 80 labels − these", ("labels_only", "", 80), ("labels_only", ""))]
+    return [_of_teachers(table, labels, *step) for labels in (2, 4) for step in steps]
+
+
+def illness(table):
+    """What BatchNorm costs at 2 and 4 labels, and what unlabelled volumes do about it: Differences of teachers."""
+    steps = [("labels only, InstanceNorm − BatchNorm", ("labels_only", ""), ("labels_only", "batchnorm")),
+             ("BatchNorm: company, λ = 0 − labels only", ("company", "batchnorm"), ("labels_only", "batchnorm")),
+             ("BatchNorm: strong − company", ("strong", "batchnorm"), ("company", "batchnorm")),
+             ("labels only with InstanceNorm − strong with BatchNorm", ("labels_only", ""), ("strong", "batchnorm"))]
+    return [_of_teachers(table, labels, *step) for labels in (2, 4) for step in steps]
+
+
+def _of_teachers(table, labels, name, *arms):
+    """a − b of two (arm, variant) at that number of labels, or (arm, variant, labels)."""
+    picks = [Pick(arm, "teacher", (*others, labels)[0], variant) for arm, variant, *others in arms]
+    return over_seeds_and_cases(table, f"{labels} labels: {name}", *picks)
+
+
+def label_rows(table, value="dice"):
+    """Rows for ``plots.label_curve`` of the record `labels`, InstanceNorm, teachers: arm, labels, fold, dice in % (a
+    mean over the fold's trainings).  The variant 'long' is an arm of its own."""
     rows = []
-    for arm, labels in {(arm, int(labels)) for arm, labels in zip(table.arm, table.labels)}:
+    table = table[table.variant.isin(["", "long"])]
+    for arm, labels, variant in set(zip(table.arm, map(int, table.labels), table.variant)):
         folds = {}
         for seed, dice in per_seed(table, Pick(arm, "teacher", labels, variant), value).items():
             folds.setdefault(seed // SEEDS_A_FOLD, []).append(100 * dice)
-        rows += [{"arm": arm, "labels": labels, "fold": fold, "dice": float(np.mean(values))}
+        rows += [{"arm": variant or arm, "labels": labels, "fold": fold, "dice": float(np.mean(values))}
                  for fold, values in folds.items()]
     return sorted(rows, key=lambda row: (row["arm"], row["labels"], row["fold"]))
 

@@ -207,3 +207,8 @@ def test_a_missing_record_is_said_to_be_missing(tmp_path, monkeypatch):
         "supervised_2_seed1: not recorded yet; make record RECORD=tiny RECORD_ARGS='--only supervised_2_seed1'"]
     assert read.history("tiny", "MT_2_seed1", tmp_path)[-1] == \
         {"iteration": 2, "loss": 0.25, "val_dice_student": 0.75}
+
+
+def test_longer_trainings_are_an_arm_of_their_own_in_the_curve():
+    longer = pd.concat([fold_table(0.02), table({"labels_only": A}, "long"), table({"company": A}, "batchnorm")])
+    assert {row["arm"] for row in compare.label_rows(longer)} == {"labels_only", "strong", "long"}

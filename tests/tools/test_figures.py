@@ -8,7 +8,7 @@ from PIL import Image
 
 import figures
 
-NAMES = ["hero.png", "results.png"]
+NAMES = ["hero.png", "results.png", "labels.png"]
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +28,13 @@ def test_the_stored_picture_is_what_the_command_makes(made, name):
     assert (figures.REPO / "figures" / name).stat().st_size < 300_000
 
 
-@pytest.mark.parametrize("page, name", [("README.md", "hero.png"), ("data/recorded/README.md", "results.png")])
-def test_a_readme_shows_it_and_says_what_is_seen(page, name):
+@pytest.mark.parametrize("page, names", [("README.md", ["hero.png", "labels.png"]),
+                                         ("data/recorded/README.md", ["results.png", "labels.png"])])
+def test_a_readme_shows_it_and_says_what_is_seen(page, names):
     path = figures.REPO / page
     shown = re.findall(r"!\[([^]]+)\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
-    assert [(path.parent / link).resolve() for _, link in shown] == [figures.REPO / "figures" / name]
-    assert 80 < len(shown[0][0]) < 600 and "\n\n" not in shown[0][0]
+    assert [(path.parent / link).resolve() for _, link in shown] == [figures.REPO / "figures" / name for name in names]
+    assert all(80 < len(words) < 600 and "\n\n" not in words for words, _ in shown)
 
 
 def test_the_most_realistic_complete_record_is_shown(monkeypatch):
