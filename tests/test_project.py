@@ -437,8 +437,8 @@ def test_what_the_readme_says_of_the_record():
     assert two.verdict == four.verdict == "above zero" and eight.verdict == sixteen.verdict == compare.UNCLEAR
     said = " ".join((REPO / "README.md").read_text(encoding="utf-8").split())
     assert (f"with two labelled volumes of 80 they add {100 * two.mean:.1f} points of Dice, with four "
-            f"{100 * found.mean:.1f} (the comparison that was declared beforehand: ± {100 * found.half:.1f} over twelve "
-            "trainings), with eight or sixteen nothing that four trainings could see.") in said
+            f"{100 * found.mean:.1f} (the comparison that was declared beforehand: ± {100 * found.half:.1f} over "
+            "twelve trainings), with eight or sixteen nothing that four trainings could see.") in said
 
 
 @pytest.mark.parametrize("name", ["results", "labels", "published"])
