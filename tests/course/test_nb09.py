@@ -6,6 +6,7 @@ import pytest
 from laseg_lib.course import nb09_supervised_comparison as nb09
 from laseg_lib.records import read
 from laseg_lib.records import statistics as compare
+from laseg_lib.records.plans import FIRST_SEEDS
 from laseg_lib.records.statistics import Difference, Pick
 
 
@@ -66,3 +67,18 @@ def test_what_the_mended_base_showed_on_phantoms():
         took = [round(config["train_cpu_seconds"]) for config in read.configs("two_labels").values()
                 if config["labels"] == 2 and (config["arm"] != "labels_only") == taught]
         assert (min(took), max(took)) == (least, most)
+
+
+def test_what_section_4_says_of_real_atria():
+    table = read.load_metrics("labels")
+
+    def at_two(arm, variant):
+        seeds = compare.per_seed(table, Pick(arm, "teacher", 2, variant))
+        return np.array([seeds[seed] for seed in FIRST_SEEDS])
+
+    few, company, free = at_two("labels_only", "batchnorm"), at_two("company", "batchnorm"), at_two("labels_only", "")
+    assert [round(values.mean(), 2) for values in (few, company, free)] == [0.54, 0.71, 0.84]
+    lifted = sorted(company - few)
+    assert abs(lifted[0]) < 0.005 and lifted[1] >= 0.14
+    two = compare.worth(table)[0]
+    assert round(two.mean, 3) == 0.038 and len(two.values) == 12 and min(two.values.values()) > 0

@@ -50,3 +50,38 @@ def test_what_the_page_says_of_the_mended_base():
     gains = [dice["strong", variant, seed] - dice["labels_only", "", seed] for variant in ("", "view")
              for seed in (100, 101)]
     assert (round(min(gains), 3), round(max(gains), 3)) == (0.010, 0.021)
+
+
+def test_what_the_page_says_of_the_record_labels():
+    """Section 7: the declared comparison, the others beside it, and BatchNorm."""
+    table = load_metrics("labels")
+    two, four, eight, sixteen = compare.worth(table)
+    assert [round(row.mean, 3) for row in (two, four, eight, sixteen)] == [0.038, 0.010, 0.003, 0.002]
+    assert (round(four.half, 3), round(four.cases, 3), four.verdict) == (0.008, 0.005, "above zero")
+    assert sum(value > 0 for value in four.values.values()) == 10 and len(four.values) == 12
+    gains = sorted(two.values.values())
+    assert (two.verdict, round(gains[0], 3), round(gains[-1], 3)) == ("above zero", 0.012, 0.057) and len(gains) == 12
+    assert [(row.verdict, round(row.smallest, 3), len(row.values)) for row in (eight, sixteen)] == [
+        (compare.UNCLEAR, 0.006, 4), (compare.UNCLEAR, 0.013, 4)]
+    ceiling, many = (np.mean(list(compare.per_seed(table, Pick("labels_only", "teacher", n)).values()))
+                     for n in (80, 16))
+    assert round(ceiling, 3) == 0.886 and many > ceiling
+
+
+def test_what_the_page_says_of_batchnorm_on_two_labels():
+    table = load_metrics("labels")
+    few, company, strong, free = (compare.per_seed(table, Pick(arm, "teacher", 2, variant)) for arm, variant in (
+        ("labels_only", "batchnorm"), ("company", "batchnorm"), ("strong", "batchnorm"), ("labels_only", "")))
+    assert (round(min(few.values()), 2), round(max(few.values()), 2)) == (0.39, 0.70)
+    same = [free[seed] for seed in few]
+    assert (round(min(same), 2), round(max(same), 2)) == (0.81, 0.86)
+    lifted = sorted(company[seed] - few[seed] for seed in few)
+    assert lifted[0] < 0.005 and (round(lifted[1], 2), round(lifted[3], 2)) == (0.15, 0.30)
+    worse = [seed for seed in few if strong[seed] < company[seed]]
+    assert worse == [9] and round(strong[9], 3) == 0.149
+    ruined = compare.rows_of(table, Pick("strong", "teacher", 2, "batchnorm"))
+    assert ruined[ruined.seed == 9]["empty"].sum() == 7
+    first, *others = compare.illness(table)
+    assert (first.verdict, round(first.mean, 3)) == ("above zero", 0.300)
+    assert {row.verdict for row in others} == {compare.UNCLEAR}
+    assert (round(min(strong[seed] for seed in (0, 3, 6)), 2), round(max(strong.values()), 2)) == (0.73, 0.84)
