@@ -57,10 +57,11 @@ def patch_of(network, config, patch_size, checkpoint):
 
 
 def factor_of(config, downsample):
-    """How many voxels are averaged to one: ``downsample``, or as in training; LasegError for less than one."""
+    """How many voxels are averaged to one: ``downsample``, or as in training; LasegError for less than one, or more
+    than leave anything of an atrium."""
     downsample = config.get("downsample", 1) if downsample is None else downsample
-    if downsample < 1:
-        raise LasegError(f"--downsample must be at least 1; got {downsample}")
+    if not 1 <= downsample <= 64:
+        raise LasegError(f"--downsample must be between 1 and 64; got {str(downsample)[:20]}")
     return downsample
 
 

@@ -23,7 +23,7 @@ from .inference import mean_dice
 from .losses import segmentation_loss
 from .mean_teacher import mean_teacher_loss
 from .runtime import distributed
-from .runtime.checkpoints import BEST, LAST, begun, explain_foreign, load_last, save_checkpoint
+from .runtime.checkpoints import BEST, LAST, begun, check_momenta, explain_foreign, load_last, save_checkpoint
 from .runtime.machine import (
     StopRequest,
     autocast,
@@ -242,6 +242,7 @@ class Trainer:
         self.teacher.load_state_dict(state["teacher"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.iteration = self.saved = int(state["iteration"])
+        check_momenta(self.optimizer, self.iteration)
         self.best = None if state["best"] is None else float(state["best"])
         rank, world, before = distributed.rank(), distributed.world(), len(state["streams"])
         if before == world:

@@ -229,7 +229,7 @@ def test_a_bad_checkpoint_is_one_line(kind, message, trained, phantom_root, tmp_
 @pytest.mark.parametrize("extra, message", [
     (["--patch_size", 30, 32, 16], r"--patch_size \(30, 32, 16\).*multiples of \(16, 16, 8\)"),
     (["--patch_size", 0, 0, 0], "--patch_size"), (["--downsample", -1], "--downsample"),
-    (["--downsample", 0], "--downsample must be at least 1"),
+    (["--downsample", 0], "--downsample must be between 1 and 64"),
     (["--patch_size", 16 * 10**6, 16, 16], "4096 at most"),
     (["--csv", "."], r"--csv \.: can't be written")])
 def test_an_evaluation_that_cannot_work_is_one_line(extra, message, trained, phantom_root, capsys):

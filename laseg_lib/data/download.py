@@ -5,6 +5,7 @@ is missing, and two fetches into one folder don't hurt each other.
 """
 
 import re
+import threading
 import time
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -18,7 +19,7 @@ from .volumes import FILE, PUBLIC, fingerprint, is_ours, keep_or_write_list, rea
 FOLDER = "2018LA_Seg_Training Set"
 COMMIT = "88ed29ad794f877122e542a7fa9505a76fa83515"  # the sums were taken at this one
 MOST_BYTES = 5_000_000  # of one file; the largest of the public ones has 3,368,118
-LEAST_SPEED, PATIENCE = 2_000, 30  # bytes a second, on average, once so many seconds have passed
+LEAST_SPEED, PATIENCE = 2_000, 30  # bytes a second, on average, once so many seconds more than the timeout have passed
 PUBLIC_URL = f"https://raw.githubusercontent.com/yulequan/UA-MT/{COMMIT}/data/{quote(FOLDER)}"
 
 
@@ -115,21 +116,45 @@ def fetch_file(url, path, digest, timeout=30, attempts=4, wait=1.0):
 def download(url, path, timeout):
     """Write what the server answers to ``path``: WrongBytes when it is too much, TooSlow when it would take for ever.
 
-    ``read1`` gives what has come, be it a byte; reading whole blocks would wait for them without looking at the clock.
+    The clock is looked at from outside: a server may drip its headers, too, of which nobody hears before the last.
     """
-    import requests
+    begun, arriving = time.monotonic(), Arriving(url, timeout)
+    arriving.start()
+    while arriving.is_alive():
+        arriving.join(0.1)
+        seconds = time.monotonic() - begun
+        if seconds > timeout + PATIENCE and len(arriving.content) < LEAST_SPEED * seconds:
+            arriving.wanted = False
+            raise TooSlow
+    if arriving.error is not None:
+        raise arriving.error
+    path.write_bytes(arriving.content)
 
-    begun, written = time.monotonic(), 0
-    with requests.get(url, timeout=timeout, stream=True) as response, open(path, "wb") as file:
-        response.raise_for_status()
-        while some := response.raw.read1(2**16, decode_content=True):
-            written += len(some)
-            if written > MOST_BYTES:
-                raise WrongBytes
-            file.write(some)
-            seconds = time.monotonic() - begun
-            if seconds > PATIENCE and written < LEAST_SPEED * seconds:
-                raise TooSlow
+
+class Arriving(threading.Thread):
+    """A request in a thread of its own; ``content``: what has come of its answer, ``error``: why no more will.
+
+    ``wanted = False`` ends it with the next bytes; it holds no file, and keeps no program from ending.
+    """
+
+    def __init__(self, url, timeout):
+        super().__init__(daemon=True)
+        self.url, self.timeout = url, timeout
+        self.content, self.error, self.wanted = bytearray(), None, True
+
+    def run(self):
+        import requests
+
+        try:
+            with requests.get(self.url, timeout=self.timeout, stream=True) as response:
+                response.raise_for_status()
+                # read1 gives what has come, be it a byte; reading whole blocks would wait for them.
+                while self.wanted and (some := response.raw.read1(2**16, decode_content=True)):
+                    self.content += some
+                    if len(self.content) > MOST_BYTES:
+                        raise WrongBytes
+        except Exception as error:  # for the thread that waits
+            self.error = error
 
 
 def in_words(error, url, timeout):

@@ -109,11 +109,40 @@ def load_last(folder, warn):
             state = load_checkpoint(path)
             if not isinstance(state, dict) or not state:
                 raise LasegError(f"{path}: no checkpoint of a training, it holds nothing of one.")
+            with explain_foreign(path):
+                check_training(state)
             return state
         except LasegError as error:
             failure = error
             warn(f"{error}" + (" Falling back to the checkpoint before it." if path != present[-1] else ""))
     raise failure
+
+
+def check_training(state):
+    """ValueError for a training's checkpoint with numbers in it that no training writes: they would be taken for others
+    (PyTorch copies complex weights into real ones, ``int`` reads words), and what went on from there be another one."""
+    counts = [state.get("iteration", 0), *(size for name, size in state.get("files", {}).items() if "sha" not in name),
+              *(stream["sampler"]["batches"] for stream in state.get("streams", []))]
+    if odd := [count for count in counts if type(count) is not int or not 0 <= count < 2**53]:
+        raise ValueError(f"{str(odd[0])[:40]!r} where it counts iterations, batches or bytes")
+    optimizer = state.get("optimizer", {"param_groups": [], "state": {}})
+    numbers = [group[name] for group in optimizer["param_groups"] for name in ("lr", "momentum", "weight_decay")]
+    numbers += [state["best"]] if state.get("best") is not None else []
+    if odd := [number for number in numbers if type(number) not in (int, float) or not 0 <= number < 2**53]:
+        raise ValueError(f"{str(odd[0])[:40]!r} where it holds a learning rate, momentum, weight decay or Dice")
+    momenta = {f"momentum {name}": entry["momentum_buffer"] for name, entry in optimizer["state"].items()}
+    if odd := [name for name, value in momenta.items() if not torch.is_tensor(value)]:
+        raise ValueError(f"{odd[0]} holds a {type(momenta[odd[0]]).__name__} in place of numbers")
+    for weights in (state.get("student", {}), state.get("teacher", {}), momenta):
+        refuse_tricks(weights)
+
+
+def check_momenta(optimizer, iteration):
+    """ValueError unless ``optimizer``, as loaded, holds a finite momentum of each weight's shape, if it made a step."""
+    for number, weight in enumerate(optimizer.param_groups[0]["params"]):
+        momentum = optimizer.state[weight].get("momentum_buffer") if weight in optimizer.state else None
+        if iteration and (momentum is None or momentum.shape != weight.shape or not momentum.isfinite().all()):
+            raise ValueError(f"its momentum number {number} isn't that of {tuple(weight.shape)} weights")
 
 
 def load_network(path, weights="student"):
@@ -131,7 +160,7 @@ def load_network(path, weights="student"):
     if "student" in state or "teacher" in state:
         if weights not in state:
             raise LasegError(f"{path}: holds no {weights}; it holds {', '.join(map(str, state))}")
-        config, spacing, state = state.get("config", {}), state.get("spacing"), state[weights]
+        config, spacing, state = state.get("config", {}), sides_in_mm(state.get("spacing"), path), state[weights]
     elif weights == "teacher":
         raise LasegError(f"{path}: holds one network only, no student and teacher; leave out --weights teacher")
     try:
@@ -152,11 +181,26 @@ def load_network(path, weights="student"):
     return network, {**config, "spacing": spacing} if spacing else config
 
 
+def sides_in_mm(spacing, path):
+    """The ``spacing`` of a checkpoint, which is None where it doesn't know; LasegError for what can't be a voxel's."""
+    if spacing is None:
+        return None
+    if not isinstance(spacing, (list, tuple)) or len(spacing) != 3 or not all(
+            isinstance(side, (int, float)) and 0 < side <= 1000 for side in spacing):
+        raise LasegError(f"{path}: its spacing must be a voxel's three sides in mm, more than 0 and no more than a "
+                         f"metre, not {str(spacing)[:40]}; use the checkpoint as it was written")
+    return spacing
+
+
 def refuse_tricks(state):
-    """ValueError for a weight that claims to be larger than what the file holds of it, or is no real number."""
+    """ValueError for what is no dictionary, or a weight that claims to be larger than what the file holds of it, or
+    isn't stored as so many real numbers."""
+    if not isinstance(state, dict):
+        raise ValueError(f"holds a {type(state).__name__} where a network's weights should be")
     for name, value in state.items():
-        if torch.is_tensor(value) and value.is_complex():
-            raise ValueError(f"{name} holds complex numbers, and a V-Net's weights are real")
+        if torch.is_tensor(value) and (value.is_complex() or value.is_quantized or value.layout != torch.strided):
+            kind = "complex" if value.is_complex() else "quantized" if value.is_quantized else "sparse"
+            raise ValueError(f"{name} holds {kind} numbers, and a V-Net's weights are plain real ones")
         if torch.is_tensor(value) and value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise ValueError(f"{name} claims {value.numel()} numbers, more than the file holds; save the network again")
 

@@ -67,9 +67,9 @@ class RunLog:
             if path.exists() and not path.is_file():  # a pipe would wait for ever
                 raise LasegError(f"{path}: is no file; move it away")
             keep = (sizes or {}).get(name, 0)
-            if sizes and not self._is_as_left(path, keep, sizes.get(f"{name} sha256")):
+            if sizes is not None and not self._is_as_left(path, keep, sizes.get(f"{name} sha256")):
                 self._put_aside(path, "is not as the last checkpoint left it (edited, cut or deleted)")
-            elif not sizes and not self._is_ours(path):
+            elif sizes is None and not self._is_ours(path):
                 self._put_aside(path, "was there before, and no training wrote it")
             with open(path, "ab") as file:
                 file.truncate(min(keep, path.stat().st_size))
@@ -100,7 +100,7 @@ class RunLog:
 
     @staticmethod
     def _is_as_left(path, size, digest):
-        if not path.exists() or path.stat().st_size < size:
+        if not path.exists() or path.stat().st_size < size or not size:
             return False
         return digest is None or digest == digest_of(path, size)  # older checkpoints know the size alone
 

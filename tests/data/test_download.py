@@ -49,6 +49,13 @@ class Handler(BaseHTTPRequestHandler):
             return
         if what == "wrong":
             body = b"<html>Please log in</html>"
+        if what.startswith("drip "):
+            line = {"drip headers": b"HTTP/1.1 200 OK\r\nX: ",
+                    "drip chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"}[what]
+            self.wfile.write(line)
+            while not self.server.stop_hanging.wait(0.05):
+                self.wfile.write(b"0")
+            return
         self.send_response(200)
         if what not in ("cut without length", "endless"):
             self.send_header("Content-Length", str(len(body)))
@@ -208,9 +215,10 @@ def test_a_server_that_never_ends_is_left(get, server, tmp_path):
     assert have(tmp_path) == {}
 
 
-def test_a_server_that_drips_is_left(get, server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "PATIENCE", 0.2)
-    server.behave["AAA"] = ["drip"] * 9
+@pytest.mark.parametrize("what", ["drip", "drip headers", "drip chunks"])
+def test_a_server_that_drips_is_left(get, server, tmp_path, monkeypatch, what):
+    monkeypatch.setattr(download, "PATIENCE", -4.8)  # seconds more than the timeout of 5
+    server.behave["AAA"] = [what] * 9
     with pytest.raises(LasegError, match="2 attempts .fewer than 2000 bytes a second came"):
         get(attempts=2)
     assert have(tmp_path) == {}

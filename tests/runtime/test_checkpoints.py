@@ -236,15 +236,63 @@ def test_a_teacher_of_an_earlier_version_that_kept_its_buffers_is_still_read(tmp
     assert load_network(tmp_path / "last.pth", "teacher")[1]["ema_buffers"] == "keep"
 
 
+@pytest.mark.filterwarnings("ignore:.*TypedStorage:UserWarning")
 @pytest.mark.parametrize(("change", "words"), [
     (lambda value: value[:1, :1, :1, :1, :1].expand(10**6, 10**6, 3, 3, 3), "more than the file holds"),
-    (lambda value: value.to(torch.complex64), "complex numbers")])
+    (lambda value: value.to(torch.complex64), "complex numbers"), (lambda value: value.to_sparse(), "sparse numbers"),
+    (lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8), "quantized numbers")])
 def test_weights_that_claim_too_much_are_told(change, words, tmp_path):
     state = VNet(1, 2, 2, "batchnorm").state_dict()
     state["block_one.conv.0.weight"] = change(state["block_one.conv.0.weight"])
     torch.save(state, tmp_path / "last.pth")
     with pytest.raises(LasegError, match=words):
         load_network(tmp_path / "last.pth")
+
+
+@pytest.mark.parametrize("spacing", ["x", [0, 1, 1], [float("nan")] * 3, [10**400] * 3, [1.0, 1.0], torch.ones(3, 3),
+                                     {}])
+def test_a_spacing_that_no_voxel_has_is_told(trained, tmp_path, spacing):
+    torch.save({**load_checkpoint(trained / "last.pth"), "spacing": spacing}, tmp_path / "x.pth")
+    with pytest.raises(LasegError, match="x.pth: its spacing must be a voxel's three sides in mm"):
+        load_network(tmp_path / "x.pth")
+
+
+def test_a_list_in_place_of_the_weights_is_told(trained, tmp_path):
+    torch.save({**load_checkpoint(trained / "last.pth"), "student": [1]}, tmp_path / "x.pth")
+    with pytest.raises(LasegError, match="x.pth: holds a list where"):
+        load_network(tmp_path / "x.pth")
+
+
+def complex_bias(state):
+    """PyTorch copies complex numbers into real ones without their imaginary parts."""
+    state["teacher"]["out_conv.bias"] = state["teacher"]["out_conv.bias"].to(torch.complex64)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (complex_bias, "out_conv.bias holds complex numbers"), (lambda s: s.update(teacher=[1]), "holds a list where"),
+    (lambda s: s.update(iteration="2"), "'2' where it counts"), (lambda s: s.update(iteration=-5), "'-5' where"),
+    (lambda s: s.update(iteration=10**400), "where it counts"), (lambda s: s.update(best="0.5"), "'0.5' where"),
+    (lambda s: s["streams"][0]["sampler"].update(batches=10**400), "where it counts"),
+    (lambda s: s["files"].update({"history.csv": -5}), "'-5' where"), (lambda s: s.update(files=None), "items"),
+    (lambda s: s["optimizer"]["param_groups"][0].update(lr="x"), "'x' where it holds a learning rate"),
+    (lambda s: s["optimizer"]["state"][0].update(momentum_buffer=torch.ones(2, dtype=torch.complex64)), "complex"),
+    (lambda s: s["optimizer"]["state"][0].update(momentum_buffer="x"), "momentum 0 holds a str")])
+def test_no_training_goes_on_from_numbers_that_it_would_take_for_others(change, words, run):
+    state = load_checkpoint(run / "last.pth")
+    change(state)
+    for name in ("last.pth", "previous.pth"):
+        torch.save(state, run / name)
+    with pytest.raises(LasegError, match=f"previous.pth: not a checkpoint.*{words}"):
+        load_last(run, print)
+
+
+@pytest.mark.parametrize("momentum", [torch.ones(2), torch.full((1, 1, 3, 3, 3), float("nan"))])
+def test_a_momentum_of_other_weights_is_told(momentum, root, run):
+    state = load_checkpoint(run / "last.pth")
+    state["optimizer"]["state"][0]["momentum_buffer"] = momentum
+    torch.save(state, run / "last.pth")
+    with pytest.raises(LasegError, match="not a checkpoint that this training can go on from.*momentum"):
+        Trainer(tiny_config(root, snapshot_path=str(run)), resume=True)
 
 
 def test_a_link_that_leads_nowhere_is_no_missing_checkpoint(tmp_path):
