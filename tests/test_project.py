@@ -425,8 +425,8 @@ def test_run_notebooks_sees(source, word, tmp_path):
     assert word in " ".join(run_notebooks.execute(path) + run_notebooks.problems(path))
 
 
-def test_what_the_readme_says_of_the_record():
-    """Section "What came out" of README.md, from data/recorded."""
+def test_what_the_readme_and_the_guide_say_of_the_record_labels():
+    """Section "What came out" of README.md, and the guide's answer, from data/recorded."""
     from laseg_lib.records import statistics as compare
     from laseg_lib.records.read import load_metrics
 
@@ -439,6 +439,8 @@ def test_what_the_readme_says_of_the_record():
     assert (f"with two labelled volumes of 80 they add {100 * two.mean:.1f} points of Dice, with four "
             f"{100 * found.mean:.1f} (the comparison that was declared beforehand: ± {100 * found.half:.1f} over "
             "twelve trainings), with eight or sixteen nothing that four trainings could see.") in said
+    guide = (REPO / "notebooks" / "INSTRUCTOR.md").read_text(encoding="utf-8")
+    assert f"{two.mean:.3f} Dice at two labels, {found.mean:.3f} at four" in guide
 
 
 @pytest.mark.parametrize("name", ["results", "labels", "published"])
