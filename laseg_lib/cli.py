@@ -16,7 +16,7 @@ from .config import (
     explanations,
     kind_of,
 )
-from .errors import LasegError
+from .errors import LasegError, visible
 from .runtime.manners import begun, complain, end, in_one_line
 
 
@@ -25,14 +25,16 @@ def main(argv=None):
     begun()
     if hasattr(sys.stdout, "reconfigure"):  # a terminal without the letters of a path is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
-    args = parser().parse_args(argv)
+    command = ""
     try:
+        args = parser().parse_args(argv)
+        command = f" {args.command}"
         return end(args.run(args) or 0)
     except (LasegError, OSError) as error:
         message = in_one_line(error)
     except KeyboardInterrupt:
         message = "interrupted"
-    complain(f"laseg {args.command}: {message}")
+    complain(f"laseg{command}: {message}")
     return end(1)
 
 
@@ -171,19 +173,24 @@ def add_config_arguments(sub):
         sub.add_argument(*names, required=field.name == "root_path", **options)
 
 
+def say(message):
+    """A line on stdout; a file's name in it steers no terminal."""
+    print(visible(message), flush=True)
+
+
 def run_phantom(args):
     from .data.phantom import write_phantoms
 
     root = write_phantoms(args.dest, train=args.train, test=args.test, size=tuple(args.size), seed=args.seed,
                           raw=args.raw)
-    print(f"{args.train} training and {args.test} test phantoms in {root}")
+    say(f"{args.train} training and {args.test} test phantoms in {root}")
 
 
 def run_fetch(args):
     from .data.download import fetch
 
     options = {"base_url": args.base_url} if args.base_url else {}
-    print(f"all volumes verified in {fetch(args.dest, **options)}")
+    say(f"all volumes verified in {fetch(args.dest, **options)}")
 
 
 def run_prepare(args):
@@ -203,8 +210,8 @@ def run_prepare(args):
     root = prepare(args.raw_dir, args.dest, scan=args.scan, label=args.label, label_value=args.label_value,
                    label_as_scan=args.label_as_scan, labelled_list=args.labelled_list, test_list=args.test_list,
                    voxel_mm=args.voxel, spacing=args.spacing, find=find, test_share=args.test_share, seed=args.seed,
-                   say=lambda line: print(line, flush=True))
-    print(f"prepared volumes in {root}")
+                   say=say)
+    say(f"prepared volumes in {root}")
 
 
 def check_mm(name, sides):
@@ -226,17 +233,17 @@ def run_train(args):
     if not config.snapshot_path:
         config.snapshot_path = f"model/LA_{config.exp}_{config.labelnum}_labeled/{config.model}"
     trainer = Trainer(config, resume=args.resume)
-    say = print if trainer.first else lambda *words, **options: None  # of torchrun's processes one speaks
-    say(f"{config.model}: {config.labelnum} labelled of {config.max_samples} cases, {config.val_num} for validation, "
-        f"on {trainer.device}; the cache takes up to {trainer.cache_bytes / 1e6:.0f} MB; "
-        f"writing to {config.snapshot_path}", flush=True)
+    tell = say if trainer.first else lambda message: None  # of torchrun's processes one speaks
+    tell(f"{config.model}: {config.labelnum} labelled of {config.max_samples} cases, {config.val_num} for validation, "
+         f"on {trainer.device}; the cache takes up to {trainer.cache_bytes / 1e6:.0f} MB; "
+         f"writing to {config.snapshot_path}")
     if config.val_num == 0:
-        say("no case is left for validation: only the last checkpoint is kept, no best one", flush=True)
+        tell("no case is left for validation: only the last checkpoint is kept, no best one")
     trainer.run()
     if trainer.iteration < config.max_iterations:
         return 1
-    say(f"done: {config.snapshot_path}/last.pth" +
-        ("" if trainer.best is None else f"; best validation Dice of the student {trainer.best:.4f}"))
+    tell(f"done: {config.snapshot_path}/last.pth" +
+         ("" if trainer.best is None else f"; best validation Dice of the student {trainer.best:.4f}"))
 
 
 def run_evaluate(args):
@@ -279,7 +286,7 @@ def run_predict(args):
                           voxel_mm=voxel, device=args.device, window=args.window, whole=args.whole,
                           keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing)
     failed = predict_files(predictor, args.scans, args.out, suffix=args.format, keep_probability=args.probability,
-                           force=args.force, say=tqdm.write,
+                           force=args.force, say=lambda line: tqdm.write(visible(line)),
                            complain=lambda line: tqdm.write(in_one_line(f"laseg predict: {line}"), file=sys.stderr))
     if failed and len(args.scans) > 1:
         print(f"laseg predict: {failed} of {len(args.scans)} scans could not be done", file=sys.stderr)

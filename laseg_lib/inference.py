@@ -62,6 +62,9 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
     if enlarge and downsample > 1:
         score = enlarged(score.float(), size, downsample)
     score = score[0, 0].float().cpu().numpy()
+    if np.isnan(score).any():  # NaN is not above one half: it would look like a volume without an atrium
+        raise LasegError("the network's output is NaN: its weights or the volume's voxels are beyond what it can work "
+                         "with; use an earlier checkpoint, or prepare this volume again")
     return (score > 0.5).astype(np.uint8), score
 
 

@@ -131,7 +131,8 @@ def drained(pipe):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="only cases that neither train nor start a process")
-    parser.add_argument("--only", default="", help="only kinds (or cases: kind/name) that contain this")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORDS",
+                        help="only kinds (or cases: kind/name) that contain one of these")
     parser.add_argument("--show", action="store_true", help="a line a case")
     parser.add_argument("--seconds", type=float, default=60, help="what a case may take, on a machine that does "
                         "something else as well")
@@ -140,7 +141,8 @@ def main(argv=None):
     table, bad = {}, 0
     with tempfile.TemporaryDirectory(prefix="faults") as place:
         sound = hostile.make_sound(Path(place) / "sound")
-        cases = [case for case in hostile.cases(sound) if args.only in f"{case.kind}/{case.name}"
+        cases = [case for case in hostile.cases(sound) if any(words in f"{case.kind}/{case.name}"
+                                                                     for words in args.only)
                  and (case.quick or not args.quick)]
         for case in cases:
             folder = Path(place) / "case" / "here"

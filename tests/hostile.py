@@ -6,9 +6,11 @@ is tried.  It may return an exit status, or raise LasegError.
 
 import gzip
 import os
+import re
 import resource
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -106,13 +108,15 @@ def not_a_file(path, what):
     path.unlink(missing_ok=True)
     if what == "pipe":
         os.mkfifo(path)
+    elif what == "socket":
+        os.mknod(path, stat.S_IFSOCK | 0o600)
     elif what == "folder":
         path.mkdir()
     else:
         path.symlink_to({"device": "/dev/zero", "loop": path.name, "dangling": "nowhere", "terminal": "/dev/tty"}[what])
 
 
-NO_FILES = ("pipe", "folder", "device", "loop", "dangling", "terminal")
+NO_FILES = ("pipe", "folder", "device", "loop", "dangling", "terminal", "socket")
 
 
 # -- lists ------------------------------------------------------------------------------------------
@@ -157,6 +161,29 @@ def lists(sound):
             (folder / "out" / "train.list").write_text("MINE_1\nMINE_2\n")
             return laseg(command, *([folder / "raw"] if command == "prepare" else []), folder / "out", *words)
         yield case(f"another data set's, {command}", make)
+
+
+    for what in NO_FILES:
+        for read in (train, lambda data: evaluate(data, sound / "run" / "last.pth")):
+            def make(folder, what=what, read=read):
+                (folder / "data").mkdir()
+                not_a_file(folder / "data" / "phantoms", what)
+                return read(folder / "data")
+            yield case(f"--root_path {what}, {'train' if read is train else 'evaluate'}", make)
+
+    def over_its_own(folder):
+        (folder / "out").mkdir()
+        (folder / "out" / "train.list").write_text("PHANTOM_0000\nNOBODY\n")
+        return laseg("prepare", sound / "raw", folder / "out", "--labelled-list", folder / "out" / "train.list")
+
+    def through_a_link(folder):
+        (folder / "out").mkdir()
+        (folder / "mine.list").write_text("MINE_1\nMINE_2\n")
+        (folder / "out" / "test.list").symlink_to(folder / "mine.list")
+        return laseg("phantom", folder / "out", "--train", 2, "--test", 1, "--size", 8, 8, 8)
+
+    yield case("its own list would be replaced, prepare", over_its_own)
+    yield case("another's list behind a link, phantom", through_a_link)
 
 
 # -- volumes ----------------------------------------------------------------------------------------
@@ -249,13 +276,16 @@ IMAGES = {
     "spacing of five": volume(attrs={"spacing": np.ones(5)}),
     "spacing empty": volume(attrs={"spacing": h5py.Empty("f4")}),
     "spacing 1e-300": volume(attrs={"spacing": 1e-300}), "spacing 1e300": volume(attrs={"spacing": 1e300}),
+    "near the largest float": volume(image=np.float32(IMAGE * 5e37)),
     "origin nan": volume(attrs={"origin": [np.nan, 0, 0]}), "origin 1e308": volume(attrs={"origin": 1e308})}
 LABELS = {
     "no label": volume(label=None), "label of twos": volume(label=2 * LABEL), "label empty": volume(label=0 * LABEL),
     "label nan": volume(label=np.where(LABEL, np.nan, 0)), "label of another shape": volume(label=LABEL[1:]),
     "label null": volume(label=h5py.Empty("u1")), "label of text": volume(label=of_type("S3", IMAGE.shape)),
     "label a link": volume(label=lambda f, n: f.__setitem__(n, h5py.SoftLink("/image"))),
-    "label halves": volume(label=LABEL * 0.5), "label a bomb": volume(label=bomb("u1"))}
+    "label halves": volume(label=LABEL * 0.5), "label a bomb": volume(label=bomb("u1")),
+    "label of 257": volume(label=LABEL.astype(np.uint16) * 257),
+    "label of 2**64": volume(label=LABEL.astype(np.uint64) * np.uint64(2**64 - 1))}
 MAY_PASS = {"origin nan", "spacing nan"}  # nobody knows how large a voxel is, or where: said, not refused
 
 
@@ -279,7 +309,8 @@ def volumes(sound):
         hostile = IMAGES | (LABELS if reader in ("train", "evaluate") else {})
         for what, put in hostile.items():
             known = what in MAY_PASS or (reader != "predict" and what.startswith(("spacing", "origin", "escape"))
-                                         ) or (reader == "unlabelled" and what == "zeros inside")
+                                         ) or (reader == "unlabelled" and what == "zeros inside") or (
+                                             reader in ("evaluate", "predict") and "largest" in what)  # it warns
             yield case(f"{what}, {reader}", with_volume(name, put, read), refused=not known,
                        quick=reader in ("evaluate", "predict"))
         for what in NO_FILES:
@@ -370,6 +401,10 @@ SCANS = {
     "nan inside.nrrd": (".nrrd", nrrd(data=np.float32([np.nan]).tobytes() + VOXELS[4:])),
     "skip.nrrd": (".nrrd", nrrd(data=VOXELS, byte_skip="-99999999")), "skip huge.nrrd": (
         ".nrrd", nrrd(data=VOXELS, line_skip="9999999999"))}
+SCANS |= {
+    "comments.nrrd": (".nrrd", b"NRRD0004\n" + b"# a comment\n" * 10**6),
+    "slope 1e38.nii": (".nii", nifti(data=VOXELS)[:112] + struct.pack("<2f", 3e38, 3e38) + nifti(data=VOXELS)[120:]),
+    "no matrix.mha": (".mha", meta(data=VOXELS, TransformMatrix="0 0 0 0 0 0 0 0 0"))}
 SECRET = "../secret.raw"
 DETACHED = {
     **{f"outside {n}.nhdr": (".nhdr", nrrd(data_file=where), beside(SECRET)) for n, where in enumerate(
@@ -428,6 +463,15 @@ def scans(sound):
                     suffix, b"", lambda p, what=what: not_a_file(p, what), read))
     for name, (suffix, data, more) in FINE.items():
         yield case(f"{name}, predict", with_scan(suffix, data, more, to_predict), refused=False)
+
+    def named(name):
+        def make(folder):
+            shutil.copyfile(sound / "scans" / "scan.nrrd", folder / name)
+            return predict(sound / "run" / "last.pth", folder / name, out=folder / "out")
+        return make
+
+    for name in (f"{ESCAPE}.nrrd", "\udcff.nrrd", "\u202e.nrrd", "-.nrrd", " .nrrd", "a\nb.nrrd", "%d%s.nrrd"):
+        yield case(f"a sound scan named {name!r}, predict", named(name), refused="\udcff" in name)
 
     def series(*things):
         def make(folder):
@@ -516,6 +560,34 @@ def code_inside(path, sound):
     path.write_bytes(pickle.dumps({"student": Evil()}))
 
 
+def pickle_of_gigabytes(path, sound):
+    """Thirty bytes that ask for as many gigabytes: bytearray is among what torch lets a checkpoint call."""
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("x/data.pkl", b"\x80\x02cbuiltins\nbytearray\n(\x8a\x05" + (5 * 2**30).to_bytes(5, "little")
+                      + b"tR.")
+        file.writestr("x/version", b"3\n")
+
+
+def all_near_the_largest(state):
+    for network in ("student", "teacher"):
+        for tensor in state[network].values():
+            if tensor.is_floating_point():
+                tensor.fill_(1e38)
+
+
+def ways_without_number(state):
+    for _ in range(40):
+        state = {"a": state, "b": state}
+    return state
+
+
+def negative_variance(state):
+    for network in ("student", "teacher"):
+        for name, tensor in state[network].items():
+            if name.endswith("running_var"):
+                tensor.fill_(-5)
+
+
 FIRST = "block_one.conv.0.weight"
 CHECKPOINTS = {
     "empty": lambda p, s: p.write_bytes(b""), "text": lambda p, s: p.write_text("hello"),
@@ -530,6 +602,10 @@ CHECKPOINTS = {
     "no tensor": zip_changed(lambda e: {n: d for n, d in e.items() if not n.endswith("/data/0")}),
     "{}": checkpoint_of(lambda s: s.clear()), "list": checkpoint_of(lambda s: [1, 2]),
     "number": checkpoint_of(lambda s: 5), "tensor": checkpoint_of(lambda s: torch.ones(3)),
+    "in itself": checkpoint_of(lambda s: void(s.update(student=s, teacher=s))),
+    "ways without number": checkpoint_of(ways_without_number), "pickle of gigabytes": pickle_of_gigabytes,
+    "weights of 1e38": checkpoint_of(all_near_the_largest),
+    "negative variance": checkpoint_of(negative_variance),
     "no student": checkpoint_of(lambda s: void(s.pop("student"))), "nan": checkpoint_of(all_nan),
     "one class": checkpoint_of(classes(1)), "three classes": checkpoint_of(classes(3)),
     "0 classes": checkpoint_of(classes(0)),
@@ -584,6 +660,12 @@ ONLY_FOR_RESUMING = {
     "optimizer {}": checkpoint_of(lambda s: s.update(optimizer={})),
     "optimizer lr word": checkpoint_of(lambda s: s["optimizer"]["param_groups"][0].update(lr="x")),
     "optimizer momentum nan": checkpoint_of(lambda s: s["optimizer"]["param_groups"][0].update(momentum=np.nan)),
+    "momentum of another shape": checkpoint_of(
+        lambda s: s["optimizer"]["state"][0].update(momentum_buffer=torch.ones(2))),
+    "momentum complex": checkpoint_of(lambda s: s["optimizer"]["state"][0].update(
+        momentum_buffer=s["optimizer"]["state"][0]["momentum_buffer"].to(torch.complex64))),
+    "momentum left out": checkpoint_of(lambda s: s["optimizer"].update(state={})),
+    "dropout's state short": checkpoint_of(lambda s: s["streams"][0].update(dropout=torch.zeros(5, dtype=torch.uint8))),
     "noise word": checkpoint_of(lambda s: s["streams"][0].update(noise="x"))}
 
 
@@ -612,7 +694,8 @@ def checkpoints(sound):
     for reader, read in readers.items():
         more = {"predict": ONLY_FOR_PREDICTION, "resume": ONLY_FOR_RESUMING}.get(reader, {})
         for name, write in {**CHECKPOINTS, **more}.items():
-            harmless = (reader == "resume" and name in ("null patch",)) or name == "batch nan"
+            harmless = (reader == "resume" and name in ("null patch",)) or name == "batch nan" or (
+                reader == "prepare" and name in ("weights of 1e38", "negative variance"))  # it asks no network here
             yield case(f"{name}, {reader}", with_checkpoint(lambda p, write=write: write(p, sound), read),
                        refused=not harmless, quick=reader == "evaluate", replaced=("last.pth",))
         for what in NO_FILES:
@@ -634,6 +717,7 @@ def histories(sound):
 
     texts = {"empty": b"", "text": b"hello\n" * 99, "zeros": bytes(999), "binary": bytes(range(256)) * 9,
              "huge field": b"iteration," + b"9" * 200_000, "words": b"iteration,loss\n1,a\n2,b\n",
+             "of a spreadsheet": "\ufeffiteration;loss\r\n1;0,5\r\n".encode(),
              "many digits": b"iteration,loss\n" + b"9" * 5000 + b",1\n"}
     for name in ("history.csv", "log.txt"):
         for what, data in texts.items():
@@ -643,6 +727,16 @@ def histories(sound):
         for what in ("pipe", "folder", "device", "loop"):
             yield case(f"{what}, {name}", with_file(name, lambda p, what=what: not_a_file(p, what)), refused=False,
                        quick=False, replaced=("last.pth", "previous.pth"))
+
+
+    def through_a_link(path):
+        (path.parent.parent / "mine.txt").write_text("mine\n" * 9999)
+        path.unlink()
+        path.symlink_to(path.parent.parent / "mine.txt")
+
+    for name in ("history.csv", "log.txt"):
+        yield case(f"a link to another's file, {name}", with_file(name, through_a_link), refused=False, quick=False,
+                   replaced=("last.pth", "previous.pth"))
 
 
 # -- numbers, words, and what the environment says ---------------------------------------------------
@@ -681,6 +775,16 @@ def settings(sound):
         for number in ("0", "16000000", "9" * 400, "-16"):
             yield case(f"evaluate --{name} {number[:9]}", lambda f, name=name, number=number: evaluate(
                 sound / "data", sound / "run/last.pth", f"--{name}", *[number] * (3 if name == "patch_size" else 1)))
+    for name in ("x" * 300, "\udcff", ESCAPE, "a\nb"):
+        too_long, shown = len(name) > 255, repr(name)[:12]
+        yield case(f"phantom {shown}", lambda f, name=name: laseg(
+            "phantom", f / name, "--size", 24, 20, 12, "--train", 2, "--test", 1), refused=too_long)
+        yield case(f"predict --out {shown}", lambda f, name=name: predict(
+            sound / "run/last.pth", sound / "scans/scan.nrrd", out=f / name), refused=too_long or name == "\udcff")
+        yield case(f"evaluate --csv {shown}", lambda f, name=name: evaluate(
+            sound / "data", sound / "run/last.pth", "--csv", f / name), refused=too_long)
+        yield case(f"train --snapshot_path {shown}", lambda f, name=name: train(
+            sound / "data", "--snapshot_path", f / name), refused=too_long, quick=too_long)
     for label in ("9" * 400, "-1", "nan", str(2**70)):
         yield case(f"prepare --label-value {label[:9]}", lambda f, label=label: laseg(
             "prepare", sound / "raw", f / "out", f"--label-value={label}"))
@@ -707,7 +811,8 @@ def environment(sound):
         yield case(f"MASTER_PORT={port}", with_variables(WORLD_SIZE="2", RANK="0", LOCAL_RANK="0", **met | {
             "MASTER_PORT": port}))
     yield case("no RANK", with_variables(WORLD_SIZE="2", **met))
-    for name in ("COLUMNS", "LINES", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "LASEG_DATA", "LASEG_HOME", "HOME"):
+    for name in ("COLUMNS", "LINES", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "LASEG_DATA", "LASEG_HOME", "HOME",
+                 "TMPDIR", "HDF5_USE_FILE_LOCKING"):
         yield case(f"{name}=abc", with_variables(**{name: "\u202eabc"}), refused=False, quick=False)
 
 
@@ -732,7 +837,16 @@ ANSWERS = {
     "redirect to a file": b"HTTP/1.1 302 X\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
     "redirect to escape": b"HTTP/1.1 302 X\r\nLocation: http://\x1b[31m:abc/\r\nContent-Length: 0\r\n\r\n",
     "gzip that is none": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
-    "status 206": b"HTTP/1.1 206 X\r\nContent-Length: 5\r\n\r\nhello", "drops": None, "slow": None}
+    "gzip bomb": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + zipped(2**29),
+    "endless 100": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "redirect with a password": b"HTTP/1.1 302 X\r\nLocation: http://u:topsecret@127.0.0.1:1/\r\nContent-Length: 0\r\n"
+                                b"\r\n",
+    "status 206": b"HTTP/1.1 206 X\r\nContent-Length: 5\r\n\r\nhello",
+    "drops": None, "slow": None, "slow headers": None, "slow chunks": None}
+
+
+SLOW = {"slow": b"Content-Length: 9999999\r\n\r\n", "slow headers": b"X: ",  # and then a byte at a time
+        "slow chunks": b"Transfer-Encoding: chunked\r\n\r\n"}
 
 
 @kind
@@ -751,7 +865,7 @@ def downloads(sound):
 
             download.LEAST_SPEED = 20_000
             download.PATIENCE = 1
-            return fetch(folder, f"http://127.0.0.1:{serve(name, answer)}", attempts=1)
+            return secret(fetch(folder, f"http://127.0.0.1:{serve(name, answer)}", attempts=1))
         yield case(name, make)
 
 
@@ -777,12 +891,14 @@ def serve(name, answer):
     def talk(connection):
         try:
             connection.recv(9999)
-            if answer is None and name == "slow":
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n")
+            if name in SLOW:
+                connection.sendall(b"HTTP/1.1 200 OK\r\n" + SLOW[name])
                 while True:
-                    connection.sendall(b"x")
+                    connection.sendall(b"0")
                     time.sleep(0.2)
             connection.sendall(answer or b"")
+            while name == "endless 100":
+                connection.sendall(answer * 999)
             while "endless" in name:
                 connection.sendall((b"10000\r\n" if "chunks" in name else b"") + bytes(2**16)
                                    + (b"\r\n" if "chunks" in name else b""))
@@ -802,17 +918,28 @@ def serve(name, answer):
 
 # -- full disks, and places that can't be written ----------------------------------------------------
 
+def address_space():
+    """Bytes that this process has taken of its addresses."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
 @kind
 def full_disks(sound):
     """A limit of a file's size acts as a full disk does, and needs no administrator."""
-    def limited(size, act):
+    def limited(size, act, what=resource.RLIMIT_FSIZE):
         def make(folder):
             copy_training(sound, folder)
             run = act(folder)
 
             def go():
-                resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-                return run()
+                before = resource.getrlimit(what)
+                taken = {resource.RLIMIT_NOFILE: 6, resource.RLIMIT_AS: address_space()}.get(what, 0)
+                resource.setrlimit(what, (taken + size, before[1]))
+                try:
+                    return run()
+                finally:
+                    if what != resource.RLIMIT_FSIZE:  # what judges needs both
+                        resource.setrlimit(what, before)
             return go
         return make
 
@@ -835,6 +962,12 @@ def full_disks(sound):
             yield case(f"{size} bytes, {name}", limited(size, act), refused=False, quick=name != "train" and (
                 name not in ("resume", "notebooks")), replaced=("last.pth", "previous.pth", "history.csv", "log.txt",
                                                                       "a.ipynb"))
+    for name, act in writers.items():
+        if name not in ("resume", "notebooks"):
+            if name != "learn":  # which then isn't found itself
+                yield case(f"no file may be opened, {name}", limited(0, act, resource.RLIMIT_NOFILE))
+            yield case(f"20 MB of memory are left, {name}", limited(20 * 2**20, act, resource.RLIMIT_AS), refused=False,
+                       quick=name != "train")
     for what in (*NO_FILES, "full"):
         def make(folder, what=what):
             path = folder / "out.csv"
@@ -883,6 +1016,9 @@ NOTEBOOKS = {"empty": b"", "text": b"hello", "zeros": bytes(999), "list": b"[1]"
              "version 99": b'{"nbformat": 99, "nbformat_minor": 5, "metadata": {}, "cells": []}',
              "deep": b"[" * 100_000, "many digits": b'{"nbformat": ' + b"9" * 5000 + b"}",
              "utf-16": "{}".encode("utf-16"),
+             "no cells": b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}',
+             "no heading": b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "markdown", '
+                           b'"id": "a", "metadata": {}, "source": "words"}]}',
              "surrogate": b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}'}
 
 
@@ -899,10 +1035,15 @@ def tools(sound):
         "run_notebooks": lambda f: tool("run_notebooks", f / "notebooks/05_x.ipynb"),
         "run_notebooks --check": lambda f: tool("run_notebooks", "--check", f / "notebooks/05_x.ipynb"),
         "handout": lambda f: tool("handout", f / "notebooks/05_x.ipynb", "--output", f / "out"),
+        "slides": lambda f: tool("slides", f / "notebooks/05_x.ipynb", "--output", f / "out"),
+        "solutions": lambda f: tool("solutions", f / "notebooks/05_x.ipynb", "--output", f / "out"),
+        "marks": lambda f: tool("marks", f, f / "notebooks/05_x.ipynb", "--output", f / "marks.csv"),
         "learners_copy": lambda f: tool("learners_copy", "--notebooks", f / "notebooks", "--copy", f / "learn")}
     for reader, read in readers.items():
         for name, data in NOTEBOOKS.items():
-            yield case(f"{name}, {reader}", with_notebook(lambda p, data=data: p.write_bytes(data), read))
+            fine = name in ("no cells", "no heading") and reader not in ("handout", "slides", "solutions")
+            yield case(f"{name}, {reader}", with_notebook(lambda p, data=data: p.write_bytes(data), read),
+                       refused=not fine, quick=not fine)
         for what in NO_FILES:
             yield case(f"{what}, {reader}", with_notebook(lambda p, what=what: not_a_file(p, what), read),
                        refused=reader != "learners_copy" or what != "dangling")
@@ -961,6 +1102,12 @@ def records(sound):
             (folder / name).parent.mkdir(parents=True)
             not_a_file(folder / name, what)
         yield case(f"config.json a {what}", with_home(put, *run), refused=False, quick=False)
+    for what, data in {"words": b"x", "nan": b"nan", "-1e400": b"-1e400", "zeros": bytes(99)}.items():
+        name = "runs/quick/supervised_4_seed1337/seconds.txt"
+        yield case(f"seconds.txt {what}", with_home(lambda f, data=data, name=name: beside(name, data)(f / "x"), *run),
+                   refused=False, quick=False)
+    yield case("the run's folder a file", with_home(
+        lambda f: beside("recorded/quick/supervised_4_seed1337", b"mine")(f / "x"), *run), refused=False, quick=False)
     for what in ("pipe", "device", "loop", "dangling"):
         yield case(f"recorded a {what}", with_home(lambda f, what=what: not_a_file(f / "recorded", what), *run),
                    refused=False, quick=False)
@@ -974,20 +1121,29 @@ def processes(sound):
     start = [sys.executable, "-m", "laseg_lib"]
     surroundings = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
 
-    def interrupted(after, words):
+    def interrupted(after, words, number=signal.SIGINT):
         def act():
             child = subprocess.Popen([*start, *map(str, words)], env=surroundings, stdout=subprocess.PIPE,
                                      stderr=subprocess.STDOUT, text=True)
             time.sleep(after)
-            child.send_signal(signal.SIGINT)
-            told = child.communicate(timeout=80)[0]
-            print(told if "laseg_lib" in told else "")  # before that it is Python's own start, and nobody's to mend
+            child.send_signal(number)
+            told = child.communicate()[0]
+            lines = re.findall(r'laseg_lib/__init__\.py", line (\d+)', told)
+            ours = any(int(line) > begun for line in lines)
+            print(told if ours or (not lines and "laseg_lib" in told) else "")  # else Python's own start: not to mend
         return act
+
+    program = (REPO / "laseg_lib" / "__init__.py").read_text().splitlines()
+    begun = 1 + next(number for number, line in enumerate(program) if "manners.begin()" in line)
 
     for after in (0.03, 0.2, 0.5, 1, 1.5, 2, 2.5, 3, 4):
         yield case(f"Ctrl-C after {after} s", lambda f, after=after: interrupted(after, [
             "train", "--root_path", sound / "data/phantoms", *TRAIN, "--snapshot_path", f / "out"]), refused=False,
             quick=False)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        yield case(f"{number.name} after 4 s", lambda f, number=number: interrupted(4, [
+            "train", "--root_path", sound / "data/phantoms", *TRAIN, "--snapshot_path", f / "out"], number),
+            refused=False, quick=False)
     commands = {"help": ["--help"], "none": [], "phantom": ["phantom", "here", "--train", "1", "--test", "1", "--size",
                                                              "8", "8", "8"],
                 "train": ["train", "--root_path", sound / "data/phantoms", *TRAIN, "--snapshot_path", "out"],
@@ -998,7 +1154,7 @@ def processes(sound):
                       '"$@" 2>/dev/full', '"$@" 2>&1 | head -c 5'):
             def act(words=words, shell=shell):
                 done = subprocess.run(["bash", "-o", "pipefail", "-c", shell, "bash", *start, *map(str, words)],
-                                      env=surroundings, capture_output=True, text=True, timeout=80)
+                                      env=surroundings, capture_output=True, text=True)
                 print(done.stdout, done.stderr)
                 assert done.returncode < 128 or done.returncode == 141, done.returncode
             yield case(f"{name} {shell[5:]}", lambda f, act=act: act, refused=False, quick=False)

@@ -391,3 +391,18 @@ def test_real_volumes_are_evaluated(trained, real_root, tmp_path, monkeypatch):
             "--csv", tmp_path / "o.csv"]
     assert main([str(a) for a in line]) == 0
     assert len((tmp_path / "o.csv").read_text().splitlines()) == 2
+
+
+def test_a_scans_name_steers_no_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("laseg_lib.predict.Predictor", lambda *_, **__: None)
+    monkeypatch.setattr("laseg_lib.predict.predict_files", lambda *_, say, **__: say("a\x1b[31m.nrrd") or 0)
+    assert main(["predict", "last.pth", "scan.nrrd", "--out", str(tmp_path)]) == 0
+    assert "a\\x1b[31m.nrrd" in capsys.readouterr().out
+
+
+def test_a_system_that_opens_no_more_files_is_told(monkeypatch, capsys):
+    def refuse():
+        raise OSError("could not get source code")
+
+    monkeypatch.setattr("laseg_lib.cli.parser", refuse)
+    assert main(["phantom", "here"]) == 1 and capsys.readouterr().err == "laseg: could not get source code\n"

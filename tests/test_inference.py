@@ -201,3 +201,13 @@ def test_any_network_of_one_image_and_two_classes_predicts_whole(wrapped):
 def test_another_number_of_classes_is_told(classes):
     with pytest.raises(LasegError, match=f"gives {classes} numbers a voxel; two are needed"):
         predict_volume(VNet(1, classes, 2).eval(), np.zeros((16, 16, 8), np.float32), (16, 16, 8))
+
+
+@pytest.mark.parametrize("window", ["fast", "whole"])
+def test_a_network_whose_numbers_overflow_is_told(window):
+    """NaN is not above one half: it would look like a volume without an atrium."""
+    network = VNet(1, 2, 1, "batchnorm").eval()
+    with torch.no_grad():
+        network.block_one.conv[1].running_var.fill_(-1)
+    with pytest.raises(LasegError, match="output is NaN"):
+        predict_volume(network, np.ones((16, 16, 16), np.float32), (16, 16, 16), window=window)

@@ -2,12 +2,14 @@
 
 import ast
 import copy
-import importlib
+import importlib.util
 import inspect
 import re
 import symtable
 
 from IPython.core.inputtransformer2 import TransformerManager
+
+from laseg_lib.errors import LasegError
 
 CHECKED = re.compile(r"^(check_\w+)\((\w+)\)", re.M)  # check_dice(my_dice), as a line of its own
 
@@ -61,8 +63,12 @@ def needed_by(name, sources):
 
 
 def module_of(path):
-    """notebooks/05_ema_teacher.ipynb → laseg_lib.course.nb05_ema_teacher, with the notebook's checks."""
-    return importlib.import_module(f"laseg_lib.course.nb{path.stem}")
+    """notebooks/05_ema_teacher.ipynb → laseg_lib.course.nb05_ema_teacher, with the notebook's checks; LasegError for a
+    notebook that is none of the course's."""
+    name = f"laseg_lib.course.nb{path.stem}"
+    if not f"nb{path.stem}".isidentifier() or importlib.util.find_spec(name) is None:
+        raise LasegError(f"{path}: no notebook of the course is called so; give one of notebooks/, or its copy")
+    return importlib.import_module(name)
 
 
 def solved(notebook, module):

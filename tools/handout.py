@@ -38,6 +38,7 @@ from pygments.formatters import HtmlFormatter
 
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.data.phantom import FIELD_MM, make_phantom
+from laseg_lib.errors import LasegError
 from laseg_lib.figures.meshes import PLOTLY
 from laseg_lib.figures.names import in_html
 from laseg_lib.figures.pictures import to_png
@@ -68,7 +69,8 @@ def main(argv=None):
 def write(notebooks, folder):
     """Convert ``notebooks`` (paths) and the course's prose into ``folder``; returns the pages' names."""
     folder.mkdir(parents=True, exist_ok=True)
-    sources = {path.resolve(): read_notebook(path) for path in notebooks}
+    read = [(path, read_page(path)) for path in notebooks]  # first: what can't be read has no end to resolve, perhaps
+    sources = {path.resolve(): notebook for path, notebook in read}
     sources |= {REPO / path: prose((REPO / path).read_text(encoding="utf-8")) for path in PROSE}
     names = {path: page_name(path) for path in sources}
     index = prose(contents({names[path.resolve()]: sources[path.resolve()] for path in notebooks}))
@@ -129,13 +131,28 @@ def page(notebook, path, names, pages, here, bare=False):
 
 
 def heading(notebook):
-    return re.search(r"^# (.+)", notebook.cells[0].source, re.M)[1]
+    """The title that a page opens with; None where it opens without one."""
+    found = re.search(r"^# (.+)", notebook.cells[0].source if notebook.cells else "", re.M)
+    return found and found[1]
+
+
+def read_page(path):
+    """A notebook that can be a page; LasegError for one without a title."""
+    notebook = read_notebook(path)
+    if not heading(notebook):
+        raise LasegError(f"{path}: its first cell holds no title; begin it with a line '# The title'")
+    return notebook
+
+
+def promise(notebook):
+    """What stands in bold under the heading, if anything does."""
+    found = re.search(r"[*]{2}(.+?)[*]{2}", notebook.cells[0].source, re.S)
+    return found[1] if found else ""
 
 
 def contents(notebooks):
     """The first page, in Markdown: every notebook with the promise that stands in bold under its heading."""
-    rows = [f"| [{heading(notebook)}]({name}) | {re.search(r'[*]{2}(.+?)[*]{2}', notebook.cells[0].source, re.S)[1]} |"
-            for name, notebook in notebooks.items()]
+    rows = [f"| [{heading(notebook)}]({name}) | {promise(notebook)} |" for name, notebook in notebooks.items()]
     others = " · ".join(f"[{title}]({page_name(REPO / path)})" for path, title in PROSE.items())
     return "\n".join([
         "# LASeg: the course as a hand-out", "",

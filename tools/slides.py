@@ -17,7 +17,6 @@ from pathlib import Path
 
 import handout
 from nbconvert.preprocessors import Preprocessor
-from notebook_files import read_notebook
 
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.runtime.manners import polite
@@ -42,7 +41,7 @@ def write(notebooks, folder):
     lines = ["# Slides", "", "Arrow keys move. F11 fills the screen. Printing from the browser gives a PDF.", ""]
     names = {}
     for path in notebooks:
-        notebook = read_notebook(path)
+        notebook = handout.read_page(path)
         write_whole(folder / f"{path.stem}.html", page(notebook, path))
         names[path] = f"{path.stem}.html"
         lines.append(f"- [{handout.heading(notebook)}]({names[path]})")

@@ -95,9 +95,12 @@ def read_scan(path, spacing=None):
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # what matters is raised
     path = Path(path)
+    require_text(path)
     files = [str(path)]
     if path.is_dir():
         files = dicom_files(path)
+        for file in files:
+            require_text(file)
     elif not path.is_file():
         raise LasegError(f"{path}: no such file")
     kind = FORMATS.get(suffix_of(path))
@@ -140,6 +143,14 @@ def read_scan(path, spacing=None):
     else:
         said, oriented = header["said"], header["oriented"]
     return complete(Scan(image, said, oriented, path), spacing)
+
+
+def require_text(path):
+    """LasegError for a name with bytes that are no text: SimpleITK ends the whole program over it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise LasegError(f"{path}: its name holds bytes that are no text in UTF-8; rename it") from error
 
 
 def complete(scan, spacing):
@@ -376,6 +387,7 @@ def write_image(path, image):
     """Write SimpleITK's image to ``path`` (a name of NIfTI, NRRD or MetaImage), compressed, whole or not at all."""
     import SimpleITK as sitk
 
+    require_text(path)
     with replacing(path) as partial:
         named = partial.with_name(partial.name + suffix_of(path))  # the name tells SimpleITK the format
         try:

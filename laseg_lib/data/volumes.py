@@ -238,7 +238,7 @@ def keep_or_write_list(path, names, written=()):
 
 def list_path(root_path, split):
     """Where ``<split>.list`` of a data folder is: beside it; where ``root_path`` is a link, beside the link first."""
-    folders = Path(os.path.abspath(root_path)), Path(root_path).resolve()
+    folders = Path(os.path.abspath(root_path)), Path(os.path.realpath(root_path))  # no resolve(): a loop has no end
     beside = [folder.parent / f"{split}.list" for folder in folders]
     return next((path for path in beside if path.is_file()), beside[0])
 

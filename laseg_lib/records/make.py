@@ -74,6 +74,8 @@ def make_run(record, run, *, recorded=None, work=None, progress=True):
     plan, target = RECORDS[record], (recorded or read.RECORDED) / record / run.name
     if (target / "config.json").exists():
         return target
+    if target.is_symlink() or target.exists():  # known before it is trained
+        raise LasegError(f"{target}: is there, and no recorded run; move it away")
     work = (work or read.HOME / "runs") / record
     snapshot = work / run.name
     cases, config = training_of(plan, run, work, progress)
@@ -272,9 +274,9 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if not 1 <= args.jobs <= 1000:
         parser.error("--jobs must be between 1 and 1000")
-    todo = [run for run in read.missing_runs(args.record) if args.only in run.name]
-    print(f"{args.record}: {len(todo)} runs to make", flush=True)
     try:
+        todo = [run for run in read.missing_runs(args.record) if args.only in run.name]
+        print(f"{args.record}: {len(todo)} runs to make", flush=True)
         if args.jobs == 1:
             for run in todo:
                 print(make_run(args.record, run), flush=True)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from ..errors import LasegError
 from ..metrics import COLUMNS
 from ..runtime import places
 from ..runtime.runlog import read_history
@@ -13,9 +14,22 @@ METRICS, LARGEST = "metrics.csv", "metrics_largest.csv"
 
 
 def configs(record, recorded=None):
-    """The config.json of every run that is there, as dicts, by the name of its folder."""
+    """The config.json of every run that is there, as dicts, by the name of its folder; LasegError for what is none."""
     found = sorted(((recorded or RECORDED) / record).glob("*/config.json"))
-    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
+    return {path.parent.name: read_config(path) for path in found}
+
+
+def read_config(path):
+    try:
+        if not path.is_file():  # a pipe would wait for ever
+            raise ValueError("it is no file")
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError(f"it holds a {type(config).__name__}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise LasegError(f"{path}: not the settings of a recorded run ({error}); move its folder away, and it is made "
+                         "anew") from error
+    return config
 
 
 def missing_runs(record, recorded=None):

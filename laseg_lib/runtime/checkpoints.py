@@ -1,6 +1,7 @@
 """Checkpoints: written whole or not at all, read without pickle's powers."""
 
 import contextlib
+import mmap
 import os
 import pickle
 import zipfile
@@ -52,6 +53,7 @@ def load_checkpoint(path):
     if not path.is_file():
         raise LasegError(f"{path}: no such checkpoint")
     refuse_huge(path)
+    refuse_calls(path)
     try:
         if zipfile.is_zipfile(path):  # torch itself doesn't look at the checksums that it writes
             with zipfile.ZipFile(path) as file:
@@ -75,6 +77,22 @@ def refuse_huge(path):
         return
     refuse_bomb(path, "this checkpoint", packed, unpacked, MOST_PACKED, "get it anew")
     require_memory(unpacked, torch.device("cpu"), path, "load it on a larger machine")
+
+
+def refuse_calls(path):
+    """LasegError for a pickle that calls ``bytearray``, which torch allows and no checkpoint needs: with a number it
+    takes as many bytes, from a file of thirty."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            found = any(b"bytearray" in file.read(name) for name in file.namelist() if name.endswith("data.pkl"))
+    except Exception:  # no zip: pickles, one after the other; or damaged, and reading it says so
+        try:
+            with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+                found = whole.find(b"\nbytearray\n") >= 0  # as a pickle names what it calls
+        except (OSError, ValueError):  # unreadable, or empty
+            return
+    if found:
+        raise LasegError(f"{path}: holds more than tensors and plain values (bytes to be made anew), and is not loaded")
 
 
 def begun(folder):
@@ -124,12 +142,12 @@ def check_training(state):
     counts = [state.get("iteration", 0), *(size for name, size in state.get("files", {}).items() if "sha" not in name),
               *(stream["sampler"]["batches"] for stream in state.get("streams", []))]
     if odd := [count for count in counts if type(count) is not int or not 0 <= count < 2**53]:
-        raise ValueError(f"{str(odd[0])[:40]!r} where it counts iterations, batches or bytes")
+        raise ValueError(f"{shown(odd[0])} where it counts iterations, batches or bytes")
     optimizer = state.get("optimizer", {"param_groups": [], "state": {}})
     numbers = [group[name] for group in optimizer["param_groups"] for name in ("lr", "momentum", "weight_decay")]
     numbers += [state["best"]] if state.get("best") is not None else []
     if odd := [number for number in numbers if type(number) not in (int, float) or not 0 <= number < 2**53]:
-        raise ValueError(f"{str(odd[0])[:40]!r} where it holds a learning rate, momentum, weight decay or Dice")
+        raise ValueError(f"{shown(odd[0])} where it holds a learning rate, momentum, weight decay or Dice")
     momenta = {f"momentum {name}": entry["momentum_buffer"] for name, entry in optimizer["state"].items()}
     if odd := [name for name, value in momenta.items() if not torch.is_tensor(value)]:
         raise ValueError(f"{odd[0]} holds a {type(momenta[odd[0]]).__name__} in place of numbers")
@@ -181,6 +199,12 @@ def load_network(path, weights="student"):
     return network, {**config, "spacing": spacing} if spacing else config
 
 
+def shown(value):
+    """A value of a checkpoint, for a message: it may be a list without end, or a number of a million digits."""
+    short = isinstance(value, (str, float)) or (type(value) is int and abs(value) < 10**30)
+    return repr(value)[:40] if short else f"({type(value).__name__})"
+
+
 def sides_in_mm(spacing, path):
     """The ``spacing`` of a checkpoint, which is None where it doesn't know; LasegError for what can't be a voxel's."""
     if spacing is None:
@@ -188,7 +212,7 @@ def sides_in_mm(spacing, path):
     if not isinstance(spacing, (list, tuple)) or len(spacing) != 3 or not all(
             isinstance(side, (int, float)) and 0 < side <= 1000 for side in spacing):
         raise LasegError(f"{path}: its spacing must be a voxel's three sides in mm, more than 0 and no more than a "
-                         f"metre, not {str(spacing)[:40]}; use the checkpoint as it was written")
+                         f"metre, not {shown(spacing)}; use the checkpoint as it was written")
     return spacing
 
 
@@ -211,16 +235,18 @@ def only_network(state):
     What holds none is given back as it is: building the network from it says what is wrong.
     """
     found = {}
+    seen = set()  # a file of a few bytes can hold a dictionary in itself, or a million times
 
-    def search(name, value):
-        if not isinstance(value, dict):
+    def search(name, value, depth=0):
+        if not isinstance(value, dict) or id(value) in seen or depth > 10:
             return
+        seen.add(id(value))
         keys = {strip_prefixes(key): tensor for key, tensor in value.items() if isinstance(key, str)}
         if "out_conv.weight" in keys and len(keys) == len(value):
             found[name] = keys
             return
         for key, inner in value.items():
-            search(f"{name}.{key}".lstrip("."), inner)
+            search(f"{name}.{key}".lstrip(".") if isinstance(key, (str, int)) else name, inner, depth + 1)
 
     search("", state)
     if len(found) > 1:

@@ -31,7 +31,7 @@ def lock(folder):
 
     LasegError when another process trains there: two would mix their histories.
     """
-    place = str(Path(folder).resolve())
+    place = os.path.realpath(folder)
     held = _LOCKS.get(place)
     if held is None:
         held = _LOCKS[place] = FileLock(Path(place) / ".lock")

@@ -3,6 +3,7 @@
 import gzip
 import locale
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from laseg_lib.data.scans import (
     require_spacing,
     same_grid,
     straighten,
+    write_image,
 )
 from laseg_lib.data.volumes import read_list, read_volume
 from laseg_lib.errors import LasegError
@@ -452,3 +454,17 @@ def test_air_of_one_value_around_a_body_is_a_part_of_its_scan(straight):
                   image_of(air, tissue())):
         whole = straighten(image_of(normalise(array_of(image), "scan"), image), 1.25)
         assert np.array_equal(array_of(normalised(image, "scan", 1.25)), array_of(whole))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a system whose names are all text")
+def test_a_name_that_is_no_text_is_told(tmp_path):
+    """SimpleITK would end the whole program."""
+    image = image_of(np.zeros((3, 3, 3), np.float32), spacing=(1, 1, 1), origin=(0, 0, 0))
+    with pytest.raises(LasegError, match="no text in UTF-8; rename it"):
+        write_image(tmp_path / "\udcff.nrrd", image)
+    write_image(tmp_path / "scan.nrrd", image)
+    (tmp_path / "scan.nrrd").rename(tmp_path / "\udcff.nrrd")
+    (tmp_path / "\udcfe").mkdir()
+    for scan in ("\udcff.nrrd", "\udcfe"):
+        with pytest.raises(LasegError, match="no text in UTF-8; rename it"):
+            read_scan(tmp_path / scan)

@@ -348,3 +348,9 @@ def test_real_volumes_are_volumes(real_root):
         assert 0 < sample["image"].mean() < 3 and 0.01 < sample["label"].mean() < 0.2
         assert len(np.unique(sample["image"])) <= 256
         assert min(sample["image"].shape) >= 64
+
+
+def test_a_loop_of_links_in_place_of_the_data_is_told(tmp_path):
+    (tmp_path / "data").symlink_to("data")
+    with pytest.raises(LasegError, match="train.list: no such list"):
+        case_names(tmp_path / "data")

@@ -1,5 +1,6 @@
 """Making a recorded run: what is written, skipped, resumed; and that nothing half-made counts."""
 
+import argparse
 import csv
 import json
 import subprocess
@@ -170,6 +171,25 @@ def test_seconds_of_what_was_cut_off(text, seconds, told, tmp_path, capsys):
         (tmp_path / "seconds.txt").write_text(text)
     assert records.seconds_in(tmp_path / "seconds.txt") == seconds
     assert ("isn't counted" in capsys.readouterr().err) == told
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"[1]", b"[" * 99_999, b"\xff"])
+def test_settings_that_are_none_are_told(made, content, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(read, "RECORDED", tmp_path)
+    (tmp_path / "tiny" / "MT_2_seed1").mkdir(parents=True)
+    (tmp_path / "tiny" / "MT_2_seed1" / "config.json").write_bytes(content)
+    monkeypatch.setattr(records.argparse.ArgumentParser, "parse_args", lambda *_: argparse.Namespace(
+        record="tiny", jobs=1, only=""))
+    assert records.main() == 1
+    assert "config.json: not the settings of a recorded run" in capsys.readouterr().err
+
+
+def test_what_stands_in_a_runs_place_is_known_before_it_is_trained(made, tmp_path):
+    (tmp_path / "recorded" / "tiny").mkdir(parents=True)
+    (tmp_path / "recorded" / "tiny" / "MT_2_seed1").write_text("mine")
+    with pytest.raises(LasegError, match="MT_2_seed1: is there, and no recorded run"):
+        made()
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_full_disk_is_a_sentence(monkeypatch, capsys):

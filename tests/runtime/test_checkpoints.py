@@ -270,10 +270,10 @@ def complex_bias(state):
 
 @pytest.mark.parametrize(("change", "words"), [
     (complex_bias, "out_conv.bias holds complex numbers"), (lambda s: s.update(teacher=[1]), "holds a list where"),
-    (lambda s: s.update(iteration="2"), "'2' where it counts"), (lambda s: s.update(iteration=-5), "'-5' where"),
+    (lambda s: s.update(iteration="2"), "'2' where it counts"), (lambda s: s.update(iteration=-5), "-5 where"),
     (lambda s: s.update(iteration=10**400), "where it counts"), (lambda s: s.update(best="0.5"), "'0.5' where"),
     (lambda s: s["streams"][0]["sampler"].update(batches=10**400), "where it counts"),
-    (lambda s: s["files"].update({"history.csv": -5}), "'-5' where"), (lambda s: s.update(files=None), "items"),
+    (lambda s: s["files"].update({"history.csv": -5}), "-5 where"), (lambda s: s.update(files=None), "items"),
     (lambda s: s["optimizer"]["param_groups"][0].update(lr="x"), "'x' where it holds a learning rate"),
     (lambda s: s["optimizer"]["state"][0].update(momentum_buffer=torch.ones(2, dtype=torch.complex64)), "complex"),
     (lambda s: s["optimizer"]["state"][0].update(momentum_buffer="x"), "momentum 0 holds a str")])
@@ -293,6 +293,30 @@ def test_a_momentum_of_other_weights_is_told(momentum, root, run):
     torch.save(state, run / "last.pth")
     with pytest.raises(LasegError, match="not a checkpoint that this training can go on from.*momentum"):
         Trainer(tiny_config(root, snapshot_path=str(run)), resume=True)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pickle_that_asks_for_memory_is_not_loaded(tmp_path, legacy, monkeypatch):
+    """torch lets a checkpoint call bytearray; thirty bytes could take all the memory there is."""
+    asks = b"\x80\x02cbuiltins\nbytearray\n(K\x05tR."
+    if legacy:
+        (tmp_path / "x.pth").write_bytes(asks)
+    else:
+        with zipfile.ZipFile(tmp_path / "x.pth", "w") as file:
+            file.writestr("x/data.pkl", asks)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("was loaded"))
+    with pytest.raises(LasegError, match="x.pth: holds more than tensors and plain values"):
+        load_checkpoint(tmp_path / "x.pth")
+
+
+def test_a_dictionary_in_itself_is_searched_once(tmp_path):
+    state = {"a": {}}
+    state["a"]["b"] = state
+    for _ in range(40):  # two to the power of 40 ways through it
+        state = {"a": state, "b": state}
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(LasegError, match="x.pth: these are not the weights of a V-Net"):
+        load_network(tmp_path / "x.pth")
 
 
 def test_a_link_that_leads_nowhere_is_no_missing_checkpoint(tmp_path):

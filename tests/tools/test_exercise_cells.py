@@ -9,6 +9,7 @@ import solutions
 from nbformat.v4 import new_code_cell, new_notebook
 
 from laseg_lib.course.exercise import Exercise
+from laseg_lib.errors import LasegError
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 WITH_EXERCISES = [path for path in NOTEBOOKS if exercise_cells.attempts(nbformat.read(path, as_version=4))]
@@ -59,3 +60,9 @@ def test_the_key_is_written_without_the_old_outputs_and_with_the_glossary(tmp_pa
     cell = next(cell for cell in cells if "check_half(my_half)" in cell.source)
     assert cell.source.startswith("def my_half(length, every):\n") and "return None" not in cell.source
     assert not any(cell.get("outputs") for cell in cells) and (tmp_path / "key" / "GLOSSARY.md").exists()
+
+
+@pytest.mark.parametrize("name", ["05_x", "a.b", "\u202e", ""])
+def test_a_notebook_of_somebody_elses_has_no_checks(name):
+    with pytest.raises(LasegError, match="no notebook of the course is called so"):
+        exercise_cells.module_of(Path(f"{name}.ipynb"))

@@ -10,6 +10,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from laseg_lib.data.phantom import make_phantom
+from laseg_lib.errors import LasegError
 from laseg_lib.figures.pictures import to_png
 
 PLOTLY = handout.PLOTLY
@@ -33,6 +34,17 @@ def export(folder, *cells):
     with mock.patch.dict(handout.PROSE, clear=True):  # the READMEs take their time
         handout.write([small(folder / "small.ipynb", *cells)], folder / "out")
     return BeautifulSoup((folder / "out" / "small.html").read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.mark.parametrize("cells", [[], [new_markdown_cell("Words.")], [new_code_cell("1")]])
+def test_a_notebook_without_a_title_is_told(cells, tmp_path):
+    nbformat.write(new_notebook(cells=cells), tmp_path / "x.ipynb")
+    with pytest.raises(LasegError, match="x.ipynb: its first cell holds no title"):
+        handout.write([tmp_path / "x.ipynb"], tmp_path / "out")
+
+
+def test_a_title_may_come_without_a_promise():
+    assert "| [A](a.html) |  |" in handout.contents({"a.html": new_notebook(cells=[new_markdown_cell("# A")])})
 
 
 class Course(dict):
