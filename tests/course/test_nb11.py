@@ -85,3 +85,19 @@ def test_what_the_page_says_of_batchnorm_on_two_labels():
     assert (first.verdict, round(first.mean, 3)) == ("above zero", 0.300)
     assert {row.verdict for row in others} == {compare.UNCLEAR}
     assert (round(min(strong[seed] for seed in (0, 3, 6)), 2), round(max(strong.values()), 2)) == (0.73, 0.84)
+
+
+def test_what_the_page_says_of_the_time_as_a_rival():
+    table = load_metrics("labels")
+    rows = {row.name: row for row in compare.rivals(table)}
+    two, four = ([rows[f"{labels} labels: {name}"] for name in (
+        "labels only for twice as long − labels only", "strong − labels only for twice as long",
+        "all 80 labels − these")] for labels in (2, 4))
+    assert [round(row.mean, 3) for row in two + four] == [-0.002, 0.032, 0.049, 0.013, -0.002, 0.030]
+    assert {len(row.values) for row in two + four} == {4} and two[2].verdict == four[2].verdict == "above zero"
+    assert {row.verdict for row in two[:2] + four[:2]} == {compare.UNCLEAR}
+    ahead = sorted(two[1].values.values())
+    assert round(ahead[0], 3) == 0.002 and ahead[1] >= 0.03 and two[1].mean > two[1].cases
+    assert round(two[1].smallest, 3) == 0.046
+    same = [np.mean([row.values[seed] for seed in two[0].values]) for row in compare.worth(table)[:2]]
+    assert [round(float(gain), 3) for gain in same] == [0.030, 0.011]
