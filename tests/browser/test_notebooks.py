@@ -57,6 +57,9 @@ def test_notebook_7_moves_the_viewer_and_has_the_scene(page, project):
     before = view.picture()
     view.image.click(position={"x": 120, "y": 60})
     assert view.changes_from(before) and not view.message()
+    before = view.picture()
+    view.move(dict(view.controls())["x"])  # an arrow key, which this front end would take for its own
+    assert view.changes_from(before)
     page.show(1).locator(".jp-RenderedPlotly").wait_for()
     path.unlink()
 
