@@ -40,16 +40,29 @@ export default { render({ model, el }) {
       if (icon && !button.textContent.trim()) button.setAttribute("aria-label", icon.slice(3).replaceAll("-", " "));
     }
   };
-  let watcher = null;
+  // Keys that move a slider or the planes are not the notebook's: its own meaning of an arrow comes first otherwise, in
+  // Notebook 7 always.  All others (to run, to save) stay the notebook's, which reads the mark after this.
+  let watcher = null, view = null;
+  const keep = event => {
+    if (!view?.contains(event.target)) return;
+    const moves = /^(Arrow.+|Page.+|Home|End| )$/.test(event.key) && !event.ctrlKey && !event.altKey && !event.metaKey;
+    event.target.toggleAttribute("data-lm-suppress-shortcuts", moves);
+  };
+  window.addEventListener("keydown", keep, true);
   const placed = new ResizeObserver(() => {  // once it is on the page, its neighbours can be found
-    const view = el.closest(".laseg-view");
+    view ??= el.closest(".laseg-view");
     if (!view || watcher) return;
     name(view);
     watcher = new MutationObserver(() => name(view));
     watcher.observe(view, { childList: true, subtree: true });
   });
   placed.observe(image);
-  const end = () => { URL.revokeObjectURL(image.src); placed.disconnect(); watcher?.disconnect(); };
+  const end = () => {
+    URL.revokeObjectURL(image.src);
+    placed.disconnect();
+    watcher?.disconnect();
+    window.removeEventListener("keydown", keep, true);
+  };
   if (!model.get("asks")) return end;
 
   // The newest place only: a message a frame, and the widget manager waits until the last was drawn.
@@ -66,10 +79,9 @@ export default { render({ model, el }) {
     waiting = next;
   };
 
-  // Arrow keys, which JupyterLab would take for the notebook's own; the steps of a frame go together.
+  // Arrow keys move the planes; the steps of a frame go together.
   image.tabIndex = 0;
   image.setAttribute("role", "application");
-  el.dataset.lmSuppressShortcuts = image.dataset.lmSuppressShortcuts = "true";
   let steps = null;
   image.addEventListener("keydown", event => {
     const vertical = event.shiftKey ? [1, -1] : [2, 1];  // up: to the front, or to the head

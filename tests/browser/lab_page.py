@@ -1,5 +1,15 @@
 """One page of JupyterLab: open a notebook, run it, look at its outputs, use its controls by keyboard."""
 
+import re
+from pathlib import Path
+
+NOTEBOOKS = {path.stem: path.read_text(encoding="utf-8")
+             for path in sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))}
+# What moves on a page. A notebook without it is executed by nbval alone, and here looked at as it is stored.
+ALIVE = [name for name, text in NOTEBOOKS.items()
+         if re.search(r"\b(SliceViewer|SliderView|LiveCurves|show_scene)\(", text)]
+STILL = [name for name in NOTEBOOKS if name not in ALIVE]
+
 PATIENCE = 240_000    # ms for whatever is waited for: on a busy machine a scene alone takes a minute
 
 PANEL = "window.jupyterapp.shell.currentWidget"

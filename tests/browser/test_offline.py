@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from lab_page import STILL
 
 # What a page shows without a kernel: an orange outline in 01, two atria side by side in 10.
 PAGES = {"01_left_atrium_data": ".jp-OutputArea-output.jp-RenderedImage img", "10_atria_in_3d": "img.plot-img"}
@@ -11,18 +12,20 @@ PAGES = {"01_left_atrium_data": ".jp-OutputArea-output.jp-RenderedImage img", "1
 WIDGETS_WITHOUT_A_KERNEL = "page error: Cannot read properties of null (reading 'kernel')"
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, *STILL])
 def test_reopened_without_a_kernel_it_shows_the_stills(page, project, name):
     stored = json.loads((project / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
     page.open(f"notebooks/{name}.ipynb", kernel=False)
-    stills = [number for number, cell in enumerate(stored["cells"])
-              if any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))]
+    outputs = {number: cell["outputs"] for number, cell in enumerate(stored["cells"]) if cell.get("outputs")}
+    stills = [number for number, found in outputs.items() if any("image/png" in one.get("data", {}) for one in found)]
     assert stills
-    for number in stills:
-        picture = page.show(number).locator(f"{PAGES[name]}, .jp-RenderedImage img").first
-        picture.wait_for()
-        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
-    assert not page.scroll_bars()
+    for number in outputs:
+        cell = page.show(number)
+        if number in stills:
+            picture = cell.locator(f"{PAGES.get(name, 'img.plot-img')}, .jp-RenderedImage img").first
+            picture.wait_for()
+            assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
+        assert not page.scroll_bars()
     assert not page.has_kernel()
     page.errors[:] = [error for error in page.errors if error != WIDGETS_WITHOUT_A_KERNEL]
 

@@ -57,6 +57,8 @@ def test_it_fits_a_projector_follows_the_mouse_and_leaves_nothing_behind(small_p
         assert view.changes_from(before) and view.image.evaluate("image => image === document.activeElement")
         assert float(dict(view.controls())[axis].get_attribute("aria-valuenow")) == was + step
     assert view.image.evaluate("image => getComputedStyle(image).outlineStyle") == "solid"  # the focus is to be seen
+    view.image.press("Control")
+    assert view.image.get_attribute("data-lm-suppress-shortcuts") is None  # Ctrl+S is the notebook's, also from here
     assert serious(small_page.page, ".laseg-view") == []
 
     view = View(small_page.show(2))
