@@ -1043,7 +1043,7 @@ def tools(sound):
         for name, data in NOTEBOOKS.items():
             fine = name in ("no cells", "no heading") and reader not in ("handout", "slides", "solutions")
             yield case(f"{name}, {reader}", with_notebook(lambda p, data=data: p.write_bytes(data), read),
-                       refused=not fine, quick=not fine)
+                       refused=not fine, quick=not fine, replaced=("05_x.ipynb",) if fine else ())
         for what in NO_FILES:
             yield case(f"{what}, {reader}", with_notebook(lambda p, what=what: not_a_file(p, what), read),
                        refused=reader != "learners_copy" or what != "dangling")

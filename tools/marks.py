@@ -64,7 +64,7 @@ def main(argv=None):
     rows = []
     try:
         for number, folder in enumerate(folders, 1):
-            print(f"\n[{number}/{len(folders)}] {folder.name}", flush=True)
+            print(f"\n[{number}/{len(folders)}] {visible(folder.name)}", flush=True)
             for row in marks_of(folder, exercises, args, walls):
                 rows.append(row)
                 print("  {notebook:28} {exercise:24} {attempted:4} {correct:4} {hint}".format(**row), flush=True)
@@ -76,7 +76,7 @@ def main(argv=None):
     print(f"\n{'student':24} attempted  correct  of {len(exercises)}")
     for folder in folders:
         own = [row for row in rows if row["student"] == folder.name]
-        print(f"{folder.name:24} {count(own, 'attempted'):9}  {count(own, 'correct'):7}")
+        print(f"{visible(folder.name):24} {count(own, 'attempted'):9}  {count(own, 'correct'):7}")
     print(f"The table: {args.output}")
     return 0
 

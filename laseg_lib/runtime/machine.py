@@ -66,8 +66,9 @@ def explain_memory():
         yield
     except (MemoryError, RuntimeError) as error:
         text = str(error).lower()
-        out = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text
-        if not (out or "not enough memory" in text or "alloc_cpu" in text or "out of memory" in text):
+        words = ("can't allocate memory", "not enough memory", "alloc_cpu", "out of memory",
+                 "could not create a primitive")  # the last is oneDNN's
+        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not any(word in text for word in words):
             raise
         raise LasegError("not enough memory for this step: lower --patch_size, --batch_size or --n_filters, "
                          "or use --downsample 2 (and --cache none if the volumes themselves don't fit)") from error

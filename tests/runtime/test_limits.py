@@ -32,7 +32,8 @@ def root(tmp_path_factory):
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
     RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
     RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
-    MemoryError("Unable to allocate 20.0 GiB for an array")], ids=["GPU", "Linux", "Windows", "NumPy"])
+    RuntimeError("could not create a primitive"), MemoryError("Unable to allocate 20.0 GiB for an array")],
+    ids=["GPU", "Linux", "Windows", "oneDNN", "NumPy"])
 @pytest.mark.parametrize("where", ["student", "train_set"])
 def test_running_out_of_memory_names_the_settings_to_change(root, error, where):
     trainer = Trainer(tiny_config(root))

@@ -111,20 +111,22 @@ class NoKernel:
         raise AssertionError("asked for")
 
 
-def test_what_needs_no_kernel_starts_none(tmp_path, monkeypatch):
+def test_what_needs_no_kernel_starts_none(tmp_path, monkeypatch, capsys):
     students = tmp_path / "class"
     hand_in(students, "ann")
     hand_in(students, "=cmd()", half="def my_half(length, every:\n    return \x1b[31m")
     (students / "bob").mkdir()
     (students / "bob" / ORIGINAL.name).write_bytes(b"\xff not a notebook")
-    (students / "cat").mkdir()
-    (students / "cat" / "mine.ipynb").symlink_to(ORIGINAL)
+    (students / "\u202ecat").mkdir()
+    (students / "\u202ecat" / "mine.ipynb").symlink_to(ORIGINAL)
     monkeypatch.setattr(marks, "walls_here", lambda: False)
     monkeypatch.setattr(marks.Kernel, "ask", NoKernel.ask)
     rows = mark(students)
     assert "Python can't read" in rows["'=cmd()", "half"]["hint"] and rows["'=cmd()", "half"]["attempted"] == "yes"
-    assert "can't be read" in rows["bob", "half"]["hint"] and rows["cat", "half"]["hint"] == "No notebook."
+    assert "can't be read" in rows["bob", "half"]["hint"] and rows["\u202ecat", "half"]["hint"] == "No notebook."
     assert rows["ann", "length"]["hint"] == "Not attempted."
+    said = capsys.readouterr().out
+    assert "\\u202ecat" in said and "\u202e" not in said, "a folder's name steers no terminal"
 
 
 def test_an_empty_class_is_told_so(tmp_path):
