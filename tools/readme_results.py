@@ -101,7 +101,7 @@ def note(record):
             for path in sorted((RECORDED / record).glob("*/config.json"))]
     if not made:
         return f"- `{record}`: {WORDS[record]}; not recorded yet."
-    told = ["/".join(sorted({run[key][:length] for run in made})) for key, length in (
+    told = [", ".join(sorted({run[key][:length] for run in made})) for key, length in (
         ("hardware", 99), ("date", 10), ("commit", 7))]
     missing = len(missing_runs(record))
     return (f"- `{record}`: {WORDS[record]}; {told[0]}, {told[1]}, commit {told[2]}. "

@@ -238,13 +238,13 @@ def only_network(state):
     seen = set()  # a file of a few bytes can hold a dictionary in itself, or a million times
 
     def search(name, value, depth=0):
-        if not isinstance(value, dict) or id(value) in seen or depth > 10:
+        if not isinstance(value, dict) or id(value) in seen or depth > 10 or len(found) > 9:
             return
-        seen.add(id(value))
         keys = {strip_prefixes(key): tensor for key, tensor in value.items() if isinstance(key, str)}
         if "out_conv.weight" in keys and len(keys) == len(value):
-            found[name] = keys
+            found[name] = keys  # under two names it is two, be they the same
             return
+        seen.add(id(value))
         for key, inner in value.items():
             search(f"{name}.{key}".lstrip(".") if isinstance(key, (str, int)) else name, inner, depth + 1)
 
