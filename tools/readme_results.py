@@ -78,12 +78,11 @@ def folds():
             if rows_of(whole, teacher).empty:
                 continue
             dice = [100 * rows_of(whole, pick).groupby("seed").dice.mean() for pick in (student, teacher)]
-            mm = [rows_of(table, teacher)[["hd95_mm", "asd_mm"]].mean() for table in (whole, largest)]
+            mm = means(whole, teacher)[2:] + means(largest, teacher)[2:]
             name = ARM_NAMES[arm] + ", for twice as long" * (variant == "long")
             norm = "BatchNorm" if variant == "batchnorm" else "InstanceNorm"
             yield (f"| {labels} | {norm} | {name} | {len(dice[1])} | "
-                   + " | ".join(f"{seeds.mean():.1f} ± {seeds.std():.1f}" for seeds in dice)
-                   + "".join(f" | {hd95:.1f} | {asd:.2f}" for hd95, asd in (mean.tolist() for mean in mm)) + " |")
+                   + " | ".join([*(f"{seeds.mean():.1f} ± {seeds.std():.1f}" for seeds in dice), *mm]) + " |")
     yield ""
     yield note("labels")
 
