@@ -97,6 +97,7 @@ LABELS_VARIANTS = {
 FOLDS, SEEDS_A_FOLD = 4, 3
 FIRST_SEEDS = tuple(range(0, FOLDS * SEEDS_A_FOLD, SEEDS_A_FOLD))  # one a fold
 ALL_SEEDS = tuple(first + k for k in range(SEEDS_A_FOLD) for first in FIRST_SEEDS)
+OTHER_SEEDS = ALL_SEEDS[FOLDS:]
 
 
 class Run(NamedTuple):
@@ -184,7 +185,10 @@ RECORDS = {
         *labels_runs(4, ("labels_only",), FIRST_SEEDS, "long"),
         # Added when the runs above were read, and declared before its first run: 0.038 at 2 labels with all twelve
         # pairs above zero; but at 4 labels `long` does as well as `strong`.  Does it at 2?  Secondary, like that one.
-        *labels_runs(2, ("labels_only",), FIRST_SEEDS, "long")]),
+        *labels_runs(2, ("labels_only",), FIRST_SEEDS, "long"),
+        # That row was read: strong − long at 2 labels +.032 ± .035 over FIRST_SEEDS, cannot be told.  Its replication,
+        # declared before its first run: the same difference over OTHER_SEEDS alone, teachers; read as THE comparison.
+        *labels_runs(2, ("labels_only",), OTHER_SEEDS, "long")]),
     # Where do we stand beside the published tables?  The public lists, last checkpoint, 16 filters.
     "public": Plan("real", at="full", runs=[
         Run(arm, labels, seed, {**STRONG_SMALL, "n_filters": 16}) for seed in (1337, 1338, 1339)
