@@ -40,7 +40,7 @@ from ..inference import largest_component, predict_volume
 from ..metrics import case_metrics
 from ..runtime import places
 from ..runtime.checkpoints import load_network
-from ..runtime.machine import tell
+from ..runtime.machine import pick_device, tell
 from ..runtime.manners import begun, in_one_line
 from ..training import Trainer
 from . import read
@@ -196,7 +196,7 @@ def label_by_teacher(checkpoint, root, names, labelled, dest, settings):
     """Write a data set of ``names`` to ``dest`` whose labels, but for the first ``labelled``, are the largest component
     of what the teacher of ``checkpoint`` predicts.  Returns the mean Dice of these labels."""
     network, _ = load_network(checkpoint, "teacher")
-    network = network.to(memory_format=torch.channels_last_3d)
+    network = network.to(pick_device(), memory_format=torch.channels_last_3d)
     quality = []
     for i, name in enumerate(names):
         image, label = read_volume(Path(root) / name / FILE)

@@ -66,7 +66,8 @@ QUICK_ARMS = [*((arm, 4, "") for arm in ARMS),
 # order that the seed shuffles (seed 100: as the list has them), scored at full size.  No test case is ever looked at.
 TRIAL = dict(patch_size=(48, 48, 40), downsample=2, n_filters=8, max_samples=60, val_num=0, max_iterations=1500,
              has_dropout=False, base_lr=0.05, schedule="poly", intensity=1.0, turns=False, affine=15.0,
-             normalization="instancenorm", consistency_type="pseudo", consistency_rampup=7.5, val_every=10**9)
+             normalization="instancenorm", consistency_type="pseudo", consistency_rampup=7.5, val_every=10**9,
+             precision="fp32", cache="device")  # float32, as the first of them were made, on every machine
 TRIAL_BATCH = {2: dict(labeled_bs=2, batch_size=4, consistency=1.0),
                4: dict(labeled_bs=4, batch_size=8, consistency=0.5)}
 TRIAL_VARIANTS = {  # of the consistency: what is tried beside the form above
