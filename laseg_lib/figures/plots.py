@@ -189,14 +189,14 @@ def arm_comparison(table, *, value="Dice", arms=ARMS, title=""):
 CURVES = {  # of ``label_curve``: the arms of the record `labels`
     "labels_only": LOOKS["supervised"]._replace(label="labels only", dash=()),
     "strong": LOOKS["strong"]._replace(label="with the unlabelled volumes"),
-    "long": LOOKS["lambda0"]._replace(label="labels only, trained for twice as long"),
+    "long": LOOKS["lambda0"]._replace(label="labels only, twice as long"),
     "self_training": LOOKS["strong_supervised"]._replace(label="labels only, then its own labels"),
+    "strong_long": LOOKS["MT"]._replace(label="with the unlabelled volumes, twice as long"),
 }
 
 
 def label_curve(rows, published=(), *, counts=(2, 4, 8, 16, 80), title=""):
-    """Dice over the number of labels: ``rows`` of dicts with arm ('labels_only', 'strong', 'long', 'self_training'),
-    labels, fold, dice in %.
+    """Dice over the number of labels: ``rows`` of dicts with arm (a key of CURVES), labels, fold, dice in %.
 
     A pale mark a fold, a line through the means; where only some counts are measured, the means alone.  The mean with
     all labels is the ceiling, a dashed line.  ``published``: pairs (labels, Dice in %), which others measured on the
@@ -204,7 +204,7 @@ def label_curve(rows, published=(), *, counts=(2, 4, 8, 16, 80), title=""):
     """
     figure, ax = new_axes(height=5.6, xlabel="labelled volumes", ylabel="Dice (%), teacher", title=title)
     at = {count: i for i, count in enumerate(counts)}
-    for (name, drawn), shift in zip(CURVES.items(), (-0.1, 0.1, 0, -0.2)):
+    for (name, drawn), shift in zip(CURVES.items(), (-0.1, 0.1, 0, -0.2, 0.2)):
         dice = {count: [row["dice"] for row in rows if row["arm"] == name and row["labels"] == count]
                 for count in counts}
         dice = {count: values for count, values in dice.items() if values}
@@ -223,7 +223,7 @@ def label_curve(rows, published=(), *, counts=(2, 4, 8, 16, 80), title=""):
                         fontsize=SMALL)
     shown = [(labels, dice) for labels, dice in published if labels in at]
     if shown:
-        ax.plot([at[labels] + 0.25 for labels, _ in shown], [dice for _, dice in shown], "D", markersize=7,
+        ax.plot([at[labels] + 0.33 for labels, _ in shown], [dice for _, dice in shown], "D", markersize=7,
                 markerfacecolor="white", markeredgecolor="#555555", linestyle="", label="published, public split")
     ax.set_xticks(range(len(counts)), counts, fontsize=SMALL)
     ax.set_xlim(-0.35, len(counts) - 0.5)

@@ -9,7 +9,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from .plans import ARM_NAMES, FOLDS, LEVERS, SEEDS_A_FOLD
+from .plans import ARM_NAMES, FIRST_SEEDS, FOLDS, LEVERS, OTHER_SEEDS, SEEDS_A_FOLD
 
 UNCLEAR = "cannot be told from zero"
 Pick = namedtuple("Pick", "arm weights labels variant", defaults=("student", 4, ""))
@@ -235,13 +235,32 @@ def worth(table):
 
 def rivals(table):
     """What else lifts a training on 2 or on 4 labels, and what unlabelled volumes add to that: twice the iterations,
-    and the labels-only teacher's own labels.  Differences of teachers, of the trainings that both arms have."""
+    and the labels-only teacher's own labels.  Differences of teachers, of the record's first four trainings."""
+    table = table[table.seed.isin(FIRST_SEEDS)]
     steps = [("labels only for twice as long − labels only", ("labels_only", "long"), ("labels_only", "")),
              ("strong − labels only for twice as long", ("strong", ""), ("labels_only", "long")),
              ("self-training − labels only", ("self_training", ""), ("labels_only", "")),
              ("strong − self-training", ("strong", ""), ("self_training", "")),
              ("all 80 labels − these", ("labels_only", "", 80), ("labels_only", ""))]
     return [_of_teachers(table, labels, *step) for labels in (2, 4) for step in steps]
+
+
+def time_at_two(table):
+    """What unlabelled volumes give at 2 labels where labels only train for twice as long: its declared replication, by
+    the eight trainings that ``rivals`` doesn't hold; and where both train so.  Differences of teachers."""
+    long = ("labels_only", "long")
+    return [_of_teachers(table[table.seed.isin(OTHER_SEEDS)], 2, "strong − labels only for twice as long, eight others",
+                         ("strong", ""), long),
+            _of_teachers(table, 2, "strong − labels only, both for twice as long", ("strong", "long"), long),
+            _of_teachers(table, 2, "strong for twice as long − strong", ("strong", "long"), ("strong", ""))]
+
+
+def public_worth(table):
+    """What unlabelled volumes give on the public split, by the record `public`: strong − labels only, Differences of
+    teachers, over three seeds and 20 test cases; then of the trainings for twice as long."""
+    return [_of_teachers(table, labels, "strong − labels only" + ", both for twice as long" * bool(variant),
+                         ("strong", variant), ("labels_only", variant))
+            for variant, counts in (("", (2, 4, 8, 16)), ("long", (4, 8))) for labels in counts]
 
 
 def illness(table):
@@ -259,16 +278,18 @@ def _of_teachers(table, labels, name, *arms):
     return over_seeds_and_cases(table, f"{labels} labels: {name}", *picks)
 
 
-def label_rows(table, value="dice"):
+def label_rows(table, value="dice", a_fold=SEEDS_A_FOLD):
     """Rows for ``plots.label_curve`` of the record `labels`, InstanceNorm, teachers: arm, labels, fold, dice in % (a
-    mean over the fold's trainings).  The variant 'long' is an arm of its own."""
+    mean over the fold's ``a_fold`` trainings; 1: each training is a fold, as in the record `public`).  What trained
+    for twice as long is an arm of its own: 'long', 'strong_long'."""
     rows = []
     table = table[table.variant.isin(["", "long"])]
     for arm, labels, variant in set(zip(table.arm, map(int, table.labels), table.variant)):
         folds = {}
         for seed, dice in per_seed(table, Pick(arm, "teacher", labels, variant), value).items():
-            folds.setdefault(seed // SEEDS_A_FOLD, []).append(100 * dice)
-        rows += [{"arm": variant or arm, "labels": labels, "fold": fold, "dice": float(np.mean(values))}
+            folds.setdefault(seed // a_fold, []).append(100 * dice)
+        name = arm if not variant else {"labels_only": "long", "strong": "strong_long"}[arm]
+        rows += [{"arm": name, "labels": labels, "fold": fold, "dice": float(np.mean(values))}
                  for fold, values in folds.items()]
     return sorted(rows, key=lambda row: (row["arm"], row["labels"], row["fold"]))
 

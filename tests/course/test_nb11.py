@@ -5,7 +5,7 @@ import pytest
 
 from laseg_lib.course import nb11_what_really_helps as nb11
 from laseg_lib.records import statistics as compare
-from laseg_lib.records.read import load_metrics
+from laseg_lib.records.read import load_metrics, published_points
 from laseg_lib.records.statistics import Pick
 
 
@@ -39,17 +39,28 @@ def test_which_of_the_walkthroughs_arms_the_strong_recipe_surely_beats():
 
 
 def test_what_the_page_says_of_the_mended_base():
-    """Section 7: what turns cost, and how far each use of unlabelled volumes lies above labels only."""
+    """Section 7: what turns and BatchNorm cost, and how far each use of unlabelled volumes lies above labels only."""
     table = load_metrics("trials")
-    dice = {(arm, variant, seed): value for arm, variant in (("labels_only", ""), ("labels_only", "turned"),
-            ("strong", ""), ("strong", "view"), ("self_training", ""))
-            for seed, value in compare.per_seed(table, Pick(arm, "teacher", 2, variant)).items()}
-    rounded = {key: round(value, 3) for key, value in dice.items()}
-    assert (rounded["labels_only", "", 100], rounded["labels_only", "", 101]) == (0.859, 0.853)
-    assert rounded["labels_only", "turned", 100] == 0.801 and rounded["self_training", "", 101] == 0.883
-    gains = [dice["strong", variant, seed] - dice["labels_only", "", seed] for variant in ("", "view")
-             for seed in (100, 101)]
+
+    def dice(arm, variant="", labels=2):
+        seeds = compare.per_seed(table, Pick(arm, "teacher", labels, variant))
+        return [round(seeds[seed], 3) for seed in sorted(seeds)]
+
+    base = dice("labels_only")
+    assert base == [0.859, 0.853] and dice("labels_only", "turned") == [0.801, 0.793]
+    assert [round(a - b, 2) for a, b in zip(base, dice("labels_only", "batchnorm"))] == [0.14, 0.03]
+    gains = [compare.difference(table, "x", Pick("strong", "teacher", 2, variant), Pick("labels_only", "teacher", 2))
+             for variant in ("", "view")]
+    gains = [value for row in gains for value in row.values.values()]
     assert (round(min(gains), 3), round(max(gains), 3)) == (0.010, 0.021)
+    once = compare.difference(table, "x", Pick("self_training", "teacher", 2), Pick("labels_only", "teacher", 2))
+    assert [round(gain, 3) for gain in once.values.values()] == [0.014, 0.030]
+    assert dice("labels_only", "long") == [0.856] and dice("strong", "view_long") == [0.887]
+    assert dice("strong", "slow")[0] < base[0] and dice("strong", "all") < dice("strong")[:1]
+    every = {(arm, variant): dice(arm, variant) for arm, variant in set(zip(table.arm, table.variant))}
+    assert max(every, key=lambda key: max(every[key], default=0)) == ("strong", "view_long")
+    assert [dice(arm, variant, 4)[0] for arm, variant in (
+        ("labels_only", ""), ("strong", ""), ("strong", "view"), ("self_training", ""))] == [0.876, 0.879, 0.888, 0.888]
 
 
 def test_what_the_page_says_of_the_record_labels():
@@ -87,17 +98,49 @@ def test_what_the_page_says_of_batchnorm_on_two_labels():
     assert (round(min(strong[seed] for seed in (0, 3, 6)), 2), round(max(strong.values()), 2)) == (0.73, 0.84)
 
 
-def test_what_the_page_says_of_the_time_as_a_rival():
+def test_what_the_page_says_of_the_rivals():
     table = load_metrics("labels")
     rows = {row.name: row for row in compare.rivals(table)}
     two, four = ([rows[f"{labels} labels: {name}"] for name in (
         "labels only for twice as long − labels only", "strong − labels only for twice as long",
-        "all 80 labels − these")] for labels in (2, 4))
-    assert [round(row.mean, 3) for row in two + four] == [-0.002, 0.032, 0.049, 0.013, -0.002, 0.030]
-    assert {len(row.values) for row in two + four} == {4} and two[2].verdict == four[2].verdict == "above zero"
-    assert {row.verdict for row in two[:2] + four[:2]} == {compare.UNCLEAR}
+        "all 80 labels − these", "self-training − labels only", "strong − self-training")] for labels in (2, 4))
+    assert [round(row.mean, 3) for row in two] == [-0.002, 0.032, 0.049, 0.029, 0.001]
+    assert [round(row.mean, 3) for row in four] == [0.013, -0.002, 0.030, 0.013, -0.003]
+    assert {len(row.values) for row in two + four} == {4}
+    assert {row.verdict for row in two[2:4] + four[2:4]} == {"above zero"}
+    assert {row.verdict for row in two[:2] + four[:2] + [two[4], four[4]]} == {compare.UNCLEAR}
     ahead = sorted(two[1].values.values())
     assert round(ahead[0], 3) == 0.002 and ahead[1] >= 0.03 and two[1].mean > two[1].cases
-    assert round(two[1].smallest, 3) == 0.046
+    assert [round(row.smallest, 3) for row in (two[1], two[4], four[4])] == [0.046, 0.018, 0.031]
     same = [np.mean([row.values[seed] for seed in two[0].values]) for row in compare.worth(table)[:2]]
     assert [round(float(gain), 3) for gain in same] == [0.030, 0.011]
+
+
+def test_what_the_page_says_of_the_replication():
+    """Eight other trainings than those of the row it repeats; and both arms for twice as long."""
+    table = load_metrics("labels")
+    again, both, longer = compare.time_at_two(table)
+    first = next(row for row in compare.rivals(table) if row.name == "2 labels: strong − labels only for twice as long")
+    assert len(again.values) == len(both.values) == 8 and not again.values.keys() & first.values.keys()
+    assert (again.verdict, round(again.mean, 3), round(again.half, 3)) == ("above zero", 0.035, 0.014)
+    assert (round(min(again.values.values()), 3), round(max(again.values.values()), 3)) == (0.014, 0.056)
+    assert (both.verdict, round(both.mean, 3), round(both.half, 3)) == ("above zero", 0.045, 0.025)
+    below = [seed for seed, gain in both.values.items() if gain < 0]
+    assert below == [1] and round(longer.values[1], 3) == -0.061
+    assert (longer.verdict, round(longer.mean, 3)) == (compare.UNCLEAR, 0.005)
+
+
+def test_what_the_page_says_of_the_public_split():
+    table = load_metrics("public")
+    rows = compare.public_worth(table)
+    assert [(round(row.mean, 3), row.verdict) for row in rows] == [
+        (0.018, "above zero"), (0.009, compare.UNCLEAR), (-0.003, compare.UNCLEAR), (0.004, compare.UNCLEAR),
+        (0.012, compare.UNCLEAR), (0.007, compare.UNCLEAR)]
+    seen = [round(row.smallest, 3) for row in rows[1:]]
+    assert (min(seen), max(seen)) == (0.015, 0.042) and {len(row.values) for row in rows} == {3}
+    alone, eight, four = ([100 * dice for dice in compare.per_seed(table, Pick(*pick, "long")).values()] for pick in (
+        ("labels_only", "teacher", 8), ("strong", "teacher", 8), ("strong", "teacher", 4)))
+    assert [round(np.mean(dice), 1) for dice in (alone, eight, four)] == [89.7, 90.3, 88.8]
+    assert max(eight) - min(eight) < 0.4
+    papers = [dice for labels, dice in published_points() if labels == 8]
+    assert len(papers) == 10 and sum(dice < np.mean(alone) for dice in papers) == 6 and min(papers) == 82.74

@@ -8,7 +8,7 @@ from scipy import stats
 
 from laseg_lib.records import read
 from laseg_lib.records import statistics as compare
-from laseg_lib.records.plans import Plan, Run
+from laseg_lib.records.plans import FIRST_SEEDS, OTHER_SEEDS, Plan, Run
 from laseg_lib.records.statistics import Pick
 
 pd = pytest.importorskip("pandas")
@@ -209,6 +209,23 @@ def test_a_missing_record_is_said_to_be_missing(tmp_path, monkeypatch):
         {"iteration": 2, "loss": 0.25, "val_dice_student": 0.75}
 
 
-def test_longer_trainings_are_an_arm_of_their_own_in_the_curve():
-    longer = pd.concat([fold_table(0.02), table({"labels_only": A}, "long"), table({"company": A}, "batchnorm")])
-    assert {row["arm"] for row in compare.label_rows(longer)} == {"labels_only", "strong", "long"}
+def test_longer_trainings_are_arms_of_their_own_in_the_curve():
+    longer = pd.concat([fold_table(0.02), table({"labels_only": A}, "long"), table({"strong": A}, "long"),
+                        table({"company": A}, "batchnorm")])
+    assert {row["arm"] for row in compare.label_rows(longer)} == {"labels_only", "strong", "long", "strong_long"}
+
+
+def test_a_mark_of_the_curve_is_a_fold_or_a_training():
+    assert {row["fold"] for row in compare.label_rows(fold_table(0.02))} == set(range(4))
+    assert {row["fold"] for row in compare.label_rows(fold_table(0.02), a_fold=1)} == set(range(12))
+
+
+def test_the_replication_looks_at_other_trainings_alone():
+    """The first four trainings' gain is 0.02, the others' 0.05."""
+    rows = fold_table(0.0).assign(labels=2)
+    rows["dice"] = np.where(rows.arm == "labels_only", 0.75, np.where(rows.seed.isin(FIRST_SEEDS), 0.77, 0.80))
+    rows["variant"] = np.where(rows.arm == "labels_only", "long", "")
+    again = compare.time_at_two(rows)[0]
+    assert set(again.values) == set(OTHER_SEEDS) and round(again.mean, 6) == 0.05
+    first = next(row for row in compare.rivals(rows) if row.name == "2 labels: strong − labels only for twice as long")
+    assert set(first.values) == set(FIRST_SEEDS) and round(first.mean, 6) == 0.02
