@@ -66,6 +66,12 @@ def labels():
                        title="real atria, four folds, half resolution scored at full")
 
 
+def public():
+    """The same on the public split, by the record `public`, where the published ones are at home: a Figure."""
+    return label_curve(compare.label_rows(load_metrics("public"), a_fold=1), published_points(),
+                       title="real atria, the public split, half resolution scored at full")
+
+
 def as_array(figure, dpi=160):
     """A Figure's pixels, uint8 (height, width, 3)."""
     return np.asarray(Image.open(io.BytesIO(to_png(figure, dpi=dpi))).convert("RGB"))
@@ -77,7 +83,7 @@ def main(argv=None):
     parser.add_argument("--output", type=Path, default=REPO / "figures")
     folder = parser.parse_args(argv).output
     folder.mkdir(parents=True, exist_ok=True)
-    for draw, dpi in ((hero, 100), (results, 160), (labels, 160)):
+    for draw, dpi in ((hero, 100), (results, 160), (labels, 160), (public, 160)):
         write_whole(folder / f"{draw.__name__}.png", to_png(draw(), dpi=dpi, small=True))
 
 

@@ -74,6 +74,8 @@ def test_what_the_page_says_of_the_record_labels():
     assert (two.verdict, round(gains[0], 3), round(gains[-1], 3)) == ("above zero", 0.012, 0.057) and len(gains) == 12
     assert [(row.verdict, round(row.smallest, 3), len(row.values)) for row in (eight, sixteen)] == [
         (compare.UNCLEAR, 0.006, 4), (compare.UNCLEAR, 0.013, 4)]
+    more = compare.over_seeds_and_cases(table, "x", *(Pick("labels_only", "teacher", labels) for labels in (4, 2)))
+    assert (round(more.mean, 3), more.verdict, len(more.values)) == (0.039, "above zero", 12)
     ceiling, many = (np.mean(list(compare.per_seed(table, Pick("labels_only", "teacher", n)).values()))
                      for n in (80, 16))
     assert round(ceiling, 3) == 0.886 and many > ceiling
@@ -144,3 +146,17 @@ def test_what_the_page_says_of_the_public_split():
     assert max(eight) - min(eight) < 0.4
     papers = [dice for labels, dice in published_points() if labels == 8]
     assert len(papers) == 10 and sum(dice < np.mean(alone) for dice in papers) == 6 and min(papers) == 82.74
+
+
+def test_what_the_page_says_of_the_largest_component_alone():
+    clean = load_metrics("labels", largest=True)
+    (two, four, *_), again = compare.worth(clean), compare.time_at_two(clean)[0]
+    assert [(round(row.mean, 3), round(row.half, 3), row.verdict) for row in (two, again)] == [
+        (0.025, 0.007, "above zero"), (0.016, 0.008, "above zero")]
+    assert (round(four.mean, 3), four.verdict, round(four.smallest, 3)) == (0.004, compare.UNCLEAR, 0.013)
+    whole = load_metrics("labels")
+    kept = [row.mean / other.mean for row, other in zip((two, again), (compare.worth(whole)[0],
+                                                                      compare.time_at_two(whole)[0]))]
+    assert 0.45 < min(kept) and max(kept) < 0.7
+    on_public = compare.public_worth(load_metrics("public", largest=True))[0]
+    assert (round(on_public.mean, 3), on_public.verdict) == (0.001, compare.UNCLEAR)
