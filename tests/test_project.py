@@ -465,8 +465,8 @@ def test_what_the_readme_says_of_the_public_split():
     from laseg_lib.records.read import load_metrics, published_points
 
     table = load_metrics("public")
-    strong, alone = ([100 * np.mean(list(compare.per_seed(table, compare.Pick(arm, "teacher", labels, "long")).values()))
-                      for labels in (8, 4)] for arm in ("strong", "labels_only"))
+    picks = [[compare.Pick(arm, "teacher", labels, "long") for labels in (8, 4)] for arm in ("strong", "labels_only")]
+    strong, alone = ([100 * np.mean(list(compare.per_seed(table, pick).values())) for pick in pair] for pair in picks)
     papers = [dice for labels, dice in published_points() if labels == 8]
     said = " ".join((REPO / "README.md").read_text(encoding="utf-8").split())
     assert (f"8 labels end at {strong[0]:.1f} % with the unlabelled volumes and at {alone[0]:.1f} % without (three "
