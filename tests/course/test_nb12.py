@@ -39,3 +39,6 @@ def test_what_the_page_says_of_coarse_to_fine():
     assert "one of the ten loses 0.07 and one 0.05, the others 0.01 or less" in page
     assert lost[-1] == 0.07 and lost[-2] == 0.05 and lost[-3] <= 0.01
     assert all(np.array(list(record["stored"][way].values())).min() == 1 for way in ("flipped", "sagittal"))
+    thick, oblique = (np.mean(list(record["stored"][way].values())) for way in (
+        "slices twice as thick", "on an oblique grid"))
+    assert f"give Dice {thick:.3f} with" in readme and f"about each axis {oblique:.3f}." in readme
