@@ -80,6 +80,8 @@ TRIAL_VARIANTS = {  # of the consistency: what is tried beside the form above
     "long": LONG,
     "two": dict(labeled_bs=2, batch_size=4, consistency=1.0),  # four labels in the batch of two
     "turned": {"turns": True, "affine": 0.0},  # the base of version 1.0: what turns and mirrors cost
+    "gentle": {"affine": 7.5},  # half the range of small rotations and scales, and twice
+    "wide": {"affine": 30.0},
     "batchnorm": {"normalization": "batchnorm"},
     "view_two": dict(labeled_bs=2, batch_size=4, consistency=1.0, student_affine=15.0),
 }
@@ -168,7 +170,9 @@ RECORDS = {
         trial("strong", 4, 100), trial("strong", 2, 100, "slow"), trial("strong", 2, 100, "all"),
         trial("labels_only", 2, 100, "long"), trial("strong", 2, 100, "view_long"),
         trial("strong", 4, 100, "two"), trial("strong", 4, 100, "view_two"), trial("labels_only", 4, 100, "two"),
-        *(trial("labels_only", 2, seed, variant) for variant in ("turned", "batchnorm") for seed in (100, 101))]),
+        *(trial("labels_only", 2, seed, variant) for variant in ("turned", "batchnorm") for seed in (100, 101)),
+        # The range of the geometric view, asked after it had been taken over from trials that are no record.
+        *(trial("labels_only", 2, seed, variant) for seed in (100, 101) for variant in ("gentle", "wide"))]),
     # What is an unlabelled volume worth?  Declared before the first of its runs was made:
     #   THE comparison   strong − labels_only, 4 labels, InstanceNorm, teachers; Dice at full size, whole predictions.
     #   How it is read   the mean over 12 trainings, with a 95 % t interval over trainings (each the mean of its 20
