@@ -158,5 +158,8 @@ def test_what_the_page_says_of_the_largest_component_alone():
     kept = [row.mean / other.mean for row, other in zip((two, again), (compare.worth(whole)[0],
                                                                       compare.time_at_two(whole)[0]))]
     assert kept[1] < 0.5 and round(3 * kept[0]) == 2, "smaller by a third and by more than half"
+    once = [row for row in compare.rivals(clean) if "self-training − labels only" in row.name]
+    assert [(round(row.mean, 3), round(row.smallest, 3), row.verdict) for row in once] == [
+        (0.023, 0.036, compare.UNCLEAR), (0.008, 0.018, compare.UNCLEAR)]
     on_public = compare.public_worth(load_metrics("public", largest=True))[0]
     assert (round(on_public.mean, 3), on_public.verdict) == (0.001, compare.UNCLEAR)
