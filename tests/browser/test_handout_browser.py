@@ -249,3 +249,5 @@ def test_on_a_phone_no_page_scrolls_sideways_and_at_200_per_cent_no_picture_does
 
     page.set_viewport_size({"width": 640, "height": 400})  # a screen of 1280 x 800, enlarged twice
     assert page.evaluate(BOXES) == []
+    with_formula = page.locator("li:has(> math)").first
+    assert with_formula.evaluate("it => getComputedStyle(it).overflowX") == "visible"  # else its bullet is cut off
