@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ..figures.style import INK, LOOKS, SMALL, TEXT, line_style, new_axes
+from ..figures.style import INK, LOOKS, SMALL, TEXT, line_style, new_axes, number
 from ..records.plans import ARM_NAMES
 from ..records.statistics import interval95
 from .exercise import Exercise
@@ -75,9 +75,9 @@ def draw_forest(differences, *, xlabel="difference of Dice", title=""):
         if np.isfinite(given.half):
             ax.plot([given.mean - given.half, given.mean + given.half], [row, row], color=INK, linewidth=2)
             ax.plot(given.mean, row, "D", markersize=10, color=colour, markeredgecolor=INK)
-            text = f"{given.mean:+.3f} ± {given.half:.3f}"
+            text = f"{number(given.mean, '+.3f')} ± {given.half:.3f}"
         else:
-            text = f"{given.mean:+.3f}, one seed"
+            text = f"{number(given.mean, '+.3f')}, one seed"
         ax.annotate(text, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL, color=INK)
     names = [given.name.replace(": ", ":\n", 1).replace(", without", ",\nwithout") for given in differences]
     ax.set_yticks(range(len(differences)), names, fontsize=SMALL)

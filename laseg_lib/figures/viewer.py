@@ -34,16 +34,19 @@ class LivePicture(widgets.VBox):
 
     def __init__(self, picture, alt, below=(), asks=False):
         self.alt = alt or "A still of a picture that changes."
-        self.picture = LiveImage(alt=self.alt, asks=asks)
+        # With its bytes from the first: a page that had to wait for them would show the sign of a broken picture.
+        self.picture = LiveImage(value=self._encoded(picture), alt=self.alt, asks=asks)
         self.picture.add_class("laseg-image")
         super().__init__([self.picture, *below, widgets.HTML(_STYLE)])
         self.add_class("laseg-view")
-        self.put(picture)
 
     def put(self, picture):
         """Show another picture: uint8 array (H, W, 3), Figure without pyplot, or PNG bytes."""
+        self.picture.value = self._encoded(picture)
+
+    def _encoded(self, picture):
         self.drawn = picture if isinstance(picture, bytes) else pixels(picture)
-        self.picture.value = to_frame(self.drawn)
+        return to_frame(self.drawn)
 
     def show_live(self):
         from IPython.display import display

@@ -11,10 +11,10 @@ from laseg_lib.records.statistics import Difference, Pick
 
 
 def test_the_forest_says_what_is_missing():
-    rows = [compare.of_values("a", {0: 0.1, 1: 0.12}), compare.of_values("b", {0: 0.1}),
+    rows = [compare.of_values("a", {0: 0.1, 1: 0.12}), compare.of_values("b", {0: -0.1}),
             Difference("c", {}, np.nan, np.inf, "not recorded yet")]
     texts = [text.get_text() for text in nb09.draw_forest(rows).axes[0].texts]
-    assert "+0.100, one seed" in texts and "not recorded yet" in texts and any(t.startswith("+0.110 ±") for t in texts)
+    assert "−0.100, one seed" in texts and "not recorded yet" in texts and any(t.startswith("+0.110 ±") for t in texts)
 
 
 def test_published_results_say_how_they_were_chosen():

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import ImageDraw
 
 from laseg_lib.figures.slices import KEPT, PLANES, _name, draw_slices, plane_boxes
 from laseg_lib.figures.style import rgb
@@ -131,6 +132,13 @@ def test_the_readout_changes_with_the_point_and_the_window_with_the_level():
     panel = np.s_[top : top + height, left : left + width]
     assert (one[panel] != two[panel]).any()
     assert draw(image, level=0.2).mean() > draw(image, level=0.8).mean() + 10
+
+
+def test_a_value_below_zero_has_a_minus_sign_as_on_the_axes(monkeypatch):
+    said = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, place, text, *rest, **more: said.append(text))
+    draw(volume() - 0.5)
+    assert "−0.50" in said
 
 
 def test_the_crosshair_runs_through_the_point_and_leaves_it_free():

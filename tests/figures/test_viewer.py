@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from laseg_lib.figures.live_image import LiveImage
 from laseg_lib.figures.slices import KEPT, PLANES, plane_boxes
 from laseg_lib.figures.viewer import SliceViewer, SliderView, control
 
@@ -27,6 +28,13 @@ def shown(monkeypatch):
     got = []
     monkeypatch.setattr("IPython.display.display", lambda data, metadata=None, raw=False: got.append((data, metadata)))
     return got
+
+
+def test_a_page_is_never_given_a_view_without_its_picture(monkeypatch):
+    first, whole = [], LiveImage.open
+    monkeypatch.setattr(LiveImage, "open", lambda self: (first.append(bytes(self.value)), whole(self)))
+    view = SliderView(grey, level=(0, 9))
+    assert first == [bytes(view.picture.value)] and first[0]
 
 
 @pytest.mark.parametrize(("given", "kind", "value"), [
