@@ -969,8 +969,9 @@ def full_disks(sound):
         if name not in ("resume", "notebooks"):
             if name != "learn":  # which then isn't found itself
                 yield case(f"no file may be opened, {name}", limited(0, act, resource.RLIMIT_NOFILE))
-            yield case(f"20 MB of memory are left, {name}", limited(20 * 2**20, act, resource.RLIMIT_AS), refused=False,
-                       quick=name != "train")
+            for megabytes in (20, 120, 310):  # the last is little more than a library takes
+                yield case(f"{megabytes} MB of memory are left, {name}", limited(megabytes * 10**6, act,
+                           resource.RLIMIT_AS), refused=False, quick=name != "train")
     for what in (*NO_FILES, "full"):
         def make(folder, what=what):
             path = folder / "out.csv"
