@@ -3,7 +3,7 @@
 Each takes and returns a sample ``{'image': (W, H, D), 'label': (W, H, D)}``, as NumPy arrays or as tensors
 on any device.  Turning, mirroring and cropping only make views; the patch is copied once, in ``ToTensor``.
 
-``rng``: a ``numpy.random.Generator``; None draws from NumPy's global state.
+``rng``: a ``numpy.random.Generator``; None draws from NumPy's global state; TypeError for anything else.
 """
 
 import numpy as np
@@ -27,15 +27,21 @@ def _of_worker(rng):
     return _OF_WORKER[id(rng)][1]
 
 
+def _checked(rng):
+    """``rng``; TypeError for what is neither a Generator nor None: a seed would be left unused, and nobody see it."""
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator, as np.random.default_rng(seed) makes one, or None; not "
+                        f"{type(rng).__name__}")
+    return rng
+
+
 def _integer(rng, low, high):
     """A random integer in [low, high), from a Generator or from NumPy's global state."""
-    if isinstance(rng, np.random.Generator):
-        return int(_of_worker(rng).integers(low, high))
-    return int(np.random.randint(low, high))
+    return int(np.random.randint(low, high) if rng is None else _of_worker(rng).integers(low, high))
 
 
 def _uniform(rng):
-    return _of_worker(rng).random() if isinstance(rng, np.random.Generator) else np.random.random()
+    return np.random.random() if rng is None else _of_worker(rng).random()
 
 
 def _both(sample, function):
@@ -50,7 +56,7 @@ class RandomRotFlip:
     """
 
     def __init__(self, *, flip_probability=0.5, rng=None):
-        self.flip_probability, self.rng = flip_probability, rng
+        self.flip_probability, self.rng = flip_probability, _checked(rng)
 
     def __call__(self, sample):
         k, axis = _integer(self.rng, 0, 4), _integer(self.rng, 0, 2)
@@ -98,7 +104,7 @@ class RandomAffine:
     """
 
     def __init__(self, degrees=15.0, scale=1.2, *, probability=0.5, rng=None):
-        self.degrees, self.scale, self.probability, self.rng = degrees, scale, probability, rng
+        self.degrees, self.scale, self.probability, self.rng = degrees, scale, probability, _checked(rng)
 
     def draw(self):
         """The matrix of one change: the identity where chance leaves the volume as it is."""
@@ -159,7 +165,7 @@ class RandomCrop(_Crop):
 
     def __init__(self, output_size, *, walkthrough_offsets=False, rng=None):
         super().__init__(output_size)
-        self.walkthrough_offsets, self.rng = walkthrough_offsets, rng
+        self.walkthrough_offsets, self.rng = walkthrough_offsets, _checked(rng)
 
     def offset(self, room):
         return _integer(self.rng, 0, max(room, 1) if self.walkthrough_offsets else room + 1)

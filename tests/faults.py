@@ -91,7 +91,8 @@ def in_a_process(case, folder, seconds):
             os.write(answer[1], json.dumps(judge(case, folder)).encode())
         except BaseException:
             traceback.print_exc()
-        os._exit(0)
+        finally:  # even where that fails: this process must not go on as the one it was forked from
+            os._exit(0)
     os.close(output[1]), os.close(answer[1])
     os.set_blocking(output[0], False), os.set_blocking(answer[0], False)
     until, text, found = time.monotonic() + seconds, b"", {**dict.fromkeys(COUNTED, 0), "status": None}

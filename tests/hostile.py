@@ -4,7 +4,10 @@ A generator a kind yields ``case``s.  ``make(folder)`` writes the files and retu
 is tried.  It may return an exit status, or raise LasegError.
 """
 
+import contextlib
+import gc
 import gzip
+import io
 import os
 import re
 import resource
@@ -25,10 +28,12 @@ import nbformat
 import numpy as np
 import torch
 from children import tiny_config
+from torch.utils.data import DataLoader
 
 from laseg_lib import cli
 from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.data.scans import image_of, write_image
+from laseg_lib.errors import LasegError
 from laseg_lib.training import Trainer
 
 REPO = Path(__file__).resolve().parent.parent
@@ -871,8 +876,6 @@ def downloads(sound):
 
 def secret(act):
     """``act``, with an error where what it says holds the password of an address."""
-    from laseg_lib.errors import LasegError
-
     def checked():
         try:
             act()
@@ -966,8 +969,9 @@ def full_disks(sound):
         if name not in ("resume", "notebooks"):
             if name != "learn":  # which then isn't found itself
                 yield case(f"no file may be opened, {name}", limited(0, act, resource.RLIMIT_NOFILE))
-            yield case(f"20 MB of memory are left, {name}", limited(20 * 2**20, act, resource.RLIMIT_AS), refused=False,
-                       quick=name != "train")
+            for megabytes in (20, 120, 310):  # the last is little more than a library takes
+                yield case(f"{megabytes} MB of memory are left, {name}", limited(megabytes * 10**6, act,
+                           resource.RLIMIT_AS), refused=False, quick=name != "train")
     for what in (*NO_FILES, "full"):
         def make(folder, what=what):
             path = folder / "out.csv"
@@ -1111,6 +1115,305 @@ def records(sound):
     for what in ("pipe", "device", "loop", "dangling"):
         yield case(f"recorded a {what}", with_home(lambda f, what=what: not_a_file(f / "recorded", what), *run),
                    refused=False, quick=False)
+
+
+# -- workers, clocks, and what grows -----------------------------------------------------------------
+
+class Corners:
+    """So many times the same volume whose every voxel is another number, through ``transform``: its first voxel."""
+
+    def __init__(self, transform, count=8):
+        self.transform, self.count = transform, count
+        self.image = np.arange(20**3, dtype=np.float32).reshape(20, 20, 20)
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        return self.transform({"image": self.image, "label": self.image > 0})["image"].reshape(-1)[0]
+
+
+@kind
+def workers(sound):
+    """Random draws in several processes: every worker and epoch its own, and all alike from a seed."""
+    from laseg_lib.transforms import Compose, RandomAffine, RandomCrop, RandomRotFlip, ToTensor
+
+    def crop(rng):
+        return RandomCrop((4, 4, 4), rng=rng)
+
+    def all_of_them(rng):
+        return Compose([RandomRotFlip(rng=rng), crop(rng), RandomAffine(probability=1, rng=rng), ToTensor()])
+
+    def epochs(transform, count=3, **options):
+        loader = DataLoader(Corners(transform), 1, num_workers=2, generator=torch.Generator().manual_seed(5), **options)
+        return [[round(float(corner), 3) for corner in loader] for _ in range(count)]
+
+    def drawn_anew(transform, **options):
+        def make(folder):
+            def act():
+                found, again = (epochs(transform(np.random.default_rng(3)), **options) for _ in range(2))
+                streams = [epoch[worker::2] for epoch in found for worker in range(2)]
+                assert len(set(map(tuple, streams))) == 6, f"the same draws: {streams}"
+                assert found == again, "other draws from the same seed"
+            return act
+        return make
+
+    yield case("one crop", drawn_anew(crop), refused=False)
+    yield case("workers that stay", drawn_anew(crop, persistent_workers=True), refused=False)
+    yield case("turned, cropped and bent", drawn_anew(all_of_them), refused=False)
+
+    def started_anew(folder):
+        def act():
+            forked, spawned = (epochs(crop(np.random.default_rng(3)), 1, multiprocessing_context=start)[0]
+                               for start in ("fork", "spawn"))
+            assert forked == spawned and forked[::2] != forked[1::2], (forked, spawned)
+        return act
+
+    yield case("workers that start anew", started_anew, refused=False, quick=False)
+
+    def a_seed_of_numpy(folder):
+        def act():
+            np.random.seed(0)  # which all workers inherit
+            found = epochs(crop(None))
+            assert len({tuple(epoch[worker::2]) for epoch in found for worker in range(2)}) == 6, found
+        return act
+
+    def used_before(folder):
+        def act():
+            rng = np.random.default_rng(3)
+            transform = crop(rng)
+            Corners(transform)[0]  # in this process first: a look at one sample
+            found = epochs(transform)
+            assert len({tuple(epoch[worker::2]) for epoch in found for worker in range(2)}) == 6, found
+        return act
+
+    def sampled(folder):
+        def act():
+            from laseg_lib.sampler import TwoStreamBatchSampler
+
+            whole, sampler = (TwoStreamBatchSampler(range(4), range(4, 12), 4, 2, generator=7) for _ in range(2))
+            loader = DataLoader(range(12), batch_sampler=sampler, num_workers=2, persistent_workers=True)
+            assert [batch.tolist() for _ in range(2) for batch in loader] == [
+                list(batch) for _ in range(2) for batch in whole]
+        return act
+
+    yield case("NumPy's own seed set before", a_seed_of_numpy, refused=False)
+    yield case("a sample looked at first", used_before, refused=False)
+    yield case("two streams, workers that stay", sampled, refused=False)
+    for name, given in {"a seed": 3, "RandomState": np.random.RandomState(3), "torch's": torch.Generator(),
+                        "a word": "3", "nan": np.nan, "a module": np.random}.items():
+        for transform in (crop, all_of_them):
+            def make(folder, given=given, transform=transform):
+                def act():
+                    try:
+                        Corners(transform(given))[0]
+                    except TypeError as error:  # what a library says to whoever programs with it
+                        return int("default_rng" in str(error))
+                return act
+            yield case(f"{name} for a generator, {'one' if transform is crop else 'all'}", make)
+
+
+@kind
+def clocks(sound):
+    """A clock that is set while a training rests: TensorBoard must read every step once, in order."""
+    now = 1_800_000_000
+
+    def resumed(*times):
+        def make(folder):
+            copy_training(sound, folder)
+            shutil.rmtree(folder / "run")
+
+            def act():
+                from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+                for number, moment in enumerate(times):
+                    time.time = lambda moment=moment: moment
+                    trainer = Trainer(tiny_config(folder / "data/phantoms", val_num=0, max_samples=8, max_iterations=9,
+                                                  save_every=100, snapshot_path=str(folder / "run")), resume=number > 0)
+                    trainer.run(1, progress=False)
+                    for _ in range(2):  # without a checkpoint: the next one takes its place
+                        trainer.step()
+                    trainer.log.close()
+                events = EventAccumulator(str(folder / "run" / "log"))
+                events.Reload()
+                found = [event.step for event in events.Scalars("loss/loss")]
+                assert found == list(range(1, len(times) + 3)), found
+            return act
+        return make
+
+    moments = {"ten years back": [now, now - 315_360_000], "an hour back, twice": [now, now - 3600, now - 7200],
+               "first in 2099": [4_070_908_800, now], "back to 1970": [now, 0], "before 1970": [now, -86_400],
+               "before 1970 all the time": [-86_400, -86_400, -86_400], "stands still": [now] * 3,
+               "to and fro": [now, now + 9999, now - 9999, now + 1]}
+    for name, times in moments.items():
+        yield case(name, resumed(*times), refused=False, quick=False)
+
+    def other_files(*names):
+        def make(folder):
+            copy_training(sound, folder)
+            for name in names:
+                (folder / "run" / "log" / name).write_bytes(b"")
+            return train(folder / "data", "--max_iterations", 3, "--consistency", 1, "--consistency_rampup", 0,
+                         "--base_lr", 0.05, "--save_every", 1, "--val_every", 4, "--precision", "fp32", "--resume",
+                         run="run")
+        return make
+
+    yield case("names without a time", other_files(
+        "events.out.tfevents.", "events.out.tfevents.x.y", f"events.out.tfevents.{'9' * 200}.z"), refused=False,
+        quick=False, replaced=("last.pth", "previous.pth"))
+
+
+def open_files():
+    return len(os.listdir("/proc/self/fd"))
+
+
+@kind
+def growth(sound):
+    """Thirty times the same: threads, open files and widgets must not pile up."""
+    def thirty(once, before=1):
+        """``once(number)`` thirty times; LasegErrors are what it may end with.  The last one may still be there."""
+        def act():
+            def try_it(number):
+                with contextlib.suppress(LasegError):
+                    once(number)
+
+            for number in range(before):
+                try_it(number)
+            gc.collect()
+            counted = threading.active_count(), open_files()
+            for number in range(before, before + 30):
+                try_it(number)
+            gc.collect()
+            now = threading.active_count(), open_files()
+            assert now[0] <= counted[0] + 1 and now[1] <= counted[1] + 4, (
+                f"threads and open files: {counted}, now {now}")
+        return act
+
+    def config(folder, number, **more):
+        return tiny_config(folder / "data/phantoms", val_num=0, max_samples=8, max_iterations=4,
+                           snapshot_path=str(folder / f"run{number}"), **more)
+
+    def failing(put):
+        """Trainers whose __init__ fails at the files of the run."""
+        def make(folder):
+            copy_training(sound, folder)
+
+            def once(number):
+                place = folder / f"run{number}"
+                shutil.copytree(folder / "run", place)
+                put(place)
+                Trainer(config(folder, number), resume=True)
+            return thirty(once)
+        return make
+
+    def history_of_words(path):
+        state = torch.load(path / "last.pth", weights_only=True)
+        state["files"] = {}
+        torch.save(state, path / "last.pth")
+        (path / "history.csv").write_text("iteration,loss\n1,a\n")
+
+    yield case("Trainers without a checkpoint", failing(lambda p: (p / "last.pth").unlink()), refused=False)
+    yield case("Trainers with a pipe in place of a history", failing(lambda p: not_a_file(p / "history.csv", "pipe")),
+               refused=False)
+    yield case("Trainers with a pipe in place of the curves", failing(
+        lambda p: (shutil.rmtree(p / "log"), os.mkfifo(p / "log"))), refused=False)
+    yield case("Trainers with a history of words", failing(history_of_words), refused=False)
+
+    def dropped(run):
+        def make(folder):
+            copy_training(sound, folder)
+
+            def once(number):
+                trainer = Trainer(config(folder, number))
+                if run:
+                    trainer.run(run, progress=False)
+            return thirty(once)
+        return make
+
+    yield case("Trainers dropped before they ran", dropped(0), refused=False)
+    yield case("Trainers dropped after they ran", dropped(1), refused=False, quick=False)
+
+    def kept_by_an_error(folder):
+        copy_training(sound, folder)
+
+        def once(number):
+            try:
+                trainer = Trainer(config(folder, number))
+                trainer.optimizer.step = lambda: 1 / 0
+                trainer.step()
+            except ZeroDivisionError as error:
+                sys.last_value = error  # as an interactive Python keeps it, with its frames
+        return thirty(once)
+
+    def on_one_folder(folder):
+        copy_training(sound, folder)
+        return thirty(lambda number: Trainer(config(folder, ""), resume=True))
+
+    yield case("Trainers that fail in a step and are kept by the error", kept_by_an_error, refused=False)
+    yield case("Trainers that go on in one folder", on_one_folder, refused=False,
+               replaced=("log.txt", "history.csv", "last.pth", "previous.pth"))
+
+    def fetching(folder):
+        from laseg_lib.data import download
+
+        port = serve("", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+        address = f"http://127.0.0.1:{port}"
+        return thirty(lambda number: download.fetch(folder / f"out{number}", base_url=address, progress=False, wait=0,
+                                                    timeout=2, attempts=1), before=2)
+
+    yield case("downloads that fail", fetching, refused=False)
+
+    def views(make_view):
+        """A cell that is run thirty times; no more widgets than after two runs."""
+        def make(folder):
+            import IPython
+            from ipywidgets.widgets import widget
+
+            def alive():
+                gc.collect()
+                return len(widget._instances if hasattr(widget, "_instances") else widget.Widget.widgets)
+
+            class Shell:
+                def get_parent(self):
+                    return {"metadata": {"cellId": "a"}, "header": {"msg_id": str(run)}}
+
+            def act():
+                nonlocal run
+                IPython.get_ipython = Shell
+                for run in range(30):
+                    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(ZeroDivisionError):
+                        make_view(run)
+                    if run == 2:
+                        before = alive()
+                assert alive() <= before, f"{before} widgets after two runs, {alive()} after thirty"
+            run = 0
+            return act
+        return make
+
+    def slider(draw, **options):
+        from laseg_lib.figures.viewer import SliderView
+
+        return SliderView(draw, n=(0, 5), m=[0.5, 1.5], **options)
+
+    def picture(**values):
+        return np.zeros((8, 8, 3), np.uint8)
+
+    def a_progress(run):
+        from laseg_lib.figures.progress import counted
+
+        list(counted(range(3), "case"))
+
+    def slices(run):
+        from laseg_lib.figures.viewer import SliceViewer
+
+        SliceViewer(IMAGE, LABEL)._ipython_display_()
+
+    yield case("a viewer's cell", views(slices), refused=False)
+    yield case("a slider's cell with play", views(lambda run: slider(picture, play="n")._ipython_display_()),
+               refused=False)
+    yield case("a cell that fails after its view", views(
+        lambda run: (slider(picture)._ipython_display_(), 1 / 0)), refused=False)
+    yield case("a line of progress", views(a_progress), refused=False)
 
 
 # -- processes --------------------------------------------------------------------------------------

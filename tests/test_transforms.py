@@ -1,5 +1,7 @@
 """Augmentation: symmetries, offsets, padding, copies, noise."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from laseg_lib import CenterCrop, RandomCrop, RandomRotFlip, ToTensor, transforms
 from laseg_lib.perturbations import teacher_noise
-from laseg_lib.transforms import Compose, pad_to
+from laseg_lib.transforms import Compose, RandomAffine, pad_to
 
 KINDS = ["array", "tensor"]
 
@@ -183,17 +185,33 @@ def test_teacher_noise_by_a_generator():
     assert teacher_noise(image, sigma=0.5, bound=0.3).abs().max() == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize("start", torch.multiprocessing.get_all_start_methods())
-def test_a_generator_draws_differently_in_each_worker_and_epoch_and_alike_from_a_seed(start):
-    def epochs():
-        crop = RandomCrop((8, 8, 8), rng=np.random.default_rng(0))
-        loader = DataLoader(Cropped(crop), 1, num_workers=2, multiprocessing_context=start,
-                            generator=torch.Generator().manual_seed(0))
-        return [[int(corner) for corner in loader] for _ in range(2)]
+def drawn_in_workers(start, epochs):
+    """Where the crops of six samples begin, by one seed in two workers: a list an epoch."""
+    crop = RandomCrop((8, 8, 8), rng=np.random.default_rng(0))
+    loader = DataLoader(Cropped(crop), 1, num_workers=2, multiprocessing_context=start,
+                        generator=torch.Generator().manual_seed(0))
+    return [[int(corner) for corner in loader] for _ in range(epochs)]
 
-    first, second = epochs()
+
+STARTS = torch.multiprocessing.get_all_start_methods()  # the system's own first
+
+
+def test_a_generator_draws_differently_in_each_worker_and_epoch_and_alike_from_a_seed():
+    first, second = drawn_in_workers(STARTS[0], 2)
     assert first[::2] != first[1::2] and first != second
-    assert [first, second] == epochs()
+    assert [first, second] == drawn_in_workers(STARTS[0], 2)
+
+
+@pytest.mark.parametrize("start", STARTS[1:])
+def test_however_a_worker_starts_it_draws_the_same(start):
+    assert drawn_in_workers(start, 1) == drawn_in_workers(STARTS[0], 1)
+
+
+@pytest.mark.parametrize("given", [3, np.random.RandomState(3), torch.Generator()], ids=["seed", "legacy", "torch's"])
+@pytest.mark.parametrize("transform", [RandomRotFlip, RandomAffine, partial(RandomCrop, 2)])
+def test_what_is_no_generator_is_refused_and_not_left_unused(given, transform):
+    with pytest.raises(TypeError, match="default_rng"):
+        transform(rng=given)
 
 
 class Cropped:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from ..errors import LasegError
-from ..runtime.machine import refuse_bomb, require_memory
+from ..runtime.machine import refuse_bomb, require_memory, require_room_for
 from .atomic import replacing
 from .volumes import MOST_PACKED, SPACING_MM
 
@@ -91,6 +91,7 @@ def read_scan(path, spacing=None):
     ``spacing``: a voxel's three sides in mm, for those that the header doesn't say; what it says wins.
     Raises LasegError, with the file and the true cause, for what can't be read or is no volume of single numbers.
     """
+    require_room_for("SimpleITK", 300)
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # what matters is raised
@@ -412,6 +413,7 @@ def array_of(image):
 def image_of(array, like=None, *, spacing=None, origin=None):
     """An array W x H x D as SimpleITK's image: in the geometry of the image ``like``, or straight, with a voxel's
     ``spacing`` and the ``origin`` of the first one, both in mm."""
+    require_room_for("SimpleITK", 300)
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(np.ascontiguousarray(np.asarray(array).T))

@@ -39,10 +39,10 @@ class Curves:
             self.flush()
 
     def _number(self):
-        """Seconds since 1970, or more, so that this file comes after those that are there: TensorBoard reads them in
-        the order of their names."""
+        """Seconds since 1970 (0 for a clock before that), or more, so that this file comes after those that are
+        there: TensorBoard reads them in the order of their names."""
         found = [re.match(r"events\.out\.tfevents\.(\d{1,15})\.", path.name) for path in self.folder.iterdir()]
-        return max([int(time.time()), *(int(match[1]) + 1 for match in found if match)])
+        return max([0, int(time.time()), *(int(match[1]) + 1 for match in found if match)])
 
     def _write(self, **event):
         self._records.write(self._event(wall_time=time.time(), **event).SerializeToString())

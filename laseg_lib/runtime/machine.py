@@ -158,6 +158,15 @@ def require_memory(needed, device, what, remedy):
                          f"on this machine ({device}); {remedy}")
 
 
+def require_room_for(library, megabytes):
+    """LasegError where ``library`` isn't imported yet and ``ulimit -v`` leaves less than its import takes: where memory
+    ends in the middle of an import, Python itself may crash."""
+    left = address_space()
+    if library not in sys.modules and left is not None and left < megabytes * 10**6:
+        raise LasegError(f"not enough memory: the library {library} needs {megabytes} MB, this process's limit "
+                         f"(ulimit -v) leaves {max(left, 0) // 10**6} MB; raise the limit")
+
+
 def training_bytes(config):
     """The least that a training takes, whatever the precision: four copies of the weights (student, teacher, gradient,
     momentum) and about ten activations of the patch's size a filter, in bytes."""

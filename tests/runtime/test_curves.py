@@ -39,6 +39,13 @@ def test_a_resumed_run_takes_the_place_of_what_came_after_its_checkpoint(later, 
     assert threading.active_count() == threads
 
 
+def test_a_clock_before_1970_gives_each_file_a_name_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(curves.time, "time", lambda: -86_400)
+    for step in (1, 2):
+        write(tmp_path, [(step, 0.5)], going_on=step)
+    assert steps(tmp_path) == [(1, 0.5), (2, 0.5)]
+
+
 def test_a_full_disk_is_told_once_and_training_goes_on(tmp_path, capsys):
     found = Curves(tmp_path)
     os.dup2(full := os.open("/dev/full", os.O_WRONLY), found.file.fileno())

@@ -6,16 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from children import tiny_config
 
 from laseg_lib.cli import main
+from laseg_lib.data import scans
 from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.data.volumes import read_volume, write_volume
 from laseg_lib.errors import LasegError
+from laseg_lib.inference import predict_volume
 from laseg_lib.runtime import machine
 from laseg_lib.training import Trainer
+from laseg_lib.vnet import VNet
 
 SPACES = "Vorhöfe & Söhne 左心房"
 
@@ -71,8 +75,6 @@ def test_a_training_beyond_the_machine_is_refused_before_it_takes_anything(root,
 
 def test_the_least_that_a_training_takes_is_no_more_than_it_takes():
     """Otherwise the check would refuse what would have run: weights and activations, counted."""
-    from laseg_lib.vnet import VNet
-
     config = tiny_config("", n_filters=4, patch_size=(32, 32, 16), has_dropout=False)
     network, taken = VNet(1, 2, 4, "batchnorm"), []
 
@@ -109,6 +111,18 @@ def test_memory_is_known_with_and_without_psutil(monkeypatch):
     monkeypatch.delattr(os, "sysconf", raising=False)  # as on Windows
     assert machine.available_memory(torch.device("cpu")) is None
     machine.require_memory(1e30, torch.device("cpu"), "all", "nothing")  # unknown: not refused
+
+
+def test_a_library_is_not_imported_where_a_limit_leaves_no_room_for_it(monkeypatch):
+    """Python 3.11 crashes (in one of two tries) where memory ends in the middle of MONAI's import."""
+    monkeypatch.setattr(machine, "address_space", lambda: 20_000_000)
+    monkeypatch.delitem(sys.modules, "SimpleITK", raising=False)
+    monkeypatch.delitem(sys.modules, "monai", raising=False)
+    with pytest.raises(LasegError, match="SimpleITK needs 300 MB.*leaves 20 MB"):
+        scans.image_of(np.zeros((2, 2, 2)))
+    with pytest.raises(LasegError, match="monai needs 300 MB"):
+        predict_volume(VNet(1, 2, 1), np.zeros((16, 16, 16)), (16, 16, 16))
+    machine.require_room_for("sys", 300)  # it is there already
 
 
 @pytest.mark.slow
@@ -207,8 +221,6 @@ def test_one_core_and_either_precision_train(root, precision):
 
 
 def test_a_volume_beyond_the_memory_is_told(tmp_path, monkeypatch):
-    import numpy as np
-
     label = np.zeros((8, 8, 8), np.uint8)
     label[2, 2, 2] = 1
     write_volume(tmp_path / "x.h5", np.random.default_rng(0).random((8, 8, 8)), label)

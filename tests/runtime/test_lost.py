@@ -1,11 +1,14 @@
 """What must not be lost or mixed: lists, histories, trainings in one folder, trainings cut in the middle of a step."""
 
+import contextlib
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -192,12 +195,25 @@ def test_a_training_that_was_cut_inside_a_step_does_not_go_on_as_another(trained
     assert torch.load(folder / "last.pth", weights_only=True)["iteration"] == 2
 
 
-def test_dropped_trainers_leave_no_threads(trained):
+@pytest.mark.parametrize("fails", [False, True])
+def test_dropped_trainers_leave_no_threads_or_open_files(trained, fails):
     config, folder = trained
-    before = threading.active_count()
+
+    def counted():
+        gc.collect()
+        files = Path("/proc/self/fd")
+        return threading.active_count(), len(list(files.iterdir())) if files.exists() else 0
+
+    before = counted()
     for number in range(5):
-        Trainer(tiny_config(**{**config, "snapshot_path": str(folder / str(number))}))
-    assert threading.active_count() <= before + 1, "the last one may still be there"
+        place = folder / str(number)
+        place.mkdir()
+        if fails:
+            (place / "history.csv").mkdir()
+        with pytest.raises(LasegError) if fails else contextlib.nullcontext():
+            Trainer(tiny_config(**{**config, "snapshot_path": str(place)}))
+    now = counted()
+    assert now[0] <= before[0] and now[1] <= before[1]
 
 
 # -- memory -----------------------------------------------------------------------------------------
