@@ -6,8 +6,8 @@ from pathlib import Path
 NOTEBOOKS = {path.stem: path.read_text(encoding="utf-8")
              for path in sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))}
 # What moves on a page. A notebook without it is executed by nbval alone, and here looked at as it is stored.
-ALIVE = [name for name, text in NOTEBOOKS.items()
-         if re.search(r"\b(SliceViewer|SliderView|LiveCurves|show_scene)\(", text)]
+MOVES = re.compile(r"\b(SliceViewer|SliderView|LiveCurves|show_scene)\(")
+ALIVE = [name for name, text in NOTEBOOKS.items() if MOVES.search(text)]
 STILL = [name for name in NOTEBOOKS if name not in ALIVE]
 
 PATIENCE = 240_000    # ms for whatever is waited for: on a busy machine a scene alone takes a minute
@@ -15,8 +15,8 @@ PATIENCE = 240_000    # ms for whatever is waited for: on a busy machine a scene
 PANEL = "window.jupyterapp.shell.currentWidget"
 READY = "() => Boolean(window.jupyterapp?.shell?.currentWidget?.context?.isReady)"
 IDLE = f"() => {PANEL}.sessionContext.session?.kernel?.status === 'idle'"
-RUN_ALL = """() => { window.finished = null;
-    window.jupyterapp.commands.execute('notebook:run-all-cells').then(ok => { window.finished = Boolean(ok); }); }"""
+RUN = """command => { window.finished = null;
+    window.jupyterapp.commands.execute(command).then(ok => { window.finished = Boolean(ok); }); }"""
 CELLS = f"() => {PANEL}.context.model.toJSON().cells"
 SHOW_CELL = f"async number => {{ {PANEL}.content.activeCellIndex = number; "\
             f"await {PANEL}.content.scrollToItem(number, 'start'); }}"
@@ -57,7 +57,16 @@ class LabPage:
 
     def run_all(self):
         """Run All Cells, and wait for the last; true when none raised."""
-        self.page.evaluate(RUN_ALL)
+        return self._run("notebook:run-all-cells")
+
+    def run_what_moves(self):
+        """Run all cells until the last that moves, and wait for it; true when none raised."""
+        last = max(number for number, cell in enumerate(self.cells()) if MOVES.search("".join(cell["source"])))
+        self.show(last + 1)
+        return self._run("notebook:run-all-above")
+
+    def _run(self, command):
+        self.page.evaluate(RUN, command)
         self.page.wait_for_function("() => window.finished !== null")
         return self.page.evaluate("window.finished")
 

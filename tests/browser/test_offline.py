@@ -2,11 +2,16 @@
 
 import json
 
+import nbformat
 import pytest
-from lab_page import STILL
+from lab_page import STILL, View
 
 # What a page shows without a kernel: an orange outline in 01, two atria side by side in 10.
 PAGES = {"01_left_atrium_data": ".jp-OutputArea-output.jp-RenderedImage img", "10_atria_in_3d": "img.plot-img"}
+
+VIEW = """import numpy as np
+from laseg_lib.figures.viewer import SliderView
+SliderView(lambda n: np.full((300, 840, 3), n, np.uint8), n=(0, 200))"""
 
 # ipywidgets' manager asks a notebook that has no session for its session's kernel; nothing follows from it.
 WIDGETS_WITHOUT_A_KERNEL = "page error: Cannot read properties of null (reading 'kernel')"
@@ -30,16 +35,21 @@ def test_reopened_without_a_kernel_it_shows_the_stills(page, project, name):
     page.errors[:] = [error for error in page.errors if error != WIDGETS_WITHOUT_A_KERNEL]
 
 
-def test_a_view_whose_kernel_was_shut_down_leaves_its_still(page):
-    page.open("notebooks/04_losses.ipynb")
-    page.run_all()
+def test_a_view_whose_kernel_was_shut_down_leaves_its_still(page, project):
+    path = project / "notebooks" / "left.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(VIEW)], metadata={"kernelspec": {
+        "name": "python3", "display_name": "Python 3", "language": "python"}}), path)
+    page.open("notebooks/left.ipynb")
+    assert page.run_all()
+    View(page.show(0))
     page.command("docmanager:save")
     page.shut_down()
-    page.open("notebooks/04_losses.ipynb", kernel=False)
-    number = next(n for n, cell in enumerate(page.cells()) if "SliderView(page" in "".join(cell["source"]))
-    cell = page.show(number)
+    page.open("notebooks/left.ipynb", kernel=False)
+    cell = page.show(0)
     cell.locator(".jp-RenderedImage img").wait_for()
+    assert not cell.locator(".laseg-view").count()
     page.errors.clear()    # the widget manager says on the console that the model is gone
+    path.unlink()
 
 
 def test_the_net_catches_what_leaves_and_what_the_page_complains_of(page):
