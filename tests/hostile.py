@@ -1420,6 +1420,8 @@ def growth(sound):
     yield case("a viewer's cell", views(slices), refused=False)
     yield case("a slider's cell with play", views(lambda run: slider(picture, play="n")._ipython_display_()),
                refused=False)
+    yield case("a cell whose drawing fails", views(
+        lambda run: slider(lambda **values: 1 / 0, play="n")._ipython_display_()), refused=False)
     yield case("a cell that fails after its view", views(
         lambda run: (slider(picture)._ipython_display_(), 1 / 0)), refused=False)
     yield case("a line of progress", views(a_progress), refused=False)

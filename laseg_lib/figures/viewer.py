@@ -151,7 +151,14 @@ class SliderView(LivePicture):
         slides = [w for w in items if not isinstance(w, (widgets.Dropdown, widgets.Checkbox))]
         rows = [widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap", grid_gap="0 6px"))
                 for row in (slides, [w for w in items if w not in slides]) if row]
-        super().__init__(draw(**self.values), alt, [*rows, self.message], asks)
+        below = [*rows, self.message]
+        try:
+            picture = draw(**self.values)
+        except BaseException:  # no view comes of it: a cell that fails again and again must leave no widgets behind
+            for widget in [part for row in below for part in _parts(row)]:
+                widget.close()
+            raise
+        super().__init__(picture, alt, below, asks)
         for widget in self.controls.values():
             widget.observe(self._changed, "value")
 

@@ -211,6 +211,13 @@ def test_a_cell_that_runs_again_leaves_no_widgets_of_its_last_run(monkeypatch, s
     assert len(instances()) > counts[0] and view.picture.comm is not None  # another cell's stays
 
 
+def test_a_view_whose_drawing_fails_leaves_no_widgets():
+    before = len(instances())
+    with pytest.raises(ZeroDivisionError):
+        SliderView(lambda x=0: 1 / 0, x=(0, 3), play="x")
+    assert len(instances()) == before
+
+
 def instances():
     from ipywidgets.widgets import widget
 
