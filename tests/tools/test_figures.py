@@ -29,7 +29,7 @@ def test_the_stored_picture_is_what_the_command_makes(made, name):
 
 
 @pytest.mark.parametrize("page, names", [("README.md", ["hero.png", "labels.png"]),
-                                         ("data/recorded/README.md", ["results.png", "labels.png"])])
+                                         ("data/recorded/README.md", ["results.png", "labels.png", "public.png"])])
 def test_a_readme_shows_it_and_says_what_is_seen(page, names):
     path = figures.REPO / page
     shown = re.findall(r"!\[([^]]+)\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
