@@ -155,8 +155,9 @@ class SliderView(LivePicture):
         try:
             picture = draw(**self.values)
         except BaseException:  # no view comes of it: a cell that fails again and again must leave no widgets behind
-            for widget in [part for row in below for part in _parts(row)]:
-                widget.close()
+            for row in below:
+                _close_parts(row)
+                row.close()
             raise
         super().__init__(picture, alt, below, asks)
         for widget in self.controls.values():
