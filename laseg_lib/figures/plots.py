@@ -204,7 +204,7 @@ def label_curve(rows, published=(), *, counts=(2, 4, 8, 16, 80), title=""):
     """
     figure, ax = new_axes(height=5.6, xlabel="labelled volumes", ylabel="Dice (%), teacher", title=title)
     at = {count: i for i, count in enumerate(counts)}
-    for (name, drawn), shift in zip(CURVES.items(), (-0.1, 0.1, 0, -0.2, 0.2)):
+    for (name, drawn), shift in zip(CURVES.items(), (-0.1, 0.1, 0, -0.2, 0.2), strict=True):
         dice = {count: [row["dice"] for row in rows if row["arm"] == name and row["labels"] == count]
                 for count in counts}
         dice = {count: values for count, values in dice.items() if values}
