@@ -2,7 +2,8 @@
 
 A network learnt from volumes that were cropped around the atrium, and nobody knows yet where it is in this scan.  So it
 looks coarse to fine: over the whole scan, where of all that it finds the largest part near the middle says about where
-the atrium is; around the middle of that, which says how large it is; and last in a box like a training case's.
+the atrium is; around the middle of that, which says how large it is; and last in a box like a training case's, with
+every way in which a network at half resolution can see it.
 """
 
 import os
@@ -77,7 +78,8 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
     ``patch_size``, ``window``, ``downsample``: see ``predict_volume``.  ``voxel_mm``: a side (or three) of the voxels
     that the network was trained on, before any downsampling.  ``spacing``: a voxel's three sides in mm, for scans that
     don't say them.  ``whole``: the network looks at the whole scan, once (as it does for ``mri_norm2.h5``, which is
-    cropped already).  ``keep_largest``: only the largest connected part of the mask stays.
+    cropped already); otherwise last in a box, as ``predict_all_phases`` does.  ``keep_largest``: only the largest
+    connected part of the mask stays.
     A voxel is atrium when its probability, brought back to the scan's grid, exceeds one half.
     """
     scan = Path(scan)
@@ -91,20 +93,47 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
         straight = normalised(like, scan, voxel_mm)
         volume = array_of(straight)
     settings = {"downsample": downsample, "window": window, "precision": precision, "progress": progress}
-    box = (slice(None),) * 3
+    box, look = (slice(None),) * 3, predict_volume
     if not whole:
+        look = predict_all_phases
         around = find_atrium(network, volume, straight.GetSpacing(), patch_size, downsample, precision=precision,
                              progress=progress)
         if around is not None:
             box = crop_box(around, straight.GetSpacing())
     probability = np.zeros(volume.shape, np.float32)
-    probability[box] = predict_volume(network, volume[box], patch_size, enlarge=True, **settings)[1]
+    probability[box] = look(network, volume[box], patch_size, enlarge=True, **settings)[1]
     if keep_largest:
-        probability *= largest_component(probability > 0.5)
+        probability = without_other_parts(probability)
     probability = back_to(image_of(probability, straight), like)
     mask = np.uint8(array_of(probability) > 0.5)
     volume_ml = float(mask.sum() * np.prod(like.GetSpacing()) / 1000) if known else float("nan")
     return Found(image_of(mask, like), probability, volume_ml)
+
+
+def predict_all_phases(network, volume, patch_size, *, downsample=1, **options):
+    """``predict_volume`` at the size of ``volume``, the mean over all ways to lay its blocks.
+
+    A network that sees the means of 2 x 2 x 2 voxels can see a scan in eight ways, by where the first block begins.
+    Which one it is, chance decides: one more slice below, and the mask is another one.  So it looks in all of them.
+    What lies before the first voxel repeats the border.
+    """
+    total, ways = np.zeros(volume.shape, np.float32), list(np.ndindex((downsample,) * 3))
+    for before in ways:
+        padded = np.pad(volume, [(n, 0) for n in before], mode="edge")
+        found = predict_volume(network, padded, patch_size, **{**options, "downsample": downsample, "enlarge": True})[1]
+        total += found[tuple(slice(n, None) for n in before)]
+    probability = total / len(ways)
+    return np.uint8(probability > 0.5), probability
+
+
+def without_other_parts(probability):
+    """``probability`` (W x H x D) with 0 in every part above one half but the largest.
+
+    What lies below one half around the largest stays: on another grid a mask's border is interpolated between the two
+    sides of it, and beside zeros it would come out half a voxel further in.
+    """
+    found = probability > 0.5
+    return np.where(found & (largest_component(found) == 0), np.float32(0), probability)
 
 
 def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="fp32", progress=False):

@@ -13,16 +13,19 @@ from laseg_lib.cli import main
 from laseg_lib.data.scans import array_of, image_of
 from laseg_lib.data.volumes import write_volume
 from laseg_lib.errors import LasegError
-from laseg_lib.inference import largest_component
+from laseg_lib.inference import largest_component, predict_volume
 from laseg_lib.metrics import dice_of
 from laseg_lib.predict import (
     find_atrium,
     names_of,
     near_middle,
+    predict_all_phases,
     predict_files,
     predict_scan,
     structured,
+    without_other_parts,
 )
+from laseg_lib.transforms import rotation
 
 PATCH = (48, 48, 40)
 
@@ -87,6 +90,51 @@ def test_the_second_look_is_around_what_the_first_found(tmp_path):
     network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
     every = predict_scan(network, tmp_path / "s.nrrd", PATCH, voxel_mm=1.5, whole=True, keep_largest=False)
     assert dice_of(array_of(every.mask), array_of(label)) < 0.9 and seen
+
+
+@pytest.mark.parametrize("spacing", [(1.25, 1.25, 2.5), (1.1, 1.2, 1.3)])
+def test_a_mask_is_no_smaller_on_another_grid(spacing, tmp_path):
+    """Interpolated between the mask and zeros around it, the border would lie half a voxel further in."""
+    scan, label = blob_scan(rotation(np.deg2rad((8, -12, 15))), spacing, np.int64(np.ceil(62 / np.array(spacing))))
+    sitk.WriteImage(scan, str(tmp_path / "s.nrrd"))
+    found = predict_scan(bright(scan), tmp_path / "s.nrrd", PATCH, voxel_mm=1.25)
+    assert array_of(found.mask).sum() == pytest.approx(array_of(label).sum(), rel=0.025)
+    assert dice_of(array_of(found.mask), array_of(label)) > 0.985
+
+
+def test_of_the_other_parts_nothing_is_left():
+    probability = np.full((9, 9, 9), 0.3, np.float32)
+    probability[1:4, 1:8, 1:8], probability[6:8, 6:8, 6:8] = 0.9, 0.8
+    left = without_other_parts(probability)
+    assert (left[6:8, 6:8, 6:8] == 0).all() and left.dtype == np.float32
+    left[6:8, 6:8, 6:8] = 0.8
+    assert np.array_equal(left, probability)
+    assert not without_other_parts(np.zeros((4, 4, 4), np.float32)).any()
+
+
+@pytest.mark.parametrize("cut", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
+def test_where_the_first_block_begins_changes_nothing(cut):
+    """A network at half resolution, and the same volume with a voxel less at its beginning."""
+    volume = np.random.default_rng(0).normal(size=(24, 22, 20)).astype(np.float32)
+    inner = (slice(6, -6),) * 3
+
+    def found(look):
+        whole = look(Bright(0), volume, (8, 8, 8), downsample=2, window="fast", enlarge=True)[1]
+        less = look(Bright(0), volume[tuple(map(slice, cut, volume.shape))], (8, 8, 8), downsample=2, window="fast",
+                    enlarge=True)[1]
+        return whole[tuple(map(slice, cut, volume.shape))][inner], less[inner]
+
+    whole, less = found(predict_all_phases)
+    assert np.allclose(whole, less, atol=1e-6)
+    whole, less = found(predict_volume)
+    assert np.abs(whole - less).max() > 0.1, "one way alone depends on it"
+
+
+def test_all_phases_of_a_full_size_network_are_one():
+    volume = np.random.default_rng(0).normal(size=(9, 8, 7)).astype(np.float32)
+    mask, probability = predict_all_phases(Bright(0), volume, (8, 8, 8))
+    again = predict_volume(Bright(0), volume, (8, 8, 8))
+    assert np.array_equal(mask, again[0]) and np.array_equal(probability, again[1]) and mask.dtype == np.uint8
 
 
 def test_a_larger_part_further_out_is_not_the_atrium():

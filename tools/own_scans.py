@@ -6,8 +6,8 @@
 
 Three questions, each with a network trained on volumes that were cropped around the atrium:
 - whole-chest phantoms: the mask that `laseg predict` finds, against the same network in the label's own box;
-- the same scans stored in other ways (flipped, sagittal, slices twice as thick, on a grid turned by 8, -12 and 15
-  degrees with zeros outside): against the mask of the scan as it was, both on the scan's own grid;
+- the same scans, and real volumes, stored in other ways (flipped, sagittal, slices twice as thick, on a grid turned by
+  8, -12 and 15 degrees with zeros outside): against the mask of the scan as it was, both on the scan's own grid;
 - real volumes with 30 to 80 voxels of noise on each side in x and y: `laseg predict` against the volume as it is.
 """
 
@@ -27,9 +27,9 @@ from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.data.prepare import crop_box, prepare
 from laseg_lib.data.scans import array_of, back_to, image_of, normalised
 from laseg_lib.data.volumes import FILE, read_list, read_volume
-from laseg_lib.inference import largest_component, predict_volume
+from laseg_lib.inference import largest_component
 from laseg_lib.metrics import dice_of
-from laseg_lib.predict import Predictor
+from laseg_lib.predict import Predictor, predict_all_phases, without_other_parts
 from laseg_lib.records.make import provenance
 from laseg_lib.records.read import HOME, RECORDED
 from laseg_lib.runtime.machine import pick_device
@@ -59,12 +59,11 @@ def main(argv=None):
     predictor, raw = on_phantoms(HOME / "data" / "own_scans")
     found["chest"], found["stored"] = chests(predictor, raw, HOME / "data" / "own_scans")
     if args.real:
-        found["noise"] = in_noise(args.real, args.cases)
+        found["noise"], found["stored_real"] = in_noise(args.real, args.cases)
     write_whole(args.output, json.dumps(found, indent=1) + "\n")
-    for name in ("chest", "noise"):
+    for name in ("chest", "stored", "noise", "stored_real"):
         if name in found:
             print(name, {way: round(float(np.mean(list(dice.values()))), 3) for way, dice in found[name].items()})
-    print({way: round(float(np.mean(list(dice.values()))), 3) for way, dice in found["stored"].items()})
 
 
 def on_phantoms(folder):
@@ -90,12 +89,17 @@ def chests(predictor, raw, folder):
         gold, mask = array_of(label) > 0, array_of(predictor(raw / name / "lgemri.nrrd").mask) > 0
         dice["coarse to fine"][name] = round(dice_of(mask, gold), 4)
         dice["the label's box"][name] = round(dice_of(in_its_box(predictor, scan, label), gold), 4)
-        for way, image in ways(scan).items():
-            path = folder / "other.nii.gz"
-            sitk.WriteImage(image, str(path))
-            other = array_of(back_to(predictor(path).probability, scan)) > 0.5
-            stored.setdefault(way, {})[name] = round(dice_of(other, mask), 4)
+        stored_otherwise(stored, name, predictor, scan, mask, folder / "other.nii.gz")
     return dice, stored
+
+
+def stored_otherwise(stored, name, predictor, scan, mask, path):
+    """Add to ``stored`` how alike the masks of ``scan``, stored in each way, are to its ``mask``."""
+    for way, image in ways(scan).items():
+        sitk.WriteImage(image, str(path))
+        other = array_of(back_to(predictor(path).probability, scan)) > 0.5
+        stored.setdefault(way, {})[name] = round(dice_of(other, mask), 4)
+    path.unlink()
 
 
 def in_its_box(predictor, scan, label):
@@ -103,10 +107,9 @@ def in_its_box(predictor, scan, label):
     straight = normalised(scan, "scan", predictor.options["voxel_mm"])
     known = array_of(back_to(image_of(np.float32(array_of(label) > 0), label), straight)) > 0.5
     box, probability = crop_box(known, straight.GetSpacing()), np.zeros(known.shape, np.float32)
-    probability[box] = predict_volume(predictor.network, array_of(straight)[box], predictor.options["patch_size"],
-                                      window="fast", downsample=predictor.options["downsample"], enlarge=True)[1]
-    probability *= largest_component(probability > 0.5)
-    return array_of(back_to(image_of(probability, straight), scan)) > 0.5
+    probability[box] = predict_all_phases(predictor.network, array_of(straight)[box], predictor.options["patch_size"],
+                                          window="fast", downsample=predictor.options["downsample"])[1]
+    return array_of(back_to(image_of(without_other_parts(probability), straight), scan)) > 0.5
 
 
 def ways(scan):
@@ -128,12 +131,14 @@ def middle_of(image):
 
 
 def in_noise(checkpoint, count):
-    """Dice of real test cases with a border of noise, by `predict`, and of the volumes as they are."""
+    """Dice of real test cases with a border of noise, by `predict`, and of the volumes as they are; and of the volumes,
+    as scans that are stored in other ways, with their own masks."""
     from laseg_lib.records.make import find_data
 
     predictor, root, rng = Predictor(checkpoint), find_data("real"), np.random.default_rng(0)
     lists = checkpoint.parent.with_name(checkpoint.parent.name + "_lists")
-    dice, path = {"coarse to fine": {}, "the volume as it is": {}}, HOME / "data" / "own_scans" / "noise.nii.gz"
+    dice, stored = {"coarse to fine": {}, "the volume as it is": {}}, {}
+    path = HOME / "data" / "own_scans" / "noise.nii.gz"
     for name in tqdm(read_list(lists / "test.list")[:count], desc="in noise", unit="case"):
         image, label = read_volume(Path(root) / name / FILE)
         pad = [tuple(rng.integers(*NOISE_VOXELS, 2).tolist()) for _ in range(2)] + [(0, 0)]
@@ -143,11 +148,13 @@ def in_noise(checkpoint, count):
         scan = image_of(noise, spacing=(0.625,) * 3, origin=(0, 0, 0))
         sitk.WriteImage(scan, str(path))
         dice["coarse to fine"][name] = round(dice_of(array_of(predictor(path).mask)[inner] > 0, label), 4)
-        whole = predict_volume(predictor.network, image, predictor.options["patch_size"], window="fast",
-                               downsample=predictor.options["downsample"], enlarge=True)[0]
+        whole = predict_all_phases(predictor.network, image, predictor.options["patch_size"], window="fast",
+                                   downsample=predictor.options["downsample"])[0]
         dice["the volume as it is"][name] = round(dice_of(largest_component(whole), label), 4)
-    path.unlink(missing_ok=True)
-    return dice
+        scan = image_of(image, spacing=(0.625,) * 3, origin=(0, 0, 0))
+        sitk.WriteImage(scan, str(path))
+        stored_otherwise(stored, name, predictor, scan, array_of(predictor(path).mask) > 0, path)
+    return dice, stored
 
 
 if __name__ == "__main__":
