@@ -41,7 +41,7 @@ from laseg_lib.data.phantom import FIELD_MM, make_phantom
 from laseg_lib.errors import LasegError
 from laseg_lib.figures.meshes import PLOTLY
 from laseg_lib.figures.names import in_html
-from laseg_lib.figures.pictures import to_png
+from laseg_lib.figures.pictures import STILL, to_png
 from laseg_lib.figures.slices import DIM, INK, PAPER, PLANES, draw_slices, plane_boxes, window_of
 from laseg_lib.figures.style import LOOKS
 from laseg_lib.runtime.manners import polite
@@ -51,6 +51,7 @@ TEMPLATE = Path(__file__).resolve().parent / "handout_template"
 SCRIPT = "plotly.min.js"
 PROSE = {"notebooks/GLOSSARY.md": "Glossary", "notebooks/INSTRUCTOR.md": "Teaching with these notebooks",
          "README.md": "About LASeg", "data/README.md": "Data", "data/recorded/README.md": "Recorded runs"}
+WAS_LIVE = '<p class="note">A still. In JupyterLab this picture moves.</p>'
 VIEWER_TAG, SIZE = "slice-viewer", (95, 70, 44)  # the phantom of notebook 01, voxels of 1.25 mm
 
 
@@ -205,20 +206,18 @@ class Alive(Preprocessor):
     """Scenes and the slice viewer as HTML that moves; words that speak to someone with a kernel go."""
 
     def preprocess_cell(self, cell, resources, index):
-        outputs, was_live = [], False
+        outputs = []
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if set(data) == {"text/plain"} and output.output_type == "display_data":
-                was_live = True  # what a live picture leaves beside its still
-                continue
+                continue  # what a live picture leaves beside its still
             alt = in_html(output.get("metadata", {}).get("image/png", {}).get("alt", ""))
             if PLOTLY in data:
                 data["text/html"] = scene(data, alt)
                 resources["scripts"] = [SCRIPT]
-            elif "image/png" in data and VIEWER_TAG in cell.metadata.get("tags", []):
-                data["text/html"] = slice_viewer()
-            elif was_live and "image/png" in data:
-                output.metadata["was_live"] = True
+            elif f'class="{STILL}"' in data.get("text/html", ""):
+                viewer = VIEWER_TAG in cell.metadata.get("tags", [])
+                data["text/html"] = slice_viewer() if viewer else data["text/html"] + WAS_LIVE
             outputs.append(output)
         if "outputs" in cell:
             cell.outputs = outputs

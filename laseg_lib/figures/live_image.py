@@ -49,6 +49,12 @@ export default { render({ model, el }) {
     event.target.toggleAttribute("data-lm-suppress-shortcuts", moves);
   };
   window.addEventListener("keydown", keep, true);
+  // Nor has plotly's still of a scene any words; ours stand below it.
+  const scenes = new MutationObserver(() => {
+    for (const still of document.querySelectorAll(".jp-RenderedPlotly img:not([alt])"))
+      still.alt = still.closest(".jp-OutputArea-child")?.nextElementSibling?.querySelector("em")?.textContent ?? "";
+  });
+  scenes.observe(document.body, { childList: true, subtree: true });
   const placed = new ResizeObserver(() => {  // once it is on the page, its neighbours can be found
     view ??= el.closest(".laseg-view");
     if (!view || watcher) return;
@@ -60,6 +66,7 @@ export default { render({ model, el }) {
   const end = () => {
     URL.revokeObjectURL(image.src);
     placed.disconnect();
+    scenes.disconnect();
     watcher?.disconnect();
     window.removeEventListener("keydown", keep, true);
   };

@@ -4,12 +4,13 @@ x runs to the patient's left, y to the back, z to the head (see ``slices``).  Th
 front, from slightly above: the patient's right is on the left of the screen.
 """
 
+import base64
 import json
 
 import numpy as np
 
 from .names import in_html
-from .pictures import bundle, to_png
+from .pictures import to_png
 from .stills import CAMERA, SCALE, scene_still
 from .style import INK, looks
 
@@ -159,8 +160,9 @@ def show_scene(figure, alt, still=None):
     from IPython.display import display
 
     still = still if still is not None else scene_still(figure, width=8.4, note=WAITS)
-    data, metadata = bundle(to_png(still, dpi=100), alt)
-    display({PLOTLY: figure_json(figure)} | data, metadata=metadata, raw=True)
+    png = base64.b64encode(to_png(to_png(still, dpi=100), small=True)).decode()
+    display({PLOTLY: figure_json(figure), "image/png": png, "text/plain": alt}, metadata={"image/png": {"alt": alt}},
+            raw=True)
     # JupyterLab shows the still, at its own size, until the mouse comes: it must not be cut on a narrow page.
     display({"text/html": f"<style>.jp-RenderedPlotly img {{max-width: 100%; height: auto}}</style><p><em>"
                           f"{in_html(alt)}</em></p>", "text/plain": alt}, raw=True)

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 from PIL import Image
 
-from .names import in_markdown
+from .names import in_html, in_markdown
 
 _drawing = threading.Lock()  # widget callbacks run on another thread than the cell
 
@@ -85,14 +85,12 @@ def _shrink(picture):
 def show(picture, alt, caption=True):
     """Display a Figure, an array or PNG bytes, with ``alt``: one or two sentences that say what is seen.
 
-    JupyterLab gives no alternative text to images, so the words also stand as a caption under the
-    picture (``caption=False`` leaves that out where the prose already says it); they travel in the
-    output's metadata and as its plain text, for readers that use those.
+    The words also stand as a caption under the picture; ``caption=False`` leaves that out where the prose
+    already says it.
     """
     from IPython.display import display
 
-    data, metadata = bundle(picture, alt)
-    display(data, metadata=metadata, raw=True)
+    display(bundle(picture, alt), raw=True)
     if caption:
         say(alt)
 
@@ -104,16 +102,19 @@ def say(alt):
     display({"text/markdown": f"*{in_markdown(alt)}*", "text/plain": alt}, raw=True)
 
 
-def bundle(picture, alt, **more):
-    """(data, metadata) of a PNG for IPython: sharp on a projector, at its natural width on the page.
+STILL = "laseg-still"  # the class of a still that a live view hides
 
-    ``more`` goes to the output's metadata, as ``needs_background='light'`` does, JupyterLab's own.
+
+def bundle(picture, alt, kind="laseg-picture"):
+    """A PNG for IPython's ``display``: sharp on a projector, at its natural width on the page.
+
+    As HTML, since JupyterLab gives a plain PNG no alternative text, whatever its metadata say.  ``kind``: its class.
     """
     figure = hasattr(picture, "savefig")
-    width = round(picture.get_figwidth() * 100) if figure else None
-    png = to_png(picture, dpi=160 if figure else None, small=True)
-    metadata = {"alt": alt} | ({"width": width} if width else {})
-    return {"image/png": base64.b64encode(png).decode(), "text/plain": alt}, {"image/png": metadata} | more
+    width = f' width="{round(picture.get_figwidth() * 100)}"' if figure else ""
+    png = base64.b64encode(to_png(picture, dpi=160 if figure else None, small=True)).decode()
+    image = f'<img class="{kind}" alt="{in_html(alt)}"{width} src="data:image/png;base64,{png}">'
+    return {"text/html": f'<div class="jp-RenderedImage">{image}</div>', "text/plain": alt}
 
 
 def show_table(table):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ..records.statistics import interval95
 from .names import in_figure
-from .pictures import bundle
+from .pictures import STILL, bundle
 from .slices import draw_slices
 from .style import ARMS, GRID, INK, LOOKS, SMALL, TEXT, dress, line_style, looks, new_axes
 
@@ -146,8 +146,7 @@ class LiveCurves:
         from IPython.display import display
 
         self.update(self.history, now=True)
-        still, metadata = bundle(self.draw(self.history), self.alt, needs_background="light")
-        display(still, metadata=metadata, raw=True)
+        display(bundle(self.draw(self.history), self.alt, STILL), raw=True)
 
 
 # The figures that stand in files of their own, for whom ``plots`` is the one place to look.

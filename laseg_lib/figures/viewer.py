@@ -17,11 +17,11 @@ import numpy as np
 
 from .live_image import LiveImage
 from .names import in_html
-from .pictures import bundle, pixels, to_frame
+from .pictures import STILL, bundle, pixels, to_frame
 from .slices import PLANES, draw_slices, plane_boxes, voxel_at, window_of
 
 # A track is never shorter than a hand can aim at, however long the words beside it are.
-_STYLE = ("<style>.jp-OutputArea-child:has(.laseg-view) ~ .jp-OutputArea-child:has(img.jp-needs-light-background),"
+_STYLE = ("<style>.jp-OutputArea-child:has(.laseg-view) ~ .jp-OutputArea-child:has(img.laseg-still),"
           ".output_area:has(.laseg-view) ~ .output_area:has(img){display:none}"
           ".laseg-view{overflow:visible} .laseg-view .slider-container{min-width:150px;flex:1 0 150px}"
           ".laseg-view .widget-readout{min-width:46px}</style>")
@@ -60,8 +60,7 @@ class LivePicture(widgets.VBox):
         from IPython.display import display
 
         self.show_live()
-        still, metadata = bundle(self.drawn, self.alt, needs_background="light")
-        display(still, metadata=metadata, raw=True)
+        display(bundle(self.drawn, self.alt, STILL), raw=True)
 
     def close(self):
         """Take the view and all that it is made of out of the kernel, and forget what it draws from."""

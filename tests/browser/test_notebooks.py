@@ -3,9 +3,10 @@ scene answers.  What comes after the last of these is executed by nbval alone.""
 
 import nbformat
 import pytest
+from axe import serious
 from lab_page import ALIVE, Scene, View
 
-WIDGET, SCENE, PICTURE = "application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json", "image/png"
+WIDGET, SCENE = "application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json"
 # What must be there, lest a notebook that lost its view pass for want of anything to try.
 CONTROLS = {"00_start_here": {"x", "y", "z", "window: black to white", "level: middle grey", "labels as", "smooth",
                               "show gold"},
@@ -38,7 +39,13 @@ def test_run_then_move_everything(page, name):
     scenes = showing(cells, SCENE)
     assert len(scenes) == SCENES.get(name, 0)
     for number in scenes[:1]:
-        turn_and_toggle(Scene(page.show(number)))
+        cell = page.show(number)
+        cell.locator(".jp-RenderedPlotly img[alt]").wait_for()
+        assert serious(page.page, ".jp-RenderedPlotly") == []
+        turn_and_toggle(Scene(cell))
+    if pictures := [number for number, cell in enumerate(cells) if "laseg-picture" in str(cell.get("outputs"))]:
+        page.show(pictures[0]).locator("img.laseg-picture").first.wait_for()
+        assert serious(page.page, "div:has(> img.laseg-picture)") == []
 
 
 def test_notebook_7_moves_the_viewer_and_has_the_scene(page, project):

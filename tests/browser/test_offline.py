@@ -1,13 +1,14 @@
 """A page without its kernel shows the stills, and the net that catches requests off this machine has no hole."""
 
 import json
+import re
 
 import nbformat
 import pytest
 from lab_page import STILL, View
 
 # What a page shows without a kernel: an orange outline in 01, two atria side by side in 10.
-PAGES = {"01_left_atrium_data": ".jp-OutputArea-output.jp-RenderedImage img", "10_atria_in_3d": "img.plot-img"}
+PAGES = {"01_left_atrium_data": ".jp-RenderedImage img", "10_atria_in_3d": "img.plot-img"}
 
 VIEW = """import numpy as np
 from laseg_lib.figures.viewer import SliderView
@@ -22,7 +23,7 @@ def test_reopened_without_a_kernel_it_shows_the_stills(page, project, name):
     stored = json.loads((project / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
     page.open(f"notebooks/{name}.ipynb", kernel=False)
     outputs = {number: cell["outputs"] for number, cell in enumerate(stored["cells"]) if cell.get("outputs")}
-    stills = [number for number, found in outputs.items() if any("image/png" in one.get("data", {}) for one in found)]
+    stills = [number for number, found in outputs.items() if re.search('<img class|"image/png":', json.dumps(found))]
     assert stills
     for number in outputs:
         cell = page.show(number)

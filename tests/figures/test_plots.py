@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
@@ -87,7 +88,8 @@ def test_live_curves_redraw_at_most_every_so_often_and_end_with_a_still(monkeypa
         raise KeyboardInterrupt  # the learner's interrupt
     assert live.drawings == 3 and live.history == HISTORY[:29]
     assert [sorted(data) for data, _ in got] == [["application/vnd.jupyter.widget-view+json", "text/plain"],
-                                                 ["image/png", "text/plain"]]
+                                                 ["text/html", "text/plain"]]
+    assert 'class="laseg-still"' in got[1][0]["text/html"]
 
 
 def test_arm_comparison_shows_each_seed_the_mean_and_students_interval():
@@ -133,11 +135,13 @@ def test_ramp_is_the_librarys_and_steps():
 def test_show_carries_alt_text_and_a_caption(monkeypatch):
     got = []
     monkeypatch.setattr("IPython.display.display", lambda data, metadata=None, raw=False: got.append((data, metadata)))
-    show(FIGURES["lines"](), "Two lines.")
-    (data, metadata), (caption, _) = got
-    assert metadata["image/png"] == {"alt": "Two lines.", "width": 960} and data["text/plain"] == "Two lines."
-    assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size[0] == 1536  # sharp on a projector
-    assert caption["text/markdown"] == "*Two lines.*"
+    show(FIGURES["lines"](), 'Two "lines" & <more>.')
+    (data, _), (caption, _) = got
+    image = BeautifulSoup(data["text/html"], "html.parser").img
+    assert image["alt"] == data["text/plain"] == 'Two "lines" & <more>.' and image["width"] == "960"
+    png = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
+    assert Image.open(io.BytesIO(png)).size[0] == 1536  # sharp on a projector
+    assert caption["text/markdown"] == '*Two "lines" &amp; &lt;more&gt;.*'
 
 
 def test_looks_never_repeat_a_colour_or_a_line():

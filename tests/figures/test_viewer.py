@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import ipywidgets as widgets
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from PIL import Image
 
 from laseg_lib.figures.live_image import LiveImage
@@ -83,15 +84,15 @@ def test_an_error_is_told_under_the_last_good_picture_and_goes_away():
 def test_it_leaves_a_live_view_and_a_still_with_words(shown):
     view = SliderView(grey, alt="a grey card", level=(0, 200))
     view._ipython_display_()
-    (live, _), (still, metadata) = shown
-    assert "application/vnd.jupyter.widget-view+json" in live and "image/png" not in live
+    (live, _), (still, _) = shown
+    assert "application/vnd.jupyter.widget-view+json" in live and "text/html" not in live
     assert live["text/plain"].startswith("a grey card\n")
-    assert Image.open(io.BytesIO(base64.b64decode(still["image/png"]))).size == (30, 20)
-    assert metadata["image/png"]["alt"] == still["text/plain"] == "a grey card"
+    image = BeautifulSoup(still["text/html"], "html.parser").img
+    assert Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2]))).size == (30, 20)
+    assert image["alt"] == still["text/plain"] == "a grey card"
     assert "laseg-view" in view._dom_classes
-    # The style that hides the still while the view lives looks for the class this metadata makes.
-    assert metadata["needs_background"] == "light"
-    assert "jp-needs-light-background" in view.children[-1].value
+    # The style that hides the still while the view lives looks for its class.
+    assert image["class"] == ["laseg-still"] and "img.laseg-still" in view.children[-1].value
     assert view.picture.alt == "a grey card"
 
 

@@ -11,15 +11,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from laseg_lib.data.phantom import make_phantom
 from laseg_lib.errors import LasegError
-from laseg_lib.figures.pictures import to_png
+from laseg_lib.figures.pictures import STILL, bundle, to_png
 
 PLOTLY = handout.PLOTLY
 PIXEL = handout.base64.b64encode(to_png(handout.np.full((2, 3, 3), 200, "uint8"))).decode()
 SCENE = {PLOTLY: {"data": [{"type": "mesh3d", "name": "a </script> in a name"}], "layout": {"height": 321}},
          "image/png": PIXEL}
 LIVE = [new_output("display_data", {"text/plain": "(Run this cell to bring the picture to life.)"}),
-        new_output("display_data", {"image/png": PIXEL, "text/plain": "Curves."},
-                   metadata={"image/png": {"alt": "Curves."}})]
+        new_output("display_data", bundle(handout.base64.b64decode(PIXEL), "Curves.", STILL))]
 STORED = [handout.REPO / "notebooks" / name for name in ("01_left_atrium_data.ipynb", "10_atria_in_3d.ipynb")]
 
 
@@ -163,18 +162,24 @@ def test_a_prime_is_not_raised_twice(tmp_path):
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
 def test_every_picture_is_there_with_its_words(course, path):
     soup = course[handout.page_name(path)]
-    bundles = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])
-               if "image/png" in output.get("data", {})]
+    stored = [told for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])
+              if (told := stored_picture(output))]
     pictures = soup.find_all("img")
-    assert len(pictures) == len(bundles)
-    for picture, output in zip(pictures, bundles):
-        assert picture["src"].startswith("data:image/png;base64,")
+    assert len(pictures) == len(stored) > 3
+    for picture, (source, alt, _) in zip(pictures, stored):
+        assert picture["src"].startswith("data:image/png;base64,") and len(picture["alt"]) > 20
         if "slices" not in picture.parent.get("class", []):  # there it is a phantom's still, whatever was executed
-            assert picture["src"].endswith(output.data["image/png"].strip())
-            assert picture["alt"] == output.metadata["image/png"]["alt"]
-        assert len(picture["alt"]) > 20
-    assert [tag["aria-label"] for tag in soup.select(".scene")] == [
-        output.metadata["image/png"]["alt"] for output in bundles if PLOTLY in output.data]
+            assert picture["src"] == source and picture["alt"] == alt
+    assert [tag["aria-label"] for tag in soup.select(".scene")] == [alt for _, alt, scene in stored if scene]
+
+
+def stored_picture(output):
+    """(source, words, whether it is a scene's) of the picture that a notebook's output holds; None for others."""
+    data = output.get("data", {})
+    if PLOTLY in data:
+        return f"data:image/png;base64,{data['image/png'].strip()}", output.metadata["image/png"]["alt"], True
+    image = BeautifulSoup(data.get("text/html", ""), "html.parser").img
+    return (image["src"], image["alt"], False) if image else None
 
 
 def test_an_output_is_what_it_was(tmp_path):

@@ -20,7 +20,9 @@ def length(slide):
     lines = sum(cell.source.count("\n") + 1 for cell in seen)
     outputs = [output for cell in code for output in cell.outputs]
     printed = sum(output.text.count("\n") for output in outputs if output.output_type == "stream")
-    return len(prose), lines + printed, sum("image/png" in output.get("data", {}) for output in outputs)
+    return len(prose), lines + printed, sum(
+        "image/png" in output.get("data", {}) or "<img" in output.get("data", {}).get("text/html", "")
+        for output in outputs)
 
 
 @pytest.mark.parametrize("path", TALK, ids=lambda path: path.stem)
