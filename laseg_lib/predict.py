@@ -2,8 +2,8 @@
 
 A network learnt from volumes that were cropped around the atrium, and nobody knows yet where it is in this scan.  So it
 looks coarse to fine: over the whole scan, where of all that it finds the largest part near the middle says about where
-the atrium is; around the middle of that, which says how large it is; and last in a box like a training case's, with
-every way in which a network at half resolution can see it.
+the atrium is; around the middle of that, which says how large it is, again where that is larger than what it saw; and
+last in a box like a training case's, with every way in which a network at half resolution can see it.
 """
 
 import os
@@ -35,6 +35,7 @@ from .runtime.checkpoints import load_network
 from .runtime.machine import pick_device, tell
 
 USUAL_MM = (90.0, 65.0)  # of an atrium, in x and y
+MOST_LOOKS = 5  # until the box stands still
 SPREAD_MM = 50.0  # how far from the middle of its scan, in x and y, an atrium may well be
 
 # mask (uint8) and probability (float32): SimpleITK's images on the scan's own grid; volume_ml: NaN where a voxel's size
@@ -143,7 +144,8 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
     Away from the heart the network sees what it was never shown, and what it finds there can be larger than the atrium
     or run together with it.  But whoever scans a heart has it about in the middle.  So nothing counts where the scan
     holds next to no structure; the part is taken that is largest when voxels count less the further out they are; of a
-    part wider than a usual atrium what is near its middle stays, and the network looks once more around that.
+    part wider than a usual atrium what is near its middle stays; and the network looks around that, and around what it
+    finds there, until the box stands still: what was cut off at first may be a part of the atrium.
     """
     weight = near_middle(volume.shape, voxel)
 
@@ -161,8 +163,11 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
         middle = np.average(np.arange(len(along)), weights=along)
         keep = np.abs(np.arange(len(along)) - middle) <= most / voxel[axis] / 2
         coarse = coarse * np.expand_dims(keep, tuple({0, 1, 2} - {axis})).astype(np.uint8)
-    again = largest_component(look(crop_box(coarse, voxel)), weight) if coarse.any() else coarse
-    return again if again.any() else None
+    found, seen = coarse, []
+    while found.any() and len(seen) < MOST_LOOKS and (box := crop_box(found, voxel)) not in seen:
+        seen.append(box)
+        found = largest_component(look(box), weight)
+    return found if found.any() else None
 
 
 def near_middle(shape, voxel):

@@ -148,6 +148,14 @@ def test_a_larger_part_further_out_is_not_the_atrium():
     assert largest_component(scan > 0.5)[10:50, 10:30].all(), "the largest part is the other one"
 
 
+def test_what_the_first_looks_cut_off_is_found_again():
+    """An atrium of 165 mm: of what the whole scan shows 90 mm are kept, and a box around these holds some 120."""
+    scan = np.random.default_rng(0).normal(0, 0.05, (150, 90, 24)).astype(np.float32)
+    scan[20:130, 36:54, 6:18] += 1
+    found = find_atrium(Bright(0.5), scan, (1.5, 1.5, 1.5), (48, 48, 24))
+    assert found[21:129, 37:53, 7:17].all() and not found[:19].any() and not found[:, :34].any()
+
+
 def test_parts_are_weighed_by_how_near_they_are_to_the_middle():
     weight = near_middle((101, 81, 5), (2.0, 1.0, 3.0))
     assert weight.shape == (101, 81, 1) and weight[50, 40] == 1
