@@ -42,32 +42,24 @@ export default { render({ model, el }) {
   };
   // Keys that move a slider or the planes are not the notebook's: its own meaning of an arrow comes first otherwise, in
   // Notebook 7 always.  All others (to run, to save) stay the notebook's, which reads the mark after this.
-  let watcher = null, view = null;
+  let view = null;
   const keep = event => {
     if (!view?.contains(event.target)) return;
     const moves = /^(Arrow.+|Page.+|Home|End| )$/.test(event.key) && !event.ctrlKey && !event.altKey && !event.metaKey;
     event.target.toggleAttribute("data-lm-suppress-shortcuts", moves);
   };
   window.addEventListener("keydown", keep, true);
-  // Nor has plotly's still of a scene any words; ours stand below it.
-  const scenes = new MutationObserver(() => {
+  const watcher = new MutationObserver(() => {
+    view ??= el.closest(".laseg-view");  // once it is on the page, its neighbours can be found
+    if (view) name(view);
+    // Nor has plotly's still of a scene any words; ours stand below it.
     for (const still of document.querySelectorAll(".jp-RenderedPlotly img:not([alt])"))
       still.alt = still.closest(".jp-OutputArea-child")?.nextElementSibling?.querySelector("em")?.textContent ?? "";
   });
-  scenes.observe(document.body, { childList: true, subtree: true });
-  const placed = new ResizeObserver(() => {  // once it is on the page, its neighbours can be found
-    view ??= el.closest(".laseg-view");
-    if (!view || watcher) return;
-    name(view);
-    watcher = new MutationObserver(() => name(view));
-    watcher.observe(view, { childList: true, subtree: true });
-  });
-  placed.observe(image);
+  watcher.observe(document.body, { childList: true, subtree: true });
   const end = () => {
     URL.revokeObjectURL(image.src);
-    placed.disconnect();
-    scenes.disconnect();
-    watcher?.disconnect();
+    watcher.disconnect();
     window.removeEventListener("keydown", keep, true);
   };
   if (!model.get("asks")) return end;

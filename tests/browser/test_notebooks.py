@@ -32,6 +32,8 @@ def test_run_then_move_everything(page, name):
     cells = page.cells()
     assert not errors(cells)
     assert not page.scroll_bars()
+    handles = page.page.locator(".noUi-handle")  # named before they are scrolled to
+    assert all(handles.evaluate_all("all => all.map(one => one.getAttribute('aria-label'))"))
     moved = set()
     for number in showing(cells, WIDGET, "text/plain"):  # a line of progress is a widget without words for others
         moved |= move_all(View(page.show(number)))
