@@ -35,7 +35,7 @@ from .runtime.checkpoints import load_network
 from .runtime.machine import pick_device, tell
 
 USUAL_MM = (90.0, 65.0)  # of an atrium, in x and y
-MOST_LOOKS = 5  # until the box stands still
+MOST_LOOKS, STILL_MM = 5, 2.5  # until the box grows by less than that on each side
 SPREAD_MM = 50.0  # how far from the middle of its scan, in x and y, an atrium may well be
 
 # mask (uint8) and probability (float32): SimpleITK's images on the scan's own grid; volume_ml: NaN where a voxel's size
@@ -145,7 +145,7 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
     or run together with it.  But whoever scans a heart has it about in the middle.  So nothing counts where the scan
     holds next to no structure; the part is taken that is largest when voxels count less the further out they are; of a
     part wider than a usual atrium what is near its middle stays; and the network looks around that, and around what it
-    finds there, until the box stands still: what was cut off at first may be a part of the atrium.
+    finds there, until the box grows no more: what was cut off at first may be a part of the atrium.
     """
     weight = near_middle(volume.shape, voxel)
 
@@ -163,10 +163,15 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
         middle = np.average(np.arange(len(along)), weights=along)
         keep = np.abs(np.arange(len(along)) - middle) <= most / voxel[axis] / 2
         coarse = coarse * np.expand_dims(keep, tuple({0, 1, 2} - {axis})).astype(np.uint8)
-    found, seen = coarse, []
-    while found.any() and len(seen) < MOST_LOOKS and (box := crop_box(found, voxel)) not in seen:
-        seen.append(box)
-        found = largest_component(look(box), weight)
+    found, seen = coarse, None
+    for _ in range(MOST_LOOKS):
+        if not found.any():
+            return None
+        box = crop_box(found, voxel)
+        if seen and all(new.start >= old.start - STILL_MM / mm and new.stop <= old.stop + STILL_MM / mm
+                        for new, old, mm in zip(box[:2], seen, voxel)):
+            break
+        found, seen = largest_component(look(box), weight), box
     return found if found.any() else None
 
 
