@@ -155,6 +155,10 @@ def cell_problems(cell):
             yield f"stores a warning or other words on stderr: {output.text.strip()[:200]}"
         if WIDGET_VIEW in output.get("data", {}):
             yield "stores a widget view, which shows nothing without its kernel"
+        html = output.get("data", {}).get("text/html", "")
+        alone = "image/png" in output.get("data", {}) and not output.metadata.get("image/png", {}).get("alt")
+        if alone or re.search(r"<img(?![^>]* alt=\"[^\"]{20})", html):
+            yield "stores a picture without words: show(picture, alt=...)"
         for text in texts(output):
             if path := MACHINE_PATH.search(text):
                 yield f"stores a path of this machine: {text[path.start():path.start() + 60]!r}"
@@ -166,7 +170,7 @@ def texts(output):
         yield output.text
     for mime, data in output.get("data", {}).items():
         if not mime.startswith("image/") or mime == "image/svg+xml":
-            yield data if isinstance(data, str) else str(data)
+            yield re.sub("data:image/png;base64,[A-Za-z0-9+/=]+", "", data if isinstance(data, str) else str(data))
 
 
 def census(path):

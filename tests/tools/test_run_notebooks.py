@@ -67,3 +67,15 @@ def test_a_pipe_in_place_of_a_notebook_does_not_hang(tmp_path, capsys):
         status = learners_copy.main(["--notebooks", str(tmp_path / "notebooks"), "--copy", str(tmp_path / "learn")])
         assert (status or 0) == int("made_from" not in name), capsys.readouterr().err
         (tmp_path / name).unlink(missing_ok=True)
+
+
+def test_a_stored_picture_has_words():
+    def told(data, **metadata):
+        output = nbformat.v4.new_output("display_data", data, metadata=metadata)
+        return list(run_notebooks.cell_problems(nbformat.v4.new_code_cell("x", outputs=[output], execution_count=1)))
+
+    words = "Two lines that cross in the middle."
+    assert told({"image/png": "AAAA"}, **{"image/png": {"alt": words}}) == []
+    assert told({"text/html": f'<img class="a" alt="{words}" src="data:image/png;base64,/home/AAAA">'}) == []
+    for output in ({"image/png": "AAAA"}, {"text/html": '<img src="x">'}, {"text/html": '<p>a</p><img alt="short">'}):
+        assert "without words" in told(output)[0]
