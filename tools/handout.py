@@ -211,9 +211,9 @@ class Alive(Preprocessor):
             data = output.get("data", {})
             if set(data) == {"text/plain"} and output.output_type == "display_data":
                 continue  # what a live picture leaves beside its still
-            alt = in_html(output.get("metadata", {}).get("image/png", {}).get("alt", ""))
             if PLOTLY in data:
-                data["text/html"] = scene(data, alt)
+                alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
+                data["text/html"] = scene(data, in_html(alt))
                 resources["scripts"] = [SCRIPT]
             elif f'class="{STILL}"' in data.get("text/html", ""):
                 viewer = VIEWER_TAG in cell.metadata.get("tags", [])

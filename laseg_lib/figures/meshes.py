@@ -160,7 +160,7 @@ def show_scene(figure, alt, still=None):
     from IPython.display import display
 
     still = still if still is not None else scene_still(figure, width=8.4, note=WAITS)
-    png = base64.b64encode(to_png(to_png(still, dpi=100), small=True)).decode()
+    png = base64.b64encode(to_png(still, dpi=100, small=True)).decode()
     display({PLOTLY: figure_json(figure), "image/png": png, "text/plain": alt}, metadata={"image/png": {"alt": alt}},
             raw=True)
     # JupyterLab shows the still, at its own size, until the mouse comes: it must not be cut on a narrow page.
