@@ -1,20 +1,21 @@
 """A trained network and a scan as it comes: the mask in the scan's own geometry, found coarse to fine.
 
 A network learnt from volumes that were cropped around the atrium, and nobody knows yet where it is in this scan.  So it
-looks coarse to fine: over the whole scan, where of all that it finds the largest part near the middle says about where
-the atrium is; around the middle of that, which says how large it is, again where that is larger than what it saw; and
-last in a box like a training case's, with every way in which a network at half resolution can see it.
+looks coarse to fine, and never at more than a training case showed: in boxes across the middle of the scan, where the
+largest part of what most of them find says about where the atrium is; around the middle of that, which says how large
+it is, again where that is larger than what it saw; and last in some boxes like a training case's, whose mean counts.
 """
 
 import os
 from collections import namedtuple
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .data.prepare import crop_box
+from .data.prepare import MARGIN_MM, crop_box
 from .data.scans import (
     SCAN,
     array_of,
@@ -36,7 +37,9 @@ from .runtime.machine import pick_device, tell
 
 USUAL_MM = (90.0, 65.0)  # of an atrium, in x and y
 MOST_LOOKS, STILL_MM = 5, 2.5  # until the box grows by less than that on each side
+APART_MM = 10.0  # how far the last looks' boxes lie apart, in x and y
 SPREAD_MM = 50.0  # how far from the middle of its scan, in x and y, an atrium may well be
+REACH_MM = 75.0  # how far from there its middle is looked for
 
 # mask (uint8) and probability (float32): SimpleITK's images on the scan's own grid; volume_ml: NaN where a voxel's size
 # isn't known.
@@ -67,9 +70,14 @@ class Predictor:
         around (``prepare`` asks); None if the network finds nothing."""
         scan = image_of(volume, spacing=voxel, origin=(0, 0, 0))
         straight = straighten(scan, self.options["voxel_mm"])
-        found = find_atrium(self.network, array_of(straight), straight.GetSpacing(), self.options["patch_size"],
-                            self.options["downsample"])
-        return None if found is None else array_of(back_to(image_of(np.float32(found), straight), scan)) > 0.5
+        values, voxel = array_of(straight), straight.GetSpacing()
+        inside = with_structure(values, voxel)
+        found = find_atrium(self.network, values[inside], voxel, self.options["patch_size"], self.options["downsample"])
+        if found is None:
+            return None
+        mask = np.zeros(values.shape, np.float32)
+        mask[inside] = found
+        return array_of(back_to(image_of(mask, straight), scan)) > 0.5
 
 
 def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM, spacing=None, window="fast",
@@ -79,7 +87,7 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
     ``patch_size``, ``window``, ``downsample``: see ``predict_volume``.  ``voxel_mm``: a side (or three) of the voxels
     that the network was trained on, before any downsampling.  ``spacing``: a voxel's three sides in mm, for scans that
     don't say them.  ``whole``: the network looks at the whole scan, once (as it does for ``mri_norm2.h5``, which is
-    cropped already); otherwise last in a box, as ``predict_all_phases`` does.  ``keep_largest``: only the largest
+    cropped already); otherwise last in the boxes of ``looks_around``.  ``keep_largest``: only the largest
     connected part of the mask stays.
     A voxel is atrium when its probability, brought back to the scan's grid, exceeds one half.
     """
@@ -93,16 +101,17 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
         like = found.image
         straight = normalised(like, scan, voxel_mm)
         volume = array_of(straight)
-    settings = {"downsample": downsample, "window": window, "precision": precision, "progress": progress}
-    box, look = (slice(None),) * 3, predict_volume
-    if not whole:
-        look = predict_all_phases
-        around = find_atrium(network, volume, straight.GetSpacing(), patch_size, downsample, precision=precision,
-                             progress=progress)
-        if around is not None:
-            box = crop_box(around, straight.GetSpacing())
-    probability = np.zeros(volume.shape, np.float32)
-    probability[box] = look(network, volume[box], patch_size, enlarge=True, **settings)[1]
+    settings = {"downsample": downsample, "window": window, "precision": precision}
+    if whole:
+        probability = predict_volume(network, volume, patch_size, enlarge=True, progress=progress, **settings)[1]
+    else:
+        probability, voxel = np.zeros(volume.shape, np.float32), straight.GetSpacing()
+        inside = with_structure(volume, voxel)
+        part = volume[inside]
+        around = find_atrium(network, part, voxel, patch_size, downsample, precision=precision, progress=progress)
+        box = (slice(None),) * 3 if around is None else crop_box(around, voxel)
+        probability[inside] = mean_of_looks(network, part, looks_around(box, part.shape, voxel, downsample), patch_size,
+                                            progress=progress, **settings)
     if keep_largest:
         probability = without_other_parts(probability)
     probability = back_to(image_of(probability, straight), like)
@@ -111,20 +120,45 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
     return Found(image_of(mask, like), probability, volume_ml)
 
 
-def predict_all_phases(network, volume, patch_size, *, downsample=1, **options):
-    """``predict_volume`` at the size of ``volume``, the mean over all ways to lay its blocks.
+def looks_around(box, shape, voxel, downsample=1):
+    """The last looks at ``box`` of a volume of ``shape``: [(a box, voxels of border to repeat before each side)].
 
-    A network that sees the means of 2 x 2 x 2 voxels can see a scan in eight ways, by where the first block begins.
-    Which one it is, chance decides: one more slice below, and the mask is another one.  So it looks in all of them.
-    What lies before the first voxel repeats the border.
+    Four boxes, as each side's margin is ``APART_MM`` wider before the atrium or behind it: the outermost voxel that
+    an earlier look found says where a box ends, and that is chance.  And a network that sees the means of 2 x 2 x 2
+    voxels can see a scan in eight ways, by where the first block begins; one more slice below, and the mask is another
+    one.  So the boxes lie an odd number of voxels apart, and each is looked at from two slices.
     """
-    total, ways = np.zeros(volume.shape, np.float32), list(np.ndindex((downsample,) * 3))
-    for before in ways:
-        padded = np.pad(volume, [(n, 0) for n in before], mode="edge")
-        found = predict_volume(network, padded, patch_size, **{**options, "downsample": downsample, "enlarge": True})[1]
-        total += found[tuple(slice(n, None) for n in before)]
-    probability = total / len(ways)
-    return np.uint8(probability > 0.5), probability
+    looks, apart = [], [downsample * round(APART_MM / mm / downsample) + 1 for mm in voxel[:2]]
+    for way in product((0, apart[0]), (0, apart[1]), range(min(downsample, 2))):
+        starts = [(side.start or 0) - n for side, n in zip(box, way)]
+        ends = [*(side.indices(n)[1] + most - more for side, n, most, more in zip(box, shape, apart, way)), shape[2]]
+        inside = tuple(slice(max(start, 0), min(end, n)) for start, end, n in zip(starts, ends, shape))
+        looks.append((inside, [-min(start, 0) % downsample for start in starts]))
+    return looks
+
+
+def looks_across(shape, voxel, patch_size, downsample=1):
+    """The first looks at a scan of ``shape``, as in ``looks_around``: boxes that overlap by half in x and y, within
+    ``REACH_MM`` of the middle and an atrium's own size, each as large as a training patch shows of a usual atrium."""
+    sides = []
+    for n, usual, mm, patch in zip(shape, USUAL_MM, voxel, patch_size):
+        case = usual + 2 * np.mean(MARGIN_MM)
+        side = min(round(case / mm), patch * downsample, n)
+        steps = int(np.ceil(max(REACH_MM + case / 2 - side * mm / 2, 0) / (side * mm / 2)))
+        starts = ((n - side) / 2 + np.arange(-steps, steps + 1) * side / 2).clip(0, n - side).round().astype(int)
+        sides.append([slice(start, start + side) for start in np.unique(starts).tolist()])
+    return [((x, y, slice(None)), [0, 0, 0]) for x, y in product(*sides)]
+
+
+def mean_of_looks(network, volume, looks, patch_size, *, downsample=1, progress=False, **options):
+    """The mean probability (float32 W x H x D) of all ``looks`` that hold a voxel, 0 where none does."""
+    total, count = np.zeros(volume.shape, np.float32), np.zeros(volume.shape, np.uint8)
+    for box, before in tqdm(looks, desc="look", unit="box", leave=False, disable=not progress):
+        part = np.pad(volume[box], [(n, 0) for n in before], mode="edge")
+        found = predict_volume(network, part, patch_size, downsample=downsample, enlarge=True, **options)[1]
+        total[box] += found[tuple(slice(n, None) for n in before)]
+        count[box] += 1
+    return total / np.maximum(count, 1)
 
 
 def without_other_parts(probability):
@@ -142,20 +176,20 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
     part of what ``network`` finds; None where it finds nothing.
 
     Away from the heart the network sees what it was never shown, and what it finds there can be larger than the atrium
-    or run together with it.  But whoever scans a heart has it about in the middle.  So nothing counts where the scan
-    holds next to no structure; the part is taken that is largest when voxels count less the further out they are; of a
-    part wider than a usual atrium what is near its middle stays; and the network looks around that, and around what it
-    finds there, until the box grows no more: what was cut off at first may be a part of the atrium.
+    or run together with it.  But whoever scans a heart has it about in the middle.  So boxes like a training case's
+    vote (InstanceNorm makes what a network finds hang on all that its window shows); the part is taken that is largest
+    when voxels count less the further out they are; of a part wider than a usual atrium what is near its middle stays;
+    and the network looks around that, and around what it finds there, until the box grows no more: what was cut off at
+    first may be a part of the atrium.
     """
     weight = near_middle(volume.shape, voxel)
 
-    def look(box):
-        found = np.zeros(volume.shape, np.uint8)
-        found[box] = predict_volume(network, volume[box], patch_size, window="fast", downsample=downsample,
-                                    enlarge=True, precision=precision, progress=progress)[0]
-        return found
+    def look(looks):
+        found = mean_of_looks(network, volume, looks, patch_size, downsample=downsample, window="fast",
+                              precision=precision, progress=progress)
+        return largest_component(found > 0.5, weight)
 
-    coarse = largest_component(look((slice(None),) * 3) * structured(volume, voxel), weight)
+    coarse = look(looks_across(volume.shape, voxel, patch_size, downsample))
     if not coarse.any():
         return None
     for axis, most in enumerate(USUAL_MM):
@@ -171,7 +205,7 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
         if seen and all(new.start >= old.start - STILL_MM / mm and new.stop <= old.stop + STILL_MM / mm
                         for new, old, mm in zip(box[:2], seen, voxel)):
             break
-        found, seen = largest_component(look(box), weight), box
+        found, seen = look([(box, [0, 0, 0])]), box
     return found if found.any() else None
 
 
@@ -181,15 +215,21 @@ def near_middle(shape, voxel):
     return np.exp(-(x[:, None] ** 2 + y**2) / (2 * SPREAD_MM**2))[..., None]
 
 
-def structured(volume, voxel, smooth_mm=2.0, around_mm=40.0, share=0.5):
-    """Where a scan shows more than air and noise, bool W x H x D: once it is smoothed, it varies there by at least a
-    ``share`` of what the whole scan does.  (InstanceNorm makes an empty window's noise as strong as a heart.)"""
+def with_structure(volume, voxel, smooth_mm=2.0, around_mm=10.0, share=0.15):
+    """The box (slices; all of z) that holds all of a scan but air and noise: there, once it is smoothed, it varies
+    within ``around_mm`` by at least a ``share`` of what the whole scan does.
+
+    A network never saw a border of noise.  InstanceNorm makes it as strong as a heart, and what lies beside it suffers.
+    """
     from scipy import ndimage
 
     smooth = ndimage.gaussian_filter(volume, np.divide(smooth_mm, voxel))
     size = [max(round(around_mm / mm), 1) for mm in voxel]
     mean, square = (ndimage.uniform_filter(values, size, mode="nearest") for values in (smooth, smooth**2))
-    return square - mean**2 >= (share * smooth.std()) ** 2
+    varies = square - mean**2 >= (share * smooth.std()) ** 2
+    # Whatever holds an edge of the body varies, half of it outside: so far each border comes in again.
+    found = ndimage.find_objects(np.int32(ndimage.minimum_filter(varies, size, mode="nearest")))
+    return (*found[0][:2], slice(None)) if found else (slice(None),) * 3
 
 
 def open_volume(path, spacing):

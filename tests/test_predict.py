@@ -17,12 +17,14 @@ from laseg_lib.inference import largest_component, predict_volume
 from laseg_lib.metrics import dice_of
 from laseg_lib.predict import (
     find_atrium,
+    looks_across,
+    looks_around,
+    mean_of_looks,
     names_of,
     near_middle,
-    predict_all_phases,
     predict_files,
     predict_scan,
-    structured,
+    with_structure,
     without_other_parts,
 )
 from laseg_lib.transforms import rotation
@@ -113,28 +115,57 @@ def test_of_the_other_parts_nothing_is_left():
 
 
 @pytest.mark.parametrize("cut", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
-def test_where_the_first_block_begins_changes_nothing(cut):
+@pytest.mark.parametrize("box", [(slice(None),) * 3, (slice(8, 40), slice(9, 41), slice(None))])
+def test_where_the_first_block_begins_changes_nothing(cut, box):
     """A network at half resolution, and the same volume with a voxel less at its beginning."""
-    volume = np.random.default_rng(0).normal(size=(24, 22, 20)).astype(np.float32)
-    inner = (slice(6, -6),) * 3
+    volume = np.random.default_rng(0).normal(size=(48, 46, 20)).astype(np.float32)
+    inner = (slice(20, -20), slice(20, -20), slice(6, -6))
 
-    def found(look):
-        whole = look(Bright(0), volume, (8, 8, 8), downsample=2, window="fast", enlarge=True)[1]
-        less = look(Bright(0), volume[tuple(map(slice, cut, volume.shape))], (8, 8, 8), downsample=2, window="fast",
-                    enlarge=True)[1]
-        return whole[tuple(map(slice, cut, volume.shape))][inner], less[inner]
+    def both(look):
+        less = volume[tuple(map(slice, cut, volume.shape))]
+        return look(volume)[tuple(map(slice, cut, volume.shape))][inner], look(less)[inner]
 
-    whole, less = found(predict_all_phases)
+    def several(values):
+        looks = looks_around(box, values.shape, (1.25,) * 3, 2)
+        return mean_of_looks(Bright(0), values, looks, (8, 8, 8), downsample=2, window="fast")
+
+    whole, less = both(several)
     assert np.allclose(whole, less, atol=1e-6)
-    whole, less = found(predict_volume)
+    whole, less = both(lambda values: predict_volume(Bright(0), values, (8, 8, 8), downsample=2, window="fast",
+                                                     enlarge=True)[1])
     assert np.abs(whole - less).max() > 0.1, "one way alone depends on it"
 
 
-def test_all_phases_of_a_full_size_network_are_one():
-    volume = np.random.default_rng(0).normal(size=(9, 8, 7)).astype(np.float32)
-    mask, probability = predict_all_phases(Bright(0), volume, (8, 8, 8))
-    again = predict_volume(Bright(0), volume, (8, 8, 8))
-    assert np.array_equal(mask, again[0]) and np.array_equal(probability, again[1]) and mask.dtype == np.uint8
+def test_the_last_looks_lie_around_the_box():
+    """Each side once as it was and once wider, an odd number of voxels apart; never outside the volume."""
+    looks = looks_around((slice(30, 60), slice(5, 40), slice(None)), (100, 44, 20), (1.25, 1.25, 2), 2)
+    assert len(looks) == 8 and {(box[0].start, box[0].stop) for box, _ in looks} == {(30, 69), (21, 60)}
+    assert {(box[1].start, box[1].stop, before[1]) for box, before in looks} == {(5, 44, 0), (0, 40, 0)}
+    assert {(box[2].start, box[2].stop, before[2]) for box, before in looks} == {(0, 20, 0), (0, 20, 1)}
+    at_the_edge = looks_around((slice(0, 30),) * 2 + (slice(None),), (100, 44, 20), (1.25, 1.25, 2), 2)
+    assert {(box[0].start, before[0]) for box, before in at_the_edge} == {(0, 0), (0, 1)}
+    full = looks_around((slice(None),) * 3, (9, 8, 7), (0.625,) * 3, 1)
+    assert [box for box, _ in full] == [(slice(0, 9), slice(0, 8), slice(0, 7))] * 4
+
+
+@pytest.mark.parametrize("shape, patch, factor", [((300, 200, 40), (48, 48, 24), 2), ((60, 90, 20), (48, 48, 24), 2),
+                                                  ((500, 400, 30), (32, 32, 16), 1)])
+def test_the_first_looks_hold_the_middle_of_the_scan(shape, patch, factor):
+    looks, seen = looks_across(shape, (1.25,) * 3, patch, factor), np.zeros(shape, np.uint8)
+    for box, before in looks:
+        assert all(side.stop - side.start <= min(n, p * factor) for side, n, p in zip(box[:2], shape, patch))
+        seen[box] += 1
+    middle = tuple(slice(max(n // 2 - 60, 0), n // 2 + 60) for n in shape[:2])
+    assert seen[middle].min() >= 1 and seen[middle].max() <= 9
+    assert [before for _, before in looks] == [[0, 0, 0]] * len(looks)
+
+
+def test_the_mean_is_of_the_looks_that_hold_a_voxel():
+    volume = np.random.default_rng(0).normal(size=(16, 8, 8)).astype(np.float32)
+    looks = [((slice(0, 10), slice(None), slice(None)), [0, 0, 0]), ((slice(6, 12), slice(None), slice(None)), [0] * 3)]
+    found = mean_of_looks(Bright(0), volume, looks, (8, 8, 8), window="fast")
+    each = predict_volume(Bright(0), volume, (8, 8, 8), window="fast")[1]  # of each voxel alone
+    assert np.allclose(found[:12], each[:12], atol=1e-6) and (found[12:] == 0).all()
 
 
 def test_a_larger_part_further_out_is_not_the_atrium():
@@ -166,12 +197,18 @@ def test_parts_are_weighed_by_how_near_they_are_to_the_middle():
     assert not largest_component(mask * 0, weight).any()
 
 
-def test_nothing_counts_where_a_scan_holds_noise_alone():
-    scan = array_of(blob_scan(np.eye(3), (1.5,) * 3, (40, 36, 32))[0]).astype(np.float32) / 400
-    noisy = np.random.default_rng(0).normal(0.7, 0.3, (140, 120, 32)).astype(np.float32)
-    noisy[80:120, 60:96] += scan
-    where = structured(noisy, (1.5,) * 3)
-    assert where[95:105, 72:84, 12:20].all() and not where[:40].any() and not where[:, :30].any()
+def test_a_border_of_noise_is_not_looked_at():
+    """To a voxel or two; but air within a body is, and a scan without a border is whole."""
+    x, y, z = np.meshgrid(*map(np.arange, (70, 60, 32)), indexing="ij")
+    body = np.float32(np.sin(x / 4) * np.cos(y / 5 + z / 7))
+    body[20:50, 20:40] = 0
+    noisy = np.random.default_rng(0).normal(-1, 0.1, (140, 120, 32)).astype(np.float32)
+    noisy[50:120, 40:100] = body
+    box = with_structure(noisy, (1.25,) * 3)
+    assert box[2] == slice(None) and all(abs(side.start - a) < 4 and abs(side.stop - b) < 4
+                                         for side, (a, b) in zip(box, ((50, 120), (40, 100))))
+    for whole in (body, np.zeros((9, 8, 7), np.float32)):
+        assert whole[with_structure(whole, (1.25,) * 3)].shape == whole.shape
 
 
 def test_a_prepared_volume_is_a_scan_too(tmp_path):
