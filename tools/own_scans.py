@@ -71,12 +71,10 @@ def on_phantoms(folder):
     raw = write_phantoms(folder / "raw", progress=False, **PHANTOMS)
     root = prepare(folder / "raw", folder / "prepared", voxel_mm=VOXEL_MM)
     config = TrainConfig(root_path=str(root), model="supervised", snapshot_path=str(folder / "run"), **TRAINING)
-    if not (folder / "run" / "done").exists():
-        trainer = Trainer(config, resume=(folder / "run" / "last.pth").exists())
-        trainer.run()
-        if trainer.iteration < config.max_iterations:
-            sys.exit("stopped; the same command goes on")
-        (folder / "run" / "done").touch()
+    trainer = Trainer(config, resume=(folder / "run" / "last.pth").exists())  # which refuses other settings
+    trainer.run()
+    if trainer.iteration < config.max_iterations:
+        sys.exit("stopped; the same command goes on")
     return Predictor(folder / "run" / "last.pth"), raw
 
 
