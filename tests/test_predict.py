@@ -168,11 +168,13 @@ def test_the_mean_is_of_the_looks_that_hold_a_voxel():
     assert np.allclose(found[:12], each[:12], atol=1e-6) and (found[12:] == 0).all()
 
 
-def test_a_larger_part_further_out_is_not_the_atrium():
-    """A network that calls the chest wall atrium, and more of it than there is of the atrium: the middle counts."""
+@pytest.mark.parametrize("bright", [1, 30])
+def test_a_larger_part_further_out_is_not_the_atrium(bright):
+    """A network that calls the chest wall atrium, and more of it than there is of the atrium: the middle counts, and
+    a wall that is brighter by far does not make noise of the atrium."""
     scan = np.zeros((200, 160, 24), np.float32)
     scan[90:112, 70:88, 6:18] = 1  # near the middle
-    scan[5:60, 5:40] = 1  # a corner, over three times as large
+    scan[5:60, 5:40] = bright  # a corner, over three times as large
     scan += np.random.default_rng(0).normal(0, 0.05, scan.shape).astype(np.float32)
     found = find_atrium(Bright(0.5), scan, (1.5, 1.5, 1.5), (48, 48, 24))
     assert found[92:110, 72:86, 7:17].all() and not found[:70].any() and not found[:, :50].any()
