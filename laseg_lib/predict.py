@@ -37,7 +37,7 @@ from .runtime.machine import pick_device, tell
 
 USUAL_MM = (90.0, 65.0)  # of an atrium, in x and y
 MOST_LOOKS, STILL_MM = 5, 2.5  # until the box grows by less than that on each side
-APART_MM = 10.0  # how far the last looks' boxes lie apart, in x and y
+APART_MM = (0.0, 2.5, 7.5, 12.5)  # how far the last looks' boxes lie from the first of them, in x and y
 SPREAD_MM = 50.0  # how far from the middle of its scan, in x and y, an atrium may well be
 REACH_MM = 75.0  # how far from there its middle is looked for
 
@@ -123,16 +123,19 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
 def looks_around(box, shape, voxel, downsample=1):
     """The last looks at ``box`` of a volume of ``shape``: [(a box, voxels of border to repeat before each side)].
 
-    Four boxes, as each side's margin is ``APART_MM`` wider before the atrium or behind it: the outermost voxel that
-    an earlier look found says where a box ends, and that is chance.  And a network that sees the means of 2 x 2 x 2
-    voxels can see a scan in eight ways, by where the first block begins; one more slice below, and the mask is another
-    one.  So the boxes lie an odd number of voxels apart, and each is looked at from two slices.
+    The outermost voxel that an earlier look found says where a box ends, and that is chance.  So each side's margin is
+    up to 12.5 mm wider, before the atrium or behind it.  And a network that sees the means of 2 x 2 x 2 voxels can see
+    a scan in eight ways, by where the first block begins; one more slice below, and the mask is another one.  So of
+    the 16 boxes two begin in each of these ways.  (At full size there is one way, and there are four boxes.)
     """
-    looks, apart = [], [downsample * round(APART_MM / mm / downsample) + 1 for mm in voxel[:2]]
-    for way in product((0, apart[0]), (0, apart[1]), range(min(downsample, 2))):
-        starts = [(side.start or 0) - n for side, n in zip(box, way)]
-        ends = [*(side.indices(n)[1] + most - more for side, n, most, more in zip(box, shape, apart, way)), shape[2]]
-        inside = tuple(slice(max(start, 0), min(end, n)) for start, end, n in zip(starts, ends, shape))
+    apart_mm = APART_MM if downsample > 1 else (APART_MM[0], APART_MM[-1])
+    apart = [[downsample * round(far / mm / downsample) + k % 2 for k, far in enumerate(apart_mm)] for mm in voxel[:2]]
+    looks = []
+    for (i, x), (j, y) in product(*map(enumerate, apart)):
+        before = (x, y, (i // 2 + j // 2) % 2 if downsample > 1 else 0)
+        starts = [(side.start or 0) - n for side, n in zip(box, before)]
+        ends = [side.indices(n)[1] + most[-1] - less for side, n, most, less in zip(box, shape, apart, before)]
+        inside = tuple(slice(max(start, 0), min(end, n)) for start, end, n in zip(starts, [*ends, shape[2]], shape))
         looks.append((inside, [-min(start, 0) % downsample for start in starts]))
     return looks
 

@@ -137,11 +137,14 @@ def test_where_the_first_block_begins_changes_nothing(cut, box):
 
 
 def test_the_last_looks_lie_around_the_box():
-    """Each side once as it was and once wider, an odd number of voxels apart; never outside the volume."""
+    """A little apart, two for each way to lay blocks of 2 x 2 x 2; never outside the volume."""
     looks = looks_around((slice(30, 60), slice(5, 40), slice(None)), (100, 44, 20), (1.25, 1.25, 2), 2)
-    assert len(looks) == 8 and {(box[0].start, box[0].stop) for box, _ in looks} == {(30, 69), (21, 60)}
-    assert {(box[1].start, box[1].stop, before[1]) for box, before in looks} == {(5, 44, 0), (0, 40, 0)}
+    assert {(box[0].start, box[0].stop) for box, _ in looks} == {(30, 71), (27, 68), (24, 65), (19, 60)}
+    assert {(box[1].start, box[1].stop, before[1]) for box, before in looks} == {(5, 44, 0), (2, 44, 0), (0, 44, 1),
+                                                                                  (0, 40, 0)}
     assert {(box[2].start, box[2].stop, before[2]) for box, before in looks} == {(0, 20, 0), (0, 20, 1)}
+    ways = [tuple((side.start - n) % 2 for side, n in zip(box, before)) for box, before in looks]
+    assert sorted(ways) == sorted(list(np.ndindex(2, 2, 2)) * 2)
     at_the_edge = looks_around((slice(0, 30),) * 2 + (slice(None),), (100, 44, 20), (1.25, 1.25, 2), 2)
     assert {(box[0].start, before[0]) for box, before in at_the_edge} == {(0, 0), (0, 1)}
     full = looks_around((slice(None),) * 3, (9, 8, 7), (0.625,) * 3, 1)
