@@ -1,9 +1,10 @@
 """A trained network and a scan as it comes: the mask in the scan's own geometry, found coarse to fine.
 
 A network learnt from volumes that were cropped around the atrium, and nobody knows yet where it is in this scan.  So it
-looks coarse to fine, and never at more than a training case showed: in boxes across the middle of the scan, where the
+looks coarse to fine: first in boxes across the middle of the scan, as large as a training patch shows, where the
 largest part of what most of them find says about where the atrium is; around the middle of that, which says how large
-it is, again where that is larger than what it saw; and last in some boxes like a training case's, whose mean counts.
+it is, again where that is larger than what it saw; and last in boxes around that, some a little wider than a training
+case's, whose mean counts.
 """
 
 import os

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Measure what looking coarse to fine costs in Dice: data/recorded/own_scans.json, which notebook 12 quotes.
 
-    nice python tools/own_scans.py                         phantoms alone: some 25 minutes on a core
-    nice python tools/own_scans.py --real RUN/last.pth     with LASEG_DATA: also test cases of that recorded run
+    nice python tools/own_scans.py                         phantoms alone: some 15 minutes on a core
+    nice python tools/own_scans.py --real RUN/last.pth     with LASEG_DATA: also test cases of that recorded run,
+                                                           some 25 minutes more
 
 Three questions, each with a network trained on volumes that were cropped around the atrium:
 - whole-chest phantoms: the mask that `laseg predict` finds, against the same network in the label's own box;
