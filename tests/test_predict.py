@@ -155,7 +155,7 @@ def test_the_last_looks_lie_around_the_box():
                                                   ((500, 400, 30), (32, 32, 16), 1)])
 def test_the_first_looks_hold_the_middle_of_the_scan(shape, patch, factor):
     looks, seen = looks_across(shape, (1.25,) * 3, patch, factor), np.zeros(shape, np.uint8)
-    for box, before in looks:
+    for box, _before in looks:
         assert all(side.stop - side.start <= min(n, p * factor) for side, n, p in zip(box[:2], shape, patch))
         seen[box] += 1
     middle = tuple(slice(max(n // 2 - 60, 0), n // 2 + 60) for n in shape[:2])
