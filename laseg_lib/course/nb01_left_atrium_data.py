@@ -141,7 +141,9 @@ check_ml = Exercise(
         lambda label, mm: float((label > 0).sum() * mm / 1000),
      "That is the whole scan. Only labelled voxels are atrium.": lambda label, mm: label.size * mm**3 / 1000,
      "In the hospital's files the atrium has the label 255, not 1: count voxels, don't add labels.":
-        lambda label, mm: float(label.sum() * mm**3 / 1000)})
+        lambda label, mm: float(label.sum() * mm**3 / 1000),
+     "In a hospital's file the atrium may have the label 255: count whatever isn't 0.":
+        lambda label, mm: float((label == 1).sum() * mm**3 / 1000)})
 
 
 def places(size, patch):

@@ -115,6 +115,8 @@ check_half_way = Exercise(
         lambda alpha: 1 / (1 - alpha),
      "Steps are whole: after that many it is not quite half-way, so round up.":
         lambda alpha: int(np.floor(np.log(0.5) / np.log(alpha) + 1e-9)),
+     "Round up, but only what isn't whole: for α = 0.5 one step brings it half-way exactly.":
+        lambda alpha: int(np.floor(np.log(0.5) / np.log(alpha) + 1e-9)) + 1,
      "Nearly: steps are whole, so round up to the next.": lambda alpha: float(np.log(0.5) / np.log(alpha)),
      "Half-way or more: round up to the next whole step, not to the nearest.":
         lambda alpha: round(np.log(0.5) / np.log(alpha)),

@@ -27,9 +27,9 @@ def draw_collapse(histories):
 
 
 def consistency_weights(iterations=6000, weight=0.1, length=40.0, every=150, shape="sigmoid"):
-    """λ at each iteration from 0 to ``iterations``, as the training computes it: weight × ramp(t // every, length)."""
+    """λ at each iteration, 0 to ``iterations`` − 1, as the training computes it: weight × ramp(t // every, length)."""
     ramp = {"sigmoid": ramps.sigmoid_rampup, "linear": ramps.linear_rampup}[shape]
-    return np.array([weight * ramp(t // every, length) for t in range(iterations + 1)])
+    return np.array([weight * ramp(t // every, length) for t in range(iterations)])
 
 
 def draw_ramp(iterations=6000, weight=0.1, length=40, every=150, shape="sigmoid"):

@@ -60,9 +60,16 @@ def order_of_a_step():
     return ["zero_grad", "backward", "optimizer", "ema"]
 
 
+def another_order():
+    """One that trains as well: the gradients are cleared when nobody needs them any more."""
+    return ["backward", "optimizer", "zero_grad", "ema"]
+
+
 def broken_rule(order):
     """Which rule of a step an order breaks first, or 'none': to clear after the optimizer's step is as good."""
     order = list(order)
+    if order == order_of_a_step():
+        return "the page's own"
     if sorted(order) != sorted(order_of_a_step()):
         return "four words"
     clear, backward, move, average = map(order.index, order_of_a_step())
@@ -71,8 +78,9 @@ def broken_rule(order):
 
 
 check_order = Exercise(
-    order_of_a_step, [()],
-    {"Each of the four words once, spelt as above, in a list.": lambda: ["zero_grad", "backward", "optimizer"],
+    another_order, [()],
+    {"That is the page's own order. Find another that trains as well.": order_of_a_step,
+     "Each of the four words once, spelt as above, in a list.": lambda: ["zero_grad", "backward", "optimizer"],
      "The optimizer moves along the gradients: backward has to compute them first.":
         lambda: ["zero_grad", "optimizer", "backward", "ema"],
      "zero_grad after backward throws away what backward has just found: nobody learns.":

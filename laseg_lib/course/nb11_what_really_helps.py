@@ -15,7 +15,7 @@ ALT = {
         "An axial slice four times: the scan with its label; the entropy, high along the outline; the errors, "
         "mostly along the outline too; and the errors of which the teacher was sure.",
     "threshold":
-        "Left an axial slice, in orange what the mask of this threshold takes away, in blue the errors that stay. "
+        "Left an axial slice, in orange what the mask of this threshold takes away, in green the errors that stay. "
         "Right the share masked out over the threshold, for voxels, errors and consistency loss: the stricter the "
         "mask, the more errors go, and with them the consistency loss.",
     "swapped":
@@ -76,7 +76,7 @@ def draw_threshold(image, entropy, wrong, masked_out):
         away, stay = entropy[:, :, z] >= threshold, (wrong & (entropy < threshold))[:, :, z]
         for part, colour in ((away, LOOKS["strong"].colour), (stay, LOOKS["MT"].colour)):
             left.imshow(np.ma.masked_equal(part.T, False), cmap=ListedColormap([colour]), alpha=0.75, vmin=0, vmax=1)
-        left.set_title("orange: masked out; blue: errors that stay", fontsize=SMALL, color=INK)
+        left.set_title("orange: masked out; green: errors that stay", fontsize=SMALL, color=INK)
         left.set_axis_off()
         for (name, look), values in zip(names.items(), shares):
             right.plot(bits, values, **line_style(look._replace(label=name), 2.6))

@@ -88,10 +88,13 @@ _BLOCK = np.zeros((20, 20, 10), np.uint8)
 _BLOCK[5:15, 5:15, 2:7] = 1
 
 check_mask_ml = Exercise(
-    mask_ml, [(_BLOCK, (1.25, 1.25, 2.5)), (_BLOCK, (1.0, 1.0, 1.0)), (_BLOCK[:, :, :5], (0.625, 0.625, 0.625))],
+    mask_ml, [(_BLOCK, (1.25, 1.25, 2.5)), (_BLOCK, (1.0, 1.5, 2.5)), (_BLOCK, (1.0, 1.0, 1.0)),
+              (_BLOCK[:, :, :5], (0.625, 0.625, 0.625))],
     {"That is in cubic millimetres: a millilitre is 1000 of them.":
         lambda mask, mm: float(mask.sum() * mm[0] * mm[1] * mm[2]),
      "These voxels are no cubes: multiply the three sides.": lambda mask, mm: float(mask.sum() * mm[0]**3 / 1000),
+     "The first two sides need not be alike: multiply all three.":
+        lambda mask, mm: float(mask.sum() * mm[0] ** 2 * mm[2] / 1000),
      "That is the whole scan. Only voxels whose mask is 1 are atrium.":
         lambda mask, mm: mask.size * mm[0] * mm[1] * mm[2] / 1000})
 

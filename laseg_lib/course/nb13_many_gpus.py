@@ -119,9 +119,10 @@ def _sent(p, n):
 
 check_link = Exercise(
     least_link,
-    [(9_186_722, 2, 0.2, 0.5), (9_186_722, 8, 0.2, 0.9), (9_186_722, 1, 0.2, 0.9), (1_000_000, 3, 0.05, 0.8)],
+    [(9_186_722, 2, 0.2, 0.5), (9_186_722, 4, 0.2, 0.9), (9_186_722, 1, 0.2, 0.9), (1_000_000, 3, 0.05, 0.8)],
     {"One process alone sends nothing: N - 1 is 0.": _link(lambda p, n: 2 * max(n - 1, 1) / n * 4 * p),
      "A float32 has 4 bytes.": _link(lambda p, n: _sent(p, n) / 4),
+     "That is in gigabits. A byte has 8 bits, and gigabytes are asked for.": _link(lambda p, n: 8 * _sent(p, n)),
      "The gradient goes round the ring twice, first to be added up, then to be handed out: 2 (N - 1) / N.":
         _link(lambda p, n: _sent(p, n) / 2),
      "The pieces are 1/N of the gradient: 2 (N - 1) / N times its bytes, not 2 (N - 1) times.":

@@ -189,7 +189,7 @@ CURVES = {  # of ``label_curve``: the arms of the record `labels`
     "labels_only": LOOKS["supervised"]._replace(label="labels only", dash=()),
     "strong": LOOKS["strong"]._replace(label="with the unlabelled volumes"),
     "long": LOOKS["lambda0"]._replace(label="labels only, twice as long"),
-    "self_training": LOOKS["strong_supervised"]._replace(label="labels only, then its own labels"),
+    "self_training": LOOKS["strong_supervised"]._replace(label="self-training"),
     "strong_long": LOOKS["MT"]._replace(label="with the unlabelled volumes, twice as long"),
 }
 
@@ -218,7 +218,7 @@ def label_curve(rows, published=(), *, counts=(2, 4, 8, 16, 80), title=""):
         if name == "labels_only" and counts[-1] in dice:
             ceiling = np.mean(dice[counts[-1]])
             ax.axhline(ceiling, color=INK, linewidth=1.4, linestyle=(0, (6, 4)))
-            ax.annotate("labels only, all 80", (-0.3, ceiling), xytext=(0, 4), textcoords="offset points",
+            ax.annotate("labels only, all 80", (0.42, ceiling), xytext=(0, 4), textcoords="offset points",
                         fontsize=SMALL)
     shown = [(labels, dice) for labels, dice in published if labels in at]
     if shown:

@@ -173,7 +173,7 @@ def _stroke(picture, outlines):
 def _cross(pen, box, centre):
     """Hair lines through ``centre``, open in the middle so that they don't hide the voxel."""
     left, top, width, height = box
-    (x, y), colour = centre, (140, 254, 254, 128)  # cyan-white, half of it: not a label's colour
+    (x, y), colour = centre, (255, 255, 255, 120)  # half of white: no label's and no network's colour
     for start, end in ((left, x - 9), (x + 9, left + width - 1)):
         if start <= end:
             pen.line((start, y, end, y), colour)

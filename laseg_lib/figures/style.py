@@ -5,6 +5,7 @@ The colours are Okabe and Ito's, which people with any colour blindness tell apa
 marker differ as well, so that a grey print-out keeps every distinction.
 """
 
+import re
 from collections import namedtuple
 
 from matplotlib.figure import Figure
@@ -26,6 +27,7 @@ LOOKS = {name: Look(*look, ARM_NAMES.get(name, "gold label")) for name, look in 
 ARMS = [name for name in LOOKS if name != "gold"]
 INK, GRID = "#222222", "#D0D0D0"
 TEXT, SMALL = 13, 12  # points; a figure is 9.6 inches wide
+_ROLES = {"student": "supervised", "teacher": "MT"}  # wherever the two stand side by side
 _SPARE = ["strong", "supervised_equal", "lambda0", "MT", "supervised", "strong_supervised"]
 
 
@@ -35,6 +37,9 @@ def looks(names):
     A name the course doesn't know keeps its own text and takes a colour that no other one here has.
     """
     keys = {name: _key(name) for name in names}
+    for name in [name for name, key in keys.items() if key is None]:
+        role = _ROLES.get(re.split(r"\W", str(name), maxsplit=1)[0])
+        keys[name] = role if role not in keys.values() else None
     free = [arm for arm in _SPARE if arm not in keys.values()] or _SPARE
     strangers = [name for name, key in keys.items() if key is None]
     keys |= {name: free[i % len(free)] for i, name in enumerate(strangers)}

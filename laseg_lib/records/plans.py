@@ -14,7 +14,7 @@ ARM_NAMES = {
     "strong_supervised": "strong, labels only",
     "labels_only": "labels only",
     "company": "unlabelled company, λ = 0",
-    "self_training": "labels only, then its own labels",
+    "self_training": "self-training",
 }
 ARMS = ("supervised", "supervised_equal", "lambda0", "MT")
 MODELS = {"strong": "MT", "strong_supervised": "supervised_equal", "labels_only": "supervised",

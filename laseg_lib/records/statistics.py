@@ -85,6 +85,20 @@ def over_seeds_and_cases(table, name, a, b, value="dice"):
     return seeds._replace(verdict=verdict, cases=cases.half, smallest=max(seeds.smallest, cases.smallest))
 
 
+def over_folds(given):
+    """A Difference of the record `labels`, its values by seed, with the fold as the unit: the trainings of a fold are
+    tested on the same cases, so these few means are all that is independent whatever the trainings do."""
+    folds = {}
+    for seed, value in given.values.items():
+        folds.setdefault(seed // SEEDS_A_FOLD, []).append(value)
+    return of_values(f"{given.name}, by fold", {fold: float(np.mean(values)) for fold, values in folds.items()})
+
+
+def signed(value, digits=3):
+    """+0.012 or −0.012: with the minus sign that the axes have, and no minus before a zero."""
+    return f"{round(float(value), digits) + 0.0:+.{digits}f}".replace("-", "−")
+
+
 def difference_table(differences):
     """Differences as a table to read: mean, half of the 95 % interval over seeds (and over cases, where that was
     asked), what it says, and beside every "cannot be told" the smallest effect that would have been seen."""
@@ -93,7 +107,7 @@ def difference_table(differences):
     rows = []
     for given in differences:
         row = {"difference": given.name, "seeds": len(given.values),
-               "Dice": f"{given.mean:+.3f}" if given.values else "",
+               "Dice": signed(given.mean) if given.values else "",
                "± over seeds": f"{given.half:.3f}" if np.isfinite(given.half) else ""}
         if any(other.cases is not None for other in differences):
             row["± over cases"] = f"{given.cases:.3f}" if given.cases is not None else ""
@@ -190,7 +204,7 @@ def aim_sentence(strongest, least=0.02):
     unclear = f" ({len(found.values)} seeds could have seen {found.smallest:.3f})" * (found.verdict == UNCLEAR)
     return (f"{ARM_NAMES[best.arm]}, {best.weights}, against the strongest control\n"
             f"({ARM_NAMES[control.arm]}, {control.weights}): "
-            f"{found.mean:+.3f} ± {found.half:.3f}, {found.verdict}{unclear}.\n"
+            f"{signed(found.mean)} ± {found.half:.3f}, {found.verdict}{unclear}.\n"
             f"Aim: at least {least:+.2f} and an interval above zero. " + ("Reached." if met else "NOT reached."))
 
 
@@ -205,7 +219,7 @@ def declared_sentence(found, pairs=FOLDS * SEEDS_A_FOLD):
     if len(found.values) < pairs:
         return f"{len(found.values)} of {pairs} pairs of trainings are made: the comparison is read when all are."
     unclear = f" (this design could have seen {found.smallest:.3f})" * (found.verdict == UNCLEAR)
-    return (f"{found.name}: {found.mean:+.3f}, ± {found.half:.3f} over {pairs} trainings, ± {found.cases:.3f} over "
+    return (f"{found.name}: {signed(found.mean)}, ± {found.half:.3f} over {pairs} trainings, ± {found.cases:.3f} over "
             f"cases: {found.verdict}{unclear}.")
 
 

@@ -127,9 +127,9 @@ def test_ramp_is_the_librarys_and_steps():
     curve = nb06_ramp_up.consistency_weights(6000, 0.1, 40, 150)
     assert curve[150] == 0.1 * ramps.sigmoid_rampup(1, 40) == curve[299]
     labels = nb06_ramp_up.draw_ramp().axes[0].get_legend_handles_labels()[1]
-    assert "half weight at t = 3900" in labels and "full weight at t = 6000" in labels
-    early = nb06_ramp_up.draw_ramp(iterations=1000).axes[0].get_legend_handles_labels()[1]
-    assert "full weight: never" in early
+    assert "half weight at t = 3900" in labels and "full weight: never" in labels
+    longer = nb06_ramp_up.draw_ramp(iterations=6001).axes[0].get_legend_handles_labels()[1]
+    assert "full weight at t = 6000" in longer
 
 
 def test_show_carries_alt_text_and_a_caption(monkeypatch):
