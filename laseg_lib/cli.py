@@ -202,15 +202,16 @@ def run_prepare(args):
         raise LasegError(f"--test-share must be between 0 and 1; got {args.test_share}")
     if args.seed < 0:
         raise LasegError(f"--seed must be 0 or more; got {args.seed}")
-    find = None
+    find = found_by = None
     if args.checkpoint:
+        from .data.volumes import fingerprint
         from .predict import Predictor
 
-        find = Predictor(args.checkpoint).find
+        find, found_by = Predictor(args.checkpoint).find, fingerprint(args.checkpoint)
     root = prepare(args.raw_dir, args.dest, scan=args.scan, label=args.label, label_value=args.label_value,
                    label_as_scan=args.label_as_scan, labelled_list=args.labelled_list, test_list=args.test_list,
-                   voxel_mm=args.voxel, spacing=args.spacing, find=find, test_share=args.test_share, seed=args.seed,
-                   say=say)
+                   voxel_mm=args.voxel, spacing=args.spacing, find=find, found_by=found_by, test_share=args.test_share,
+                   seed=args.seed, say=say)
     say(f"prepared volumes in {root}")
 
 

@@ -277,8 +277,11 @@ def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=F
     ``say`` is called with a line for each mask, ``complain`` with one for each scan that can't be done; the others go
     on.  ``keep_probability`` also writes ``NAME_probability``.  A file that is there is only replaced with ``force``.
     """
-    failed = 0
-    out = Path(out)
+    failed, out = 0, Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LasegError(f"--out {out}: can't be made ({error.strerror}); name a folder of yours") from error
     for scan, name in tqdm(list(zip(scans, names_of(scans))), desc="predict", unit="scan", disable=not progress):
         kinds = ["la", "probability"] if keep_probability else ["la"]
         paths = {kind: out / f"{name}_{kind}{suffix}" for kind in kinds}
@@ -297,7 +300,8 @@ def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=F
         except OSError as error:
             failed += 1
             complain(f"{error.filename or scan}: {error.strerror or error}")
-        except (RuntimeError, MemoryError) as error:  # SimpleITK's and torch's: this scan's fault, not the next one's
+        # SimpleITK's and torch's, which take what they can't use for another type: this scan's fault, no other's.
+        except (RuntimeError, MemoryError, TypeError, ValueError, ArithmeticError) as error:
             failed += 1
             complain(f"{scan}: can't be segmented ({str(error).strip().splitlines()[-1:]})")
         else:

@@ -16,6 +16,7 @@ from laseg_lib.errors import LasegError
 from laseg_lib.inference import largest_component, predict_volume
 from laseg_lib.metrics import dice_of
 from laseg_lib.predict import (
+    Found,
     find_atrium,
     looks_across,
     looks_around,
@@ -311,3 +312,24 @@ def test_from_raw_nifti_to_a_mask_with_three_commands(tmp_path, monkeypatch, cap
 def test_a_bright_network_is_what_it_says():
     network, ones = Bright(0.5), torch.ones(1, 1, 2, 2, 2)
     assert network(ones).argmax(1).all() and not network(0 * ones).argmax(1).any()
+
+
+@pytest.mark.parametrize("error", [TypeError("in method 'SetSize'"), ValueError("x"), OverflowError])
+def test_a_scan_that_breaks_a_tool_costs_that_scan_alone(error, tmp_path):
+    image, _ = blob_scan(np.eye(3), (1.25,) * 3, (50, 48, 46))
+    for name in "ab":
+        sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
+
+    def predictor(scan, **_):
+        if scan.name.startswith("a"):
+            raise error
+        return Found(sitk.Cast(image > 700, sitk.sitkUInt8), image, 1.0)
+
+    told = []
+    failed = predict_files(predictor, [tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"], tmp_path / "out", say=told.append,
+                           complain=told.append, progress=False)
+    assert failed == 1 and "a.nii.gz: can't be segmented" in told[0] and "b_la.nii.gz: 1.0 ml" in told[1]
+    with pytest.raises(LasegError, match="--out .*out2/sub: can't be made .*name a folder of yours"):
+        (tmp_path / "out2").touch()
+        predict_files(lambda *_, **__: pytest.fail("was predicted"), [tmp_path / "b.nii.gz"], tmp_path / "out2" / "sub",
+                      progress=False)

@@ -442,8 +442,8 @@ def test_what_the_readme_and_the_guide_say_of_the_record_labels():
     said = " ".join((REPO / "README.md").read_text(encoding="utf-8").split())
     assert (f"with two labelled volumes of 80 they add {100 * two.mean:.1f} points of Dice, with four "
             f"{100 * found.mean:.1f} (the comparison that was declared beforehand: ± {100 * found.half:.1f} over "
-            f"twelve trainings; ± {100 * strict[1].half:.1f} if only the four folds of test cases count), with eight or "
-            "sixteen nothing that four trainings could see.") in said
+            f"twelve trainings; ± {100 * strict[1].half:.1f} if only the four folds of test cases count), with eight "
+            "or sixteen nothing that four trainings could see.") in said
     assert strict[0].verdict == "above zero" and strict[1].verdict == compare.UNCLEAR
     assert "Four trainings can't tell labelling the volumes once and training again from it, with two labels or" in said
     rows = {row.name: row for row in compare.rivals(table)}

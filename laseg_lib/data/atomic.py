@@ -79,7 +79,9 @@ def claim(folder, settings):
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise LasegError(f"{path}: can't be read ({error}); "
                          "delete the folder around it, or choose another") from error
-    if differ:
+    if differ and not any(child.name != path.name for child in path.parent.iterdir()):  # no case was made with them
+        write_whole(path, json.dumps(settings, indent=1) + "\n")
+    elif differ:
         was, now = ({k: d.get(k) for k in differ} for d in (found, settings))
         raise LasegError(f"{path}: the cases here were made with {was}, now {now} is asked for; "
                          "choose another folder, or delete this one")

@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 
 from ..errors import LasegError
 from .atomic import claim
-from .scans import LABEL, SCAN, array_of, read_case, scan_files, suffix_of, what_is_in
+from .scans import LABEL, SCAN, array_of, below, content_of, read_case, scan_files, suffix_of, what_is_in
 from .volumes import (
     FILE,
     SPACING_MM,
@@ -38,6 +38,7 @@ from .volumes import (
     name_problem,
     read_geometry,
     read_list,
+    read_sources,
     read_volume,
     write_volume,
 )
@@ -108,15 +109,14 @@ def patterns_for(raw_dir, scan=None, label=None):
 def find_cases(raw_dir, patterns):
     """{name: Case} of every scan below ``raw_dir``, by name.  LasegError where there is none, or two of one name."""
     cases = {}
-    for path in sorted(raw_dir.rglob("*")):
-        if any(part.startswith(".") for part in path.relative_to(raw_dir).parts):
-            continue
+    for path in below(raw_dir):
         relative = path.relative_to(raw_dir).as_posix()
         # a case whose files lie in raw_dir itself has that folder's name
         name = patterns.name(relative) if "/" in relative or "*" in patterns.scan else patterns.name(
             f"{raw_dir.resolve().name}/{relative}")
-        if name is None or not (path.is_file() or path.is_dir()) or path.is_dir() and not any(
-                child.is_file() for child in path.iterdir()):
+        if name is not None:
+            require_target(path)
+        if name is None or not holds_files(path):
             continue
         if problem := name_problem(name):
             raise LasegError(f"{path}: its case would be called {name[:60]!r}, which can't name a folder here "
@@ -124,11 +124,23 @@ def find_cases(raw_dir, patterns):
         if name in cases:
             raise LasegError(f"{path}: a second case of the name {name}, the first is {cases[name].scan}; rename one")
         label = raw_dir / patterns.label_of(relative)
-        cases[name] = Case(path, label if label.is_file() else None)
+        require_target(label)
+        cases[name] = Case(path, label if holds_files(label) else None)
     if not cases:
         raise LasegError(f"{raw_dir}: no folder here holds a {patterns.scan}; {what_is_in(raw_dir)}. Give the folder "
                          "around the scans, and patterns such as --scan '*_mri.nii.gz' --label '*_la.nii.gz'")
     return cases
+
+
+def holds_files(path):
+    """Whether a path is a file, or a folder with files in it, such as those of a DICOM series."""
+    return path.is_file() or path.is_dir() and any(child.is_file() for child in path.iterdir())
+
+
+def require_target(path):
+    """LasegError for a link to nothing: without it a case would be missing, or without its label, and no word said."""
+    if path.is_symlink() and not path.exists():
+        raise LasegError(f"{path}: is a link to something that isn't there; mend it, or remove it")
 
 
 # --- which cases ----------------------------------------------------------------------------------
@@ -171,10 +183,13 @@ def split(raw_dir, cases, test_share, seed, labelled_list=None, test_list=None):
 
 def listed(path, cases, outlined=None):
     """The names of a list; LasegError for one that is no case, or, if ``outlined`` is given, has no label."""
+    if not Path(path).is_file():
+        raise LasegError(f"{path}: no such list; it must name one case a line, as the cases are called here: "
+                         f"{some(sorted(cases))}")
     names = read_list(path)
     if missing := [name for name in names if name not in cases]:
-        raise LasegError(f"{path}: the list names {missing[0]}, but no scan of that name was found (such as {SCAN} in "
-                         "a folder of that name); add that case, or take it off the list")
+        raise LasegError(f"{path}: the list names {missing[0]}, but no scan of that name was found, only "
+                         f"{some(sorted(cases))}; add that case, or take it off the list")
     if outlined is not None and (lacking := [name for name in names if name not in outlined]):
         raise LasegError(f"{path}: names {lacking[0]}, which has no label; take it off the list")
     return names
@@ -242,8 +257,8 @@ def box_of_place(place, size, voxel, margin_mm=MARGIN_MM, least_mm=LEAST_MM):
 # --- the work -------------------------------------------------------------------------------------
 
 def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_scan=False, labelled_list=None,
-            test_list=None, voxel_mm=SPACING_MM, spacing=None, find=None, margin_mm=MARGIN_MM, least_mm=LEAST_MM,
-            test_share=0.2, seed=1337, progress=True, say=lambda line: None):
+            test_list=None, voxel_mm=SPACING_MM, spacing=None, find=None, found_by=None, margin_mm=MARGIN_MM,
+            least_mm=LEAST_MM, test_share=0.2, seed=1337, progress=True, say=lambda line: None):
     """Prepare every case under ``raw_dir``; returns ``dest/volumes``, the folder that holds them.
 
     ``scan``, ``label``: file patterns, see ``Patterns``; by default the challenge's names, or nnU-Net's.
@@ -253,13 +268,20 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_
     labelled cases first, then the unlabelled ones.
     ``voxel_mm``: the prepared voxels' side; None keeps each scan's own.  ``spacing``: the raw voxels' three sides in mm
     where headers don't say them.  ``find``: called with a straight, normalised, unlabelled scan (float32 W x H x D) and
-    its voxel's sides in mm; gives a mask of the atrium to crop around, or None where it finds nothing.
+    its voxel's sides in mm; gives a mask of the atrium to crop around, or None where it finds nothing;
+    ``found_by`` names it for ``dest``'s settings (the SHA-256 of its checkpoint).
     Each crop margin is drawn from ``margin_mm`` by seed and case name, so it doesn't depend on which other cases there
     are.  ``say``: called with what was found, a line at a time, before the work begins.
-    Finished cases are kept, so an interrupted run goes on where it was; the lists are written last, and one that is
-    there is never overwritten.  Raises LasegError, with the file and a remedy, for what can't be prepared.
+    Finished cases are kept, so an interrupted run goes on where it was, and those whose scan or label is not what it
+    was are made anew; the lists are written last, and one that is there is never overwritten.
+    Raises LasegError, with the file and a remedy, for what can't be prepared.
     """
     raw_dir, dest = Path(raw_dir), Path(dest)
+    if not raw_dir.is_dir():
+        raise LasegError(f"{raw_dir}: {'is a file' if raw_dir.exists() else 'no such folder'}; give the folder that "
+                         "holds the scans")
+    if dest.exists() and not dest.is_dir():
+        raise LasegError(f"{dest}: is a file; name a folder, where the prepared volumes are to lie")
     root, patterns = dest / FOLDER, patterns_for(raw_dir, scan, label)
     cases = find_cases(raw_dir, patterns)
     parts = split(raw_dir, cases, test_share, seed, labelled_list, test_list)
@@ -268,15 +290,23 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_
         check_list(path, names)
     for line in told_plan(raw_dir, patterns, cases, parts):
         say(line)
+    if dest.resolve() != raw_dir.resolve() and not (labelled_list or test_list):
+        lone = [f"{name}.list" for name in ("train", "test") if (raw_dir / f"{name}.list").is_file()]
+        if len(lone) == 1:
+            say(f"  {lone[0]} is not used: train.list and test.list decide together; or give it as --labelled-list or "
+                "--test-list")
     claim(root, {"raw": str(raw_dir.resolve()), "scan": patterns.scan, "label": patterns.label,
                  "label_value": label_value, "voxel_mm": voxel_mm, "spacing": spacing, "margin_mm": margin_mm,
-                 "least_mm": least_mm, "seed": seed})
+                 "least_mm": least_mm, "seed": seed, "label_as_scan": label_as_scan or None, "found_by": found_by})
     place = None
     for name in tqdm([*parts.labelled, *parts.test, *parts.unlabelled], desc="prepare", unit="case",
                      disable=not progress):
         path, case = root / name / FILE, cases[name]
-        if _finished(path, case.label is not None):
-            continue
+        sources = {kind: content_of(file) for kind, file in case._asdict().items() if file}
+        if finished := read_sources(path, case.label is not None):
+            if all(finished.get(kind) == sources.get(kind) for kind in finished):
+                continue
+            say(f"  {name}: its scan or its label has changed since it was prepared; it is made anew")
         image, mask = read_case(case.scan, case.label, voxel_mm=voxel_mm, spacing=spacing, label_value=label_value,
                                 label_as_scan=label_as_scan)
         values, sides = array_of(image), np.array(image.GetSpacing())
@@ -293,34 +323,31 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_
         geometry = {"spacing": sides, "origin": image.TransformIndexToPhysicalPoint(corner),
                     "centre": image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in values.shape])}
         values, mask = check_volume(values[box], mask if mask is None else mask[box], case.scan)
-        write_volume(path, values, mask, **geometry)
+        write_volume(path, values, mask, sources, **geometry)
     for path, names in lists.items():
         if names:
             keep_or_write_list(path, names)
     return root
 
 
+def some(names):
+    return ", ".join(names[:3]) + (", ..." if names[3:] else "")
+
+
 def told_plan(raw_dir, patterns, cases, parts):
     """What was found, in lines to read before the work begins."""
-    def some(names):
-        return ", ".join(names[:3]) + (", ..." if names[3:] else "")
-
     outlined = [name for name, case in cases.items() if case.label]
     yield f"{raw_dir}: {len(cases)} scans ({patterns.scan}), {len(outlined)} with a label ({patterns.label})"
     example = next(cases[name] for name in parts.labelled)
     yield f"  for example {example.scan.relative_to(raw_dir)} with {example.label.relative_to(raw_dir)}"
     used = {case.label for case in cases.values()} | {case.scan for case in cases.values()}
-    alone = [str(path.relative_to(raw_dir)) for path in scan_files(raw_dir) if path not in used
-             and patterns.label_expression.fullmatch(path.relative_to(raw_dir).as_posix())]
+    rest = [path for path in scan_files(raw_dir) if not used & {path, *path.parents}]
+    alone = [str(path.relative_to(raw_dir)) for path in rest
+             if patterns.label_expression.fullmatch(path.relative_to(raw_dir).as_posix())]
+    others = [name for name in (str(path.relative_to(raw_dir)) for path in rest) if name not in alone]
     for what, names in (("training, labelled", parts.labelled), ("training, unlabelled", parts.unlabelled),
                         ("test", parts.test), ("left out, on neither list", parts.left_out),
-                        ("labels without a scan, not used", alone)):
+                        ("labels without a scan, not used", alone),
+                        ("files that no pattern fits, not used", others)):
         if names:
             yield f"  {what}: {len(names)} ({some(names)})"
-
-
-def _finished(path, labelled):
-    try:
-        return bool(read_volume(path, with_label=labelled))
-    except LasegError:
-        return False

@@ -9,14 +9,10 @@ Arrays are W x H x D, so the first index is x; SimpleITK's own arrays run the ot
 """
 
 import contextlib
-import glob
-import gzip
+import hashlib
 import locale
-import math
 import os
 import re
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +20,10 @@ import numpy as np
 import torch
 
 from ..errors import LasegError
-from ..runtime.machine import refuse_bomb, require_memory, require_room_for
+from ..runtime.machine import refuse_bomb, require_memory, require_room_for, tell
 from .atomic import replacing
-from .volumes import MOST_PACKED, SPACING_MM
+from .headers import NO_SIZE, in_words, read_header, require_whole
+from .volumes import MOST_PACKED, SPACING_MM, fingerprint
 
 SCAN, LABEL = "lgemri.nrrd", "laendo.nrrd"  # the challenge's names
 FORMATS = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".nrrd": "NRRD", ".nhdr": "NRRD", ".mha": "MetaImage",
@@ -34,8 +31,7 @@ FORMATS = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".nrrd": "NRRD", ".nhdr": "NRRD"
 READERS = {"NIfTI": "NiftiImageIO", "NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO", "DICOM": "GDCMImageIO"}
 VOXEL_MM = (0.02, 50.0)  # what a voxel's side can be; a header beyond that is wrong
 STRAIGHT = np.eye(3)
-MOST_HEADER = 2**20  # bytes of a text header; the longest that tools write, of diffusion scans, have a twentieth
-NO_SIZE = "its header doesn't say how large a voxel is along"
+FIELD_MM = (50.0, 1000.0)  # the longest side of a scan that shows a person's atrium
 
 
 @dataclass
@@ -110,6 +106,8 @@ def read_scan(path, spacing=None):
     if kind is None:
         raise LasegError(f"{path}: not a format that is read here; give NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), "
                          "MetaImage (.mha, .mhd) or a folder with a DICOM series")
+    if kind == "NIfTI" and path.name.lower().endswith(".nii") and is_packed(path):
+        raise LasegError(f"{path}: is packed with gzip, and its name doesn't say so; rename it to {path.name}.gz")
     header = {} if kind == "DICOM" else read_header(path, kind)
     try:
         reader = sitk.ImageFileReader()
@@ -127,7 +125,9 @@ def read_scan(path, spacing=None):
             raise LasegError(f"{path}: its header says that the voxels begin at byte {header['offset']:.3g}, which "
                              "can't be; export it again")
         if kind == "NIfTI" and "bytes" in header:
-            require_whole(path, int(header["offset"]) + header["bytes"])  # SimpleITK fills up what is cut off
+            require_whole(path, kind, header, header["bytes"])
+        elif kind == "MetaImage":
+            require_whole(path, kind, header, int(size / len(files)) * reader.GetNumberOfComponents() * bits // 8)
         image = sitk.ReadImage(files if len(files) > 1 else files[0], imageIO=READERS[kind])
     except RuntimeError as error:
         raise LasegError(in_words(path, kind, str(error), header)) from error
@@ -135,15 +135,39 @@ def read_scan(path, spacing=None):
         raise LasegError(f"{path}: holds complex numbers, and a scan's voxels are real; export its magnitude")
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
+    if image.GetDimension() == 3 and image.GetNumberOfComponentsPerPixel() == 1 and kind != "DICOM" and min(
+            image.GetSize()) < 2:
+        raise LasegError(f"{path}: holds one slice ({' x '.join(map(str, image.GetSize()))} voxels), and a scan has "
+                         "many; give the whole of it")
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1 or min(image.GetSize()) < 2:
         more = " (one slice of a series? give the folder)" if kind == "DICOM" else ""
         raise LasegError(f"{path}: holds {' x '.join(map(str, image.GetSize()))} voxels with "
                          f"{image.GetNumberOfComponentsPerPixel()} numbers each; a scan must be W x H x D{more}")
+    require_axes(path, image)
     if kind == "DICOM":
-        said, oriented = dicom_geometry(path, files, reader), True
+        said, oriented = dicom_geometry(path, files, reader, image), True
     else:
         said, oriented = header["said"], header["oriented"]
     return complete(Scan(image, said, oriented, path), spacing)
+
+
+def is_packed(path):
+    with open(path, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def require_axes(path, image):
+    """LasegError unless an image lies somewhere, with axes of length 1 at right angles: nothing here, and no viewer,
+    can lay a mask over another one."""
+    direction = np.reshape(image.GetDirection(), (3, 3))
+    if not np.isfinite([*image.GetOrigin(), *direction.ravel()]).all():
+        raise LasegError(f"{path}: its header holds numbers that lay the scan nowhere; correct it")
+    turned = direction.T @ direction
+    if np.abs(np.diag(turned) - 1).max() > 5e-3:
+        raise LasegError(f"{path}: the directions of its axes are {told(np.sqrt(np.diag(turned)))} long, which must be "
+                         "1: a voxel's size belongs in the spacing; correct the header")
+    if np.abs(turned - np.diag(np.diag(turned))).max() > 5e-3:
+        raise LasegError(f"{path}: its axes are not at right angles; resample it to a plain grid first")
 
 
 def require_text(path):
@@ -174,7 +198,15 @@ def require_spacing(scan):
         known = ", ".join(f"{axis} {side:.4g} mm" for axis, side in zip("xyz", scan.spacing) if side == side)
         raise LasegError(f"{scan.path}: {NO_SIZE} {', '.join(a for a, said in zip('xyz', scan.said) if not said)}"
                          + (f" (it says {known})" if known else "") + "; give --spacing X Y Z in mm")
+    field = scan.spacing * scan.image.GetSize()
+    low, high = FIELD_MM
+    if not low <= field.max() <= high:
+        tell(f"WARNING: {scan.path}: shows {' x '.join(f'{side:.0f}' for side in field)} mm, and a person's atrium "
+             f"{'does not fit into that' if field.max() < low else 'is small in that'}; is the header in cm? "
+             "What is found in it means little")
 
+
+# --- DICOM ----------------------------------------------------------------------------------------
 
 def is_dicom(path):
     with open(path, "rb") as file:
@@ -182,7 +214,8 @@ def is_dicom(path):
 
 
 def dicom_files(folder):
-    """The files of the one DICOM series in ``folder``, in the order of their slices."""
+    """The files of the one DICOM series in ``folder``, in the order of their slices.  LasegError where there is none,
+    or more than one, or where a file looks like one of its slices and can't be read as one."""
     import SimpleITK as sitk
 
     series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
@@ -190,11 +223,35 @@ def dicom_files(folder):
         raise LasegError(f"{folder}: no DICOM series in this folder; {what_is_in(folder)}")
     if len(series) > 1:
         raise LasegError(f"{folder}: holds {len(series)} DICOM series; give each a folder of its own")
-    return list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    files = list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    if lost := lost_slices(folder, [Path(file) for file in files]):
+        raise LasegError(f"{lost[0]}: looks like a slice of the series beside it and can't be read as one"
+                         + (f" (nor can {len(lost) - 1} more)" if lost[1:] else "") + "; copy it again, or remove it")
+    return files
 
 
-def dicom_geometry(path, files, reader):
-    """Which sides of a voxel the series says; LasegError where slices are missing between the others."""
+def lost_slices(folder, files):
+    """What in ``folder`` looks like one of the slices ``files`` and is none: it is called as they are, with another
+    number, or says that it is an image of their kind.  A slice lost at an end leaves no gap."""
+    def shape(path):
+        return re.sub(r"\d+", "#", path.name.lower())
+
+    shapes, kinds = {shape(file) for file in files}, {kind_of_dicom(file) for file in files} - {None}
+    return [path for path in sorted(folder.iterdir()) if path.is_file() and path not in files
+            and not path.name.startswith(".") and (shape(path) in shapes or kind_of_dicom(path) in kinds)]
+
+
+def kind_of_dicom(path):
+    """The class that a DICOM file says it is of (MR image, report, ...), as bytes; None for what says none."""
+    with open(path, "rb") as file:
+        head = file.read(1024)
+    found = re.search(rb"\x02\x00\x02\x00UI(..)", head, re.DOTALL) if head[128:132] == b"DICM" else None
+    return head[found.end():found.end() + int.from_bytes(found[1], "little")].rstrip(b"\0 ") if found else None
+
+
+def dicom_geometry(path, files, reader, image):
+    """Which sides of a voxel the series says; LasegError where slices are missing between the others, or stacked
+    aslant."""
     def tag(name):
         return np.array(reader.GetMetaData(name).split("\\"), float) if reader.HasMetaDataKey(name) else None
 
@@ -204,167 +261,30 @@ def dicom_geometry(path, files, reader):
         reader.LoadPrivateTagsOff()
         reader.ReadImageInformation()
         places.append(tag("0020|0032"))
-    plane = tag("0028|0030") is not None or len(files) == 1
-    if len(files) == 1 or any(place is None or place.size != 3 for place in places):
-        return plane, plane, len(files) == 1
+    plane = tag("0028|0030") is not None
+    if len(files) == 1:  # slices in one file say their size further in, and SimpleITK takes 1 mm where they don't
+        whole = Path(files[0]).read_bytes()
+        plane, thick = (any(name in whole for name in names) for names in (
+            (b"\x28\x00\x30\x00DS",), (b"\x18\x00\x88\x00DS", b"\x18\x00\x50\x00DS")))
+        known = np.not_equal(image.GetSpacing(), 1)
+        return bool(plane or known[0]), bool(plane or known[1]), bool(thick or known[2])
+    if any(place is None or place.size != 3 for place in places):
+        return plane, plane, False
     steps = np.linalg.norm(np.diff(places, axis=0), axis=1)
     if steps.min() <= 0 or steps.max() > 1.05 * steps.min() + 0.01:
         raise LasegError(f"{path}: its slices lie {steps.min():.2f} to {steps.max():.2f} mm apart; some are missing, "
                          "or there are two series in one: export it again")
+    lies = tag("0020|0037")
+    if lies is not None and lies.size == 6:
+        normal, way = np.cross(lies[:3], lies[3:]), places[-1] - places[0]
+        aslant = np.linalg.norm(way - (way @ normal) * normal)
+        if aslant > 0.01 * np.linalg.norm(way):
+            raise LasegError(f"{path}: its slices are stacked aslant, as with a tilted gantry ({aslant:.1f} mm from "
+                             "first to last), so its axes are not at right angles; resample it to a plain grid first")
     return plane, plane, True
 
 
-def read_header(path, kind):
-    """What SimpleITK doesn't pass on: which sides of a voxel a file says (it fills in 1), whether its orientation, and
-    where its data are, if not in it.
-
-    Raises LasegError for a detached data file that doesn't lie beside its header.
-    """
-    if kind == "NIfTI":
-        try:
-            with unpacked(path) as file:
-                return nifti_header(file.read(540))
-        except (OSError, EOFError, zlib.error, struct.error):
-            return {"said": (False,) * 3, "oriented": False}  # reading it says what is wrong
-    fields, rest = text_header(path, kind)
-    detached = fields.get("elementdatafile") or fields.get("data file") or fields.get("datafile") or ""
-    if detached.lower() == "local":
-        detached = ""
-    found = {"oriented": False, "detached": detached, "files": []}
-    if detached:
-        names = data_files(path, detached, rest)
-        require_beside(path, names)
-        found["files"] = [path.parent / name for name in names]
-    if kind == "MetaImage":
-        sides = numbers(fields.get("elementspacing") or fields.get("elementsize"))
-        return found | {"said": said(sides),
-                        "oriented": bool({"transformmatrix", "rotation", "orientation"} & set(fields))}
-    if "space directions" in fields:
-        vectors = re.findall(r"\(([^)]*)\)|(none)", fields["space directions"].lower())
-        return found | {"said": said([np.linalg.norm(numbers(vector)) for vector, none in vectors if vector or none]),
-                        "oriented": bool({"space", "space dimension"} & set(fields))}
-    return found | {"said": said(numbers(fields.get("spacings")))}
-
-
-def text_header(path, kind):
-    """({field in lower case: value} of a NRRD's or MetaImage's header, the lines after it), as their readers take it.
-
-    LasegError for one that goes on for a megabyte: what it would say after that nobody has looked at.
-    """
-    with open(path, "rb") as file:
-        lines = iter(file.read(MOST_HEADER).decode("latin-1").split("\n"))
-    fields = {}
-    for line in lines:
-        if kind == "NRRD" and not line.strip():
-            break
-        name, value = [*re.split(":" if kind == "NRRD" else "[=:]", line, maxsplit=1), ""][:2]
-        name, value = name.strip().lower(), value.strip()
-        fields.setdefault(name, value)
-        if name == "elementdatafile" or (name in ("data file", "datafile") and value.startswith("LIST")):
-            break
-    else:
-        if os.path.getsize(path) > MOST_HEADER:
-            raise LasegError(f"{path}: its header doesn't end within {MOST_HEADER} bytes; export it again")
-    return fields, list(lines)
-
-
-def data_files(path, detached, rest):
-    """The files that a header names as its data, each relative to it: one, those of a list, or of a pattern."""
-    if detached.startswith("LIST"):
-        return [line.strip() for line in rest if line.strip()]
-    if "%" not in detached:
-        return [detached]
-    pattern = detached.split()[0]  # "slice%03d.raw 1 88 1"
-    if not re.fullmatch(r"[^%]*%0?\d?d[^%]*", pattern):  # a reader would print with it, into too little memory
-        raise LasegError(f"{path}: its data are in {detached[:100]}, which is no pattern of a number; name the files")
-    folder, pattern = os.path.split(pattern)
-    found = sorted((path.parent / folder).glob(re.sub(r"%\d*d", "*", glob.escape(pattern)))) if folder_is_ours(
-        folder) else []
-    return [os.path.join(folder, file.name) for file in found] or [os.path.join(folder, pattern)]
-
-
-def folder_is_ours(name):
-    """Whether a path, as a header names it, stays in the header's folder."""
-    return not (re.match(r"[/\\~]|[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name))
-
-
-def require_beside(path, names):
-    """LasegError unless a header's data files lie beside it, or below, and are files: a pipe would wait for ever."""
-    home = path.parent.resolve()
-    for name in names:
-        if "\0" in name:
-            raise LasegError(f"{path}: its data are in {name[:100]!r}, which can't name a file; export it again")
-        file = path.parent / name
-        if not folder_is_ours(name) or not Path(os.path.realpath(file)).is_relative_to(home):
-            raise LasegError(f"{path}: its data are in {name[:100]}, outside its folder; "
-                             "put that file beside the header, and name it there")
-        if os.path.lexists(file) and not file.is_file():
-            raise LasegError(f"{path}: its data are in {name[:100]}, which is no file; put the data there")
-
-
-def nifti_header(head):
-    order = "<" if head[:4] in (struct.pack("<i", 348), struct.pack("<i", 540)) else ">"
-    if struct.unpack(order + "i", head[:4])[0] == 540:  # NIfTI-2
-        sides, codes = struct.unpack(order + "3d", head[112:136]), struct.unpack(order + "2i", head[344:352])
-        dims, bits = struct.unpack(order + "8q", head[16:80]), struct.unpack(order + "h", head[14:16])[0]
-        offset = struct.unpack(order + "q", head[168:176])[0]
-    else:
-        sides, codes = struct.unpack(order + "3f", head[80:92]), struct.unpack(order + "2h", head[252:256])
-        dims, bits = struct.unpack(order + "8h", head[40:56]), struct.unpack(order + "h", head[72:74])[0]
-        offset = struct.unpack(order + "f", head[108:112])[0]
-    found = {"said": said(np.abs(sides)), "oriented": any(code > 0 for code in codes), "offset": offset}
-    if 1 <= dims[0] <= 7 and min(dims[1:dims[0] + 1]) > 0 and bits > 0:
-        found["bytes"] = math.prod(dims[1:dims[0] + 1]) * bits // 8
-    return found
-
-
-def unpacked(path):
-    """A NIfTI file open for reading, gzipped (whatever it is called) or not."""
-    with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return (gzip.open if packed else open)(path, "rb")
-
-
-def require_whole(path, size):
-    """LasegError where a NIfTI file, once unpacked, is shorter than its header says."""
-    try:
-        with unpacked(path) as file:
-            file.seek(size - 1)
-            whole = file.read(1)
-    except (OSError, EOFError, zlib.error):
-        whole = b""
-    if not whole:
-        raise LasegError(f"{path}: its header tells of {size} bytes, and not as many are there: it was cut off; "
-                         "copy it again")
-
-
-def numbers(text):
-    return [float(n) if re.fullmatch(r"[-+.\de]+", n) else np.nan for n in re.split(r"[\s,]+", (text or "").strip())
-            if n]
-
-
-def said(sides):
-    """Which of x, y and z are positive numbers."""
-    sides = [*sides, np.nan, np.nan, np.nan][:3]
-    return tuple(bool(np.isfinite(side) and side > 0) for side in sides)
-
-
-def in_words(path, kind, text, header):
-    """SimpleITK's error as one sentence with its true cause."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    cause = re.sub(r"^(\[nrrd\] )?\w*: |.*ERROR:? ", "", lines[-1])[:300]
-    if "encod" in cause.lower() and ("not available" in cause or "parse" in cause):
-        return f"{path}: its data are compressed in a way that isn't read here ({cause}); write it again with gzip"
-    if header.get("detached") and ("datafile" in text or "data file" in text):
-        return (f"{path}: the data files that its header names are not there, or not as many as it says ({cause}); "
-                "put them beside the header")
-    if header.get("said") and not all(header["said"]) and re.search("[sS]pac", text):
-        unknown = ", ".join(axis for axis, known in zip("xyz", header["said"]) if not known)
-        return f"{path}: {NO_SIZE} {unknown} ({cause}); correct the header"
-    if "orthonormal" in text:
-        return f"{path}: its axes are not at right angles; resample it to a plain grid first"
-    return f"{path}: not a whole {kind} file ({cause}); copy it again"
-
+# --- files ----------------------------------------------------------------------------------------
 
 def what_is_in(folder):
     """What scans a folder holds, for an error message: 'found 12 of .nii.gz, such as a.nii.gz'."""
@@ -377,10 +297,36 @@ def what_is_in(folder):
                                 for suffix, files in sorted(found.items(), key=lambda item: -len(item[1])))
 
 
+def below(folder):
+    """Every file and folder below ``folder``, sorted; hidden ones aside.  Links to elsewhere are followed, each folder
+    once; what a link within ``folder`` shows is there already."""
+    home, found, seen = os.path.realpath(folder), [], set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in sorted(folders) if not name.startswith(".") and not (
+            os.path.islink(os.path.join(where, name))
+            and Path(os.path.realpath(os.path.join(where, name))).is_relative_to(home))]
+        found += [Path(where, name) for name in [*folders, *names] if not name.startswith(".")]
+    return sorted(found)
+
+
 def scan_files(folder):
     """Every file below ``folder`` whose name is one of a format that is read here; hidden ones aside."""
-    return [Path(where, name) for where, folders, names in sorted(os.walk(folder)) for name in sorted(names)
-            if suffix_of(name) and not name.startswith(".")]
+    return [path for path in below(folder) if suffix_of(path) and not path.is_dir()]
+
+
+def content_of(path):
+    """SHA-256 of all that a scan or label is read from, as text: its file, with the data files that its header names,
+    or every file of its folder.  Whether it is still the one that it was."""
+    path = Path(path)
+    kind = FORMATS.get(suffix_of(path))
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [
+        path, *(read_header(path, kind).get("files", []) if kind in ("NRRD", "MetaImage") else [])]
+    return hashlib.sha256("".join(map(fingerprint, files)).encode()).hexdigest()
 
 
 @own_locale()
@@ -547,6 +493,8 @@ def back_to(image, like):
 def atrium_of(values, path, value=None):
     """The label's voxels that are atrium, bool: those of ``value``, or of the only value beside 0 (1 or 255)."""
     there = np.unique(values).tolist()
+    if value == 0:
+        raise LasegError("--label-value 0 is what isn't atrium; give the atrium's own value")
     if value is not None:
         if value not in there:
             raise LasegError(f"{path}: no voxel has --label-value {value}, it holds {there[:8]}; "

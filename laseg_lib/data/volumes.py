@@ -118,10 +118,11 @@ def check_volume(image, label, path):
     return image, label.astype(np.uint8, copy=False)
 
 
-def write_volume(path, image, label=None, **geometry):
+def write_volume(path, image, label=None, sources=None, **geometry):
     """Write one ``mri_norm2.h5``, whole or not at all; makes its folder.
 
-    ``geometry``: ``spacing``, ``origin``, ``centre``, three numbers each, for the file's attributes.
+    ``geometry``: ``spacing``, ``origin``, ``centre``, three numbers each, for the file's attributes.  ``sources``: the
+    SHA-256 of what ``scan`` and ``label`` were made from, for the same.
     """
     path = Path(path)
     whole = io.BytesIO()  # in memory first: on a full disk HDF5 itself can crash
@@ -132,7 +133,22 @@ def write_volume(path, image, label=None, **geometry):
             file.create_dataset("label", data=np.asarray(label, np.uint8), **packed)
         for name, value in geometry.items():
             file.attrs[name] = np.broadcast_to(np.asarray(value, np.float64), 3)
+        for kind, digest in (sources or {}).items():
+            file.attrs[f"{kind}_sha256"] = digest
     write_whole(path, whole.getbuffer())
+
+
+def read_sources(path, labelled):
+    """{'scan', 'label': the SHA-256 of what a finished volume was made from, None where there was none, or where the
+    file doesn't say}; {} where it isn't finished, or can't be read, or lacks the label that it should have."""
+    try:
+        read_volume(path, with_label=labelled)
+        with h5py.File(path, "r") as file:
+            if "scan_sha256" not in file.attrs:
+                return {"unknown": None}
+            return {kind: file.attrs.get(f"{kind}_sha256") for kind in ("scan", "label")}
+    except (LasegError, OSError, RuntimeError):
+        return {}
 
 
 def read_geometry(path):

@@ -170,7 +170,9 @@ def fails(raw, tmp_path, *words):
 def test_no_scan_at_all(tmp_path):
     (tmp_path / "raw").mkdir()
     fails(tmp_path / "raw", tmp_path, "raw", "lgemri.nrrd")
-    fails(tmp_path / "nowhere", tmp_path, "nowhere", "lgemri.nrrd")
+    fails(tmp_path / "nowhere", tmp_path, "nowhere: no such folder; give the folder that holds the scans")
+    (tmp_path / "file").touch()
+    fails(tmp_path / "file", tmp_path, "file: is a file; give the folder")
 
 
 def test_a_case_without_a_label_is_an_unlabelled_one(raw, tmp_path):
@@ -196,7 +198,7 @@ def test_no_label_at_all_is_told(raw, tmp_path):
 
 def test_listed_case_without_a_scan(raw, tmp_path):
     (case(raw, 2) / "lgemri.nrrd").unlink()
-    fails(raw, tmp_path, "PHANTOM_0002", "lgemri.nrrd", "take it off the list")
+    fails(raw, tmp_path, "PHANTOM_0002", "only PHANTOM_0000, PHANTOM_0001, PHANTOM_0003", "take it off the list")
 
 
 def test_case_in_both_lists(raw, tmp_path):
