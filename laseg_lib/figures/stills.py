@@ -33,7 +33,7 @@ def scene_still(figure, width=9.6, note=""):
     points = np.concatenate([vertices for vertices, _ in meshes]) @ view.T
     page = Figure(figsize=(width, 4.6), dpi=100)
     coloured = next((trace for trace in figure.data if trace.intensity is not None), None)
-    ax = page.add_axes((0.2, 0.13, 0.66 if coloured else 0.78, 0.78 if figure.layout.title.text else 0.85))
+    ax = page.add_axes((0.25, 0.13, 0.61 if coloured else 0.73, 0.78 if figure.layout.title.text else 0.85))
     ax.set_axis_off()
     ax.set_aspect("equal")
     if len(points):
