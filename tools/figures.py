@@ -29,7 +29,7 @@ from laseg_lib.runtime.manners import polite
 
 REPO = Path(__file__).resolve().parent.parent
 SIZE, SEED = (95, 70, 44), 0
-RECORDS = {"half": ("real atria at half resolution, 8 labelled of 80", 8), "quick": ("phantoms, 4 labelled of 40", 4)}
+RECORDS = {"half": ("real atria at half resolution, 8 labelled of 76", 8), "quick": ("phantoms, 4 labelled of 40", 4)}
 FOUR = ["supervised", "supervised_equal", "lambda0", "MT"]
 
 
