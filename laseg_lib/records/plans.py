@@ -199,7 +199,10 @@ RECORDS = {
         # When all of the above had been read: at equal iterations, twice as many for both, does the gain at 2 labels
         # last?  Declared before its first run: strong − labels only, both `long`, the pairs of these eight trainings.
         *(run._replace(settings=run.settings | LONG)
-          for run in labels_runs(2, ("strong",), ALL_SEEDS[:2 * FOLDS], "long"))]),
+          for run in labels_runs(2, ("strong",), ALL_SEEDS[:2 * FOLDS], "long")),
+        # When all of the above had been read: is the ceiling one, or only what 1,500 iterations reach?  Declared before
+        # its first run: all 80 labels, labels only, twice as long − 1,500 iterations.  Secondary.
+        *labels_runs(80, ("labels_only",), FIRST_SEEDS, "long")]),
     # Where do we stand beside the published tables?  The public lists, last checkpoint, 16 filters.
     "public": Plan("real", at="full", runs=[
         *(Run(arm, labels, seed, PUBLIC) for seed in PUBLIC_SEEDS
