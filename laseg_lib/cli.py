@@ -229,6 +229,11 @@ def run_train(args):
     from .data.volumes import split_of, training_names
     from .training import Trainer
 
+    if args.gpu is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise LasegError(f"--gpu {args.gpu}: there is no such GPU here; leave it out to train on the processor")
     config = TrainConfig(**{**RECIPES[args.recipe], **values})
     config = split_of(config, training_names(config))
     if not config.snapshot_path:
@@ -249,12 +254,13 @@ def run_train(args):
 
 def run_evaluate(args):
     from .data.atomic import require_writable
-    from .evaluate import evaluate_checkpoint, write_table
+    from .evaluate import evaluate_checkpoint, require_own_table, write_table
     from .metrics import average
 
     check_mm("spacing", args.spacing)
     if args.csv:
         require_writable(args.csv, "--csv")
+        require_own_table(args.csv)
     rows = evaluate_checkpoint(**{k: v for k, v in vars(args).items() if k not in ("csv", "run", "command")})
     mean = average(rows)
 
@@ -262,7 +268,7 @@ def run_evaluate(args):
         mm = mean[f"{name}_mm"]
         return f"{mean[name]:.2f} voxels" + (f" ({mm:.2f} mm)" if mm == mm else "")
 
-    print(f"{len(rows)} cases, {args.weights}, {args.window} window: Dice {mean['dice']:.4f}, "
+    print(f"{len(rows)} cases of {args.split}.list, {args.weights}, {args.window} window: Dice {mean['dice']:.4f}, "
           f"Jaccard {mean['jaccard']:.4f}, HD95 {told('hd95')}, ASD {told('asd')}")
     if mean["empty"]:
         print(f"WARNING: {mean['empty']} predictions are EMPTY; they count as Dice 0 and the volume's diagonal",

@@ -162,6 +162,10 @@ class TrainConfig:
                 raise LasegError(f"--{name} must be between 0 and {most}; got {getattr(self, name)}")
         if self.labeled_bs > self.batch_size:
             raise LasegError(f"--labeled_bs {self.labeled_bs} is more than --batch_size {self.batch_size}")
+        if self.model in ("MT", "lambda0") and not self.unlabeled_bs:
+            raise LasegError(f"--labeled_bs {self.labeled_bs} of --batch_size {self.batch_size} leaves no unlabelled "
+                             f"volume in a batch, which --model {self.model} needs: lower --labeled_bs, or use --model "
+                             "supervised")
         if any(s < d or s % d for s, d in zip(self.patch_size, (16, 16, 8))):
             near = tuple(max(d, round(s / d) * d) for s, d in zip(self.patch_size, (16, 16, 8)))
             raise LasegError(f"--patch_size {self.patch_size}: V-Net halves W and H four times and D three times, "
@@ -190,11 +194,14 @@ class TrainConfig:
         if val_num is None:
             spare = n_cases // 10 if self.max_samples is None else n_cases - self.max_samples
             val_num = max(0, min(4, spare, n_cases if labelled_at_end is None else labelled_at_end))
+        if val_num < 0 or self.max_samples is None and val_num >= n_cases:
+            raise LasegError(f"{list_path} names {n_cases} cases: --val_num {val_num} must be 0 or more, and leave "
+                             "some to train on")
         max_samples = n_cases - val_num if self.max_samples is None else self.max_samples
         labelnum = self.labelnum
         if labelnum is None:
             labelnum = max(1, max_samples // 5) if labelled >= max_samples else labelled
-        if not 0 < max_samples <= n_cases or val_num < 0:
+        if not 0 < max_samples <= n_cases:
             raise LasegError(f"{list_path} names {n_cases} cases: --max_samples {max_samples} must be 1 to that")
         if max_samples + val_num > n_cases:
             raise LasegError(f"{list_path} names {n_cases} cases, too few for --max_samples {max_samples} and "

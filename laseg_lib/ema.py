@@ -14,15 +14,21 @@ def update_ema_variables(model, ema_model, alpha, global_step, *, buffers="keep"
     ``buffers``: BatchNorm's running mean and variance are buffers, not parameters.
     'keep' leaves the teacher's own alone (the walkthrough), 'average' averages them with the same
     alpha, 'copy' takes the student's.  Integer buffers (counters) are copied unless kept.
+    Raises ValueError for networks whose tensors differ in shape: broadcasting would mix what doesn't belong together.
     """
     if buffers not in ("keep", "average", "copy"):
         raise ValueError(f"buffers must be 'keep', 'average' or 'copy', not {buffers!r}")
+    pairs = [(list(ema_model.parameters()), list(model.parameters()))]
+    pairs += [(list(ema_model.buffers()), list(model.buffers()))] if buffers != "keep" else []
+    for theirs, ours in pairs:
+        if [one.shape for one in theirs] != [one.shape for one in ours]:
+            raise ValueError("the teacher's tensors and the student's differ in shape: they must be one network twice")
     alpha = min(1 - 1 / (global_step + 1), alpha)
     # One fused call for all tensors instead of two small ones for each.
-    torch._foreach_lerp_(list(ema_model.parameters()), list(model.parameters()), 1 - alpha)
+    torch._foreach_lerp_(*pairs[0], 1 - alpha)
     if buffers == "keep":
         return
-    for ema_buffer, buffer in zip(ema_model.buffers(), model.buffers(), strict=True):
+    for ema_buffer, buffer in zip(*pairs[1]):
         if buffers == "average" and buffer.is_floating_point():
             ema_buffer.lerp_(buffer, 1 - alpha)
         else:

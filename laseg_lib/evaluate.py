@@ -2,19 +2,22 @@
 
 import csv
 import io
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
 from .data.atomic import write_whole
-from .data.volumes import LAHeart, keep_apart, list_path, read_list
+from .data.headers import in_mm
+from .data.volumes import LAHeart, differ, keep_apart, list_path, read_geometry, read_list
 from .errors import LasegError
 from .inference import largest_component, predict_volume
 from .metrics import COLUMNS, case_metrics
 from .runtime.checkpoints import load_network
-from .runtime.machine import pick_device
+from .runtime.machine import pick_device, tell
 
 
 def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student", window="walkthrough",
@@ -31,12 +34,33 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
     downsample = factor_of(config, downsample)
     dataset = LAHeart(root_path, split, downsample=1 if at == "full" else downsample)
     dataset.require_labels()
+    dataset.require_sound()
     train = list_path(root_path, "train")
     if split == "test" and train.is_file():
         keep_apart(list_path(root_path, "test"), dataset.image_list, train, read_list(train))
+    doubt(checkpoint, config, dataset, spacing)
     return evaluate_network(network.to(pick_device(device), memory_format=torch.channels_last_3d), dataset, patch_size,
                             window=window, keep_largest=largest_component, precision=precision,
                             downsample=downsample if at == "full" else 1, spacing=spacing)
+
+
+def doubt(checkpoint, config, dataset, spacing):
+    """Say what makes the numbers mean something else than they seem to: cases that ``checkpoint`` was trained on,
+    voxels of another size than those it was trained on, and a ``spacing`` that no case takes."""
+    trained = config.get("cases") or {}
+    if dataset.split == "test" and (known := [name for name in dataset.image_list if name in trained]):
+        tell(f"WARNING: {checkpoint} was trained on {len(known)} of these cases, such as {known[0]}: what it scores "
+             "there says nothing about new patients")
+    sides = {name: read_geometry(dataset.path(name))["spacing"] for name in dataset.image_list}
+    if config.get("spacing") is not None and (other := [name for name, mm in sides.items()
+                                                        if differ(mm, config["spacing"])]):
+        tell(f"WARNING: {dataset.path(other[0])}: its voxels are {in_mm(sides[other[0]])}, those that {checkpoint} was "
+             f"trained on {in_mm(config['spacing'])}"
+             + (f"; so it is with {len(other) - 1} more" if other[1:] else "") + "; prepare the cases alike")
+    if spacing is not None and (said := [name for name, mm in sides.items() if not np.isnan(mm).any()
+                                         and differ(mm, spacing)]):
+        tell(f"WARNING: --spacing is not used for {len(said)} cases, such as {said[0]}, whose files say "
+             f"{in_mm(sides[said[0]])}")
 
 
 def require_one_channel(network, checkpoint):
@@ -92,6 +116,16 @@ def predict_cases(network, dataset, patch_size, *, window="walkthrough", precisi
         if not mask.any():
             print(f"WARNING: {name}: the prediction is EMPTY", file=sys.stderr)
         yield name, mask, sample["label"]
+
+
+def require_own_table(path):
+    """LasegError where ``path`` is a file that is no table of metrics: a slip must not cost a checkpoint."""
+    path = Path(path)
+    if path.is_file() and path.stat().st_size:
+        with open(path, "rb") as file:
+            head = file.readline(1000)
+        if not re.match(rb"(case|weights),", head) or COLUMNS[0].encode() not in head:
+            raise LasegError(f"--csv {path}: is there already and is no table of metrics; give another name")
 
 
 def write_table(path, rows):

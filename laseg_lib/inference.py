@@ -37,6 +37,9 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
         raise ValueError(f"window must be one of {', '.join(WINDOWS)}; not {window!r}")
     device = next(model.parameters()).device
     image = image if torch.is_tensor(image) else torch.from_numpy(np.array(image, np.float32, order="C"))
+    if image.ndim != 3 or len(patch_size) != 3:
+        raise ValueError(f"image must be W x H x D and patch_size three sides; they are {tuple(image.shape)} and "
+                         f"{tuple(patch_size)}")
     volume = image.to(device, torch.float32)[None, None]
     size = volume.shape[2:]
     if downsample > 1:

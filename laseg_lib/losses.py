@@ -12,7 +12,9 @@ def dice_loss(score, target):
 
     ``score``: probabilities of one class, any shape.  ``target``: 0/1 or bool, same shape.
     The sums run over the whole batch, so that a patch without atrium is no special case.
+    Raises ValueError when the shapes differ.
     """
+    _same_shape(score, target, "score", "target")
     target = target.float()
     smooth = 1e-5
     intersect = torch.sum(score * target)
@@ -25,8 +27,12 @@ def segmentation_loss(logits, label, *, where=None):
 
     ``logits``: (B, 2, W, H, D); ``label``: (B, W, H, D) int64.  ``where``: bool, of ``label``'s shape: the voxels
     that count (both losses are 0 where none does); None: all.
-    Returns (loss, cross_entropy, dice), three scalars.
+    Returns (loss, cross_entropy, dice), three scalars.  Raises ValueError for a label of another shape or type.
     """
+    if label.is_floating_point() or label.shape != logits.shape[:1] + logits.shape[2:]:
+        raise ValueError(f"logits are {tuple(logits.shape)}, so the label must be "
+                         f"{tuple(logits.shape[:1] + logits.shape[2:])} whole numbers, the class of each voxel; it is "
+                         f"{tuple(label.shape)} {label.dtype}")
     score, atrium = F.softmax(logits, dim=1)[:, 1], label == 1
     if where is None:
         cross_entropy = F.cross_entropy(logits, label)
@@ -74,7 +80,7 @@ def pseudo_label_loss(input_logits, target_logits, *, confidence=0.8):
     return segmentation_loss(input_logits, label, where=probability >= confidence)[0]
 
 
-def _same_shape(input_logits, target_logits):
-    if input_logits.shape != target_logits.shape:
-        raise ValueError(f"student {tuple(input_logits.shape)} and teacher {tuple(target_logits.shape)} "
-                         "differ in shape")
+def _same_shape(one, other, *names):
+    if one.shape != other.shape:
+        first, second = names or ("student", "teacher")
+        raise ValueError(f"{first} {tuple(one.shape)} and {second} {tuple(other.shape)} differ in shape")

@@ -5,16 +5,32 @@ import numpy as np
 COLUMNS = ["dice", "jaccard", "hd95", "asd", "hd95_mm", "asd_mm", "empty"]
 
 
+def masks_of(one, two):
+    """Two masks as bool arrays; ValueError where one holds more than 0 and one other value (probabilities, several
+    labels, NaN), or where their shapes differ."""
+    masks = []
+    for mask in map(np.asarray, (one, two)):
+        if mask.dtype != bool and mask.size:
+            most = mask.max()
+            if not ((mask == 0) | (mask == most)).all():
+                raise ValueError(f"a mask holds 0 and one other value, this one {np.unique(mask)[:4].tolist()} and so "
+                                 "on: compare it with a threshold, or with the label's value, first")
+        masks.append(mask.astype(bool))
+    if masks[0].shape != masks[1].shape:
+        raise ValueError(f"{masks[0].shape} and {masks[1].shape} differ in shape")
+    return masks
+
+
 def dice_of(one, two):
     """2 |A and B| / (|A| + |B|) of two masks, from 0 (no overlap) to 1; two empty masks agree."""
-    one, two = np.asarray(one, bool), np.asarray(two, bool)
+    one, two = masks_of(one, two)
     both = int(one.sum()) + int(two.sum())
     return 2 * int((one & two).sum()) / both if both else 1.0
 
 
 def jaccard_of(one, two):
     """|A and B| / |A or B| of two masks, from 0 to 1; two empty masks agree."""
-    one, two = np.asarray(one, bool), np.asarray(two, bool)
+    one, two = masks_of(one, two)
     either = int((one | two).sum())
     return int((one & two).sum()) / either if either else 1.0
 
@@ -55,14 +71,14 @@ def case_metrics(prediction, label, spacing=float("nan")):
 
     An empty prediction is a failure, not a perfect score: ``empty`` is True, Dice and Jaccard are 0,
     and both distances are the volume's diagonal, the worst there is.
-    Raises ValueError when the shapes differ or the label is empty.
+    Raises ValueError when the shapes differ, the label is empty, one of them is no mask, or a side isn't above 0.
     """
-    prediction, label = np.asarray(prediction, bool), np.asarray(label, bool)
-    if prediction.shape != label.shape:
-        raise ValueError(f"prediction {prediction.shape} and label {label.shape} differ in shape")
+    prediction, label = masks_of(prediction, label)
     if not label.any():
         raise ValueError("the label is empty: no metric means anything")
     sides = np.broadcast_to(np.asarray(spacing, float), 3)
+    if (sides <= 0).any():
+        raise ValueError(f"a voxel's sides must be above 0 mm, not {sides}")
     empty = not prediction.any()
     if empty:
         dice, jaccard = 0.0, 0.0

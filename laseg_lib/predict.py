@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from .data.headers import in_mm
 from .data.prepare import MARGIN_MM, crop_box
 from .data.scans import (
     SCAN,
@@ -29,7 +30,7 @@ from .data.scans import (
     straighten,
     write_image,
 )
-from .data.volumes import FILE, SPACING_MM, not_normalised, read_geometry, read_volume
+from .data.volumes import FILE, SPACING_MM, differ, not_normalised, read_geometry, read_volume
 from .errors import LasegError
 from .evaluate import factor_of, patch_of, require_one_channel
 from .inference import largest_component, predict_volume
@@ -95,6 +96,9 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
     scan = Path(scan)
     if scan.name.endswith(".h5"):
         volume, like, known = open_volume(scan, spacing)
+        if known and differ(like.GetSpacing(), np.broadcast_to(voxel_mm, 3)):
+            tell(f"WARNING: {scan}: its voxels are {in_mm(like.GetSpacing())}, those that the network was trained on "
+                 f"{in_mm(np.broadcast_to(voxel_mm, 3))}: prepare it alike")
         straight, whole = like, True
     else:
         found, known = read_scan(scan, spacing), True

@@ -8,6 +8,7 @@
 import copy
 import math
 import signal
+from collections import Counter
 from itertools import zip_longest
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from tqdm.auto import tqdm
 
 from . import ramps
 from .config import TrainConfig
-from .data.volumes import LAHeart, fingerprint, read_geometry, split_of, training_names
+from .data.headers import in_mm
+from .data.volumes import LAHeart, differ, fingerprint, read_geometry, split_of, training_names
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
@@ -87,20 +89,38 @@ class Trainer:
                                  downsample=config.downsample, labelled=config.labelnum)
         self.val_set = LAHeart(config.root_path, names=names[len(names) - config.val_num:] if self.first else [],
                                cache=cache and "memory", downsample=config.downsample)
-        self.cases = None  # only a checkpoint on the disk outlives a change of the files
+        self.cases = self.val_cases = None  # only a checkpoint on the disk outlives a change of the files
         if config.snapshot_path:
-            self.cases = {name: fingerprint(self.train_set.path(name)) for name in self.train_set.image_list}
-        spacing = read_geometry(self.train_set.path(names[0]))["spacing"].tolist()
-        self.spacing = spacing if all(side == side for side in spacing) else None
+            self.cases, self.val_cases = ({name: fingerprint(some.path(name)) for name in some.image_list}
+                                          for some in (self.train_set, self.val_set))
+        self.spacing = self._one_spacing()
         self.train_set.require_labels()
         self.val_set.require_labels()
+        self.val_set.require_sound()  # an unsound one would end the training at its first validation
         self.cache_bytes = self.train_set.cache_bytes() if cache else 0  # filled as the volumes are first drawn
         where = self.device if config.cache == "device" else torch.device("cpu")
         require_memory(self.cache_bytes, where, f"a cache of {len(self.train_set)} volumes", "use --cache none")
 
+    def _one_spacing(self):
+        """The sides in mm of the training cases' voxels, of the most where they differ; None where nobody knows."""
+        paths = {name: self.train_set.path(name) for name in self.train_set.image_list}
+        sides = {name: read_geometry(path)["spacing"].tolist() for name, path in paths.items()}
+        known = {name: mm for name, mm in sides.items() if all(side == side for side in mm)}
+        if not known:
+            return None
+        usual = Counter(tuple(round(side, 3) for side in mm) for mm in known.values()).most_common(1)[0][0]
+        usual = next(mm for mm in known.values() if tuple(round(side, 3) for side in mm) == usual)
+        if other := [name for name, mm in known.items() if differ(mm, usual)]:
+            self.tell(f"WARNING: {paths[other[0]]}: its voxels are {in_mm(known[other[0]])}, most others' "
+                      f"{in_mm(usual)}" + (f"; so it is with {len(other) - 1} more" if other[1:] else "")
+                      + "; the network sees all as one size: prepare the cases alike")
+        return usual
+
     def _begin_or_go_on(self, resume):
         """Iteration 0, or where the last checkpoint was; the files of the run are opened."""
         config = self.config
+        if resume and not config.snapshot_path:
+            raise LasegError("resume needs a --snapshot_path, the folder that holds the checkpoint")
         self.iteration, self.saved, self.history, self.best, self.log = 0, 0, [], None, None
         self.cut_short = False
         state = load_last(config.snapshot_path, warn=self.tell) if resume else None
@@ -215,16 +235,18 @@ class Trainer:
                              "Lower --base_lr (or use --precision fp32)")
 
     def weights(self):
-        """What is needed to predict: both networks, the settings, and the sides in mm of the voxels they were made for
-        (before any downsampling; None where the files don't say)."""
+        """What is needed to predict: copies of both networks, the settings, the sides in mm of the voxels they were
+        made for (before any downsampling; None where the files don't say), and {case: SHA-256} of what they learnt
+        from."""
         return {"config": self.config.to_dict(), "spacing": self.spacing, "iteration": self.iteration,
-                "student": self.student.state_dict(), "teacher": self.teacher.state_dict()}
+                "cases": self.cases, **{name: {key: value.detach().clone() for key, value in net.state_dict().items()}
+                                        for name, net in (("student", self.student), ("teacher", self.teacher))}}
 
     def state_dict(self):
         """Everything that the next iteration depends on, so that a resumed training is the same one."""
-        return {**self.weights(), "optimizer": self.optimizer.state_dict(), "best": self.best,
+        return {**self.weights(), "optimizer": copy.deepcopy(self.optimizer.state_dict()), "best": self.best,
                 "streams": distributed.gather(self.streams.state_dict()),  # one a process
-                "cases": self.cases,
+                "val_cases": self.val_cases,
                 "files": self.log.sizes() if self.log else {}}
 
     def load_state_dict(self, state):
@@ -237,7 +259,9 @@ class Trainer:
         if other:
             raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with other settings: "
                              + ", ".join(f"--{name} {theirs[name]} (now {mine[name]})" for name in other))
-        self._same_cases(state.get("cases"))
+        self._same_cases(self.cases, state.get("cases"), "training")
+        if self.first and state.get("val_cases") is not None:  # an older checkpoint doesn't know
+            self._same_cases(self.val_cases, state["val_cases"], "validation")
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -254,18 +278,18 @@ class Trainer:
         self.batches = iter(self.streams.sampler)
         del self.history[self.iteration:]
 
-    def _same_cases(self, theirs):
-        """LasegError unless these are the volumes, in the order, that the checkpoint was trained on."""
-        if self.cases is None:
+    def _same_cases(self, ours, theirs, kind):
+        """LasegError unless ``ours`` are the volumes, in the order, that the checkpoint was trained or validated on."""
+        if ours is None:
             return None
         if theirs is None:
             return self.tell("an older checkpoint, which doesn't say on which cases it was trained: not checked")
-        for number, (mine, other) in enumerate(zip_longest(self.cases.items(), theirs.items())):
+        for number, (mine, other) in enumerate(zip_longest(ours.items(), theirs.items())):
             if mine != other:
                 name, before = (pair[0] if pair else "no case" for pair in (mine, other))
                 what = f"{name} has other contents now" if name == before else f"it is {name} now, it was {before}"
                 raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with other cases: number "
-                                 f"{number + 1} of the training list: {what}; bring them back, or start anew")
+                                 f"{number + 1} of the {kind} list: {what}; bring them back, or start anew")
         return None
 
     def save(self):

@@ -141,8 +141,13 @@ def pad_to(volume, size):
 class _Crop:
     def __init__(self, output_size):
         self.output_size = (output_size,) * 3 if isinstance(output_size, int) else tuple(output_size)
+        if len(self.output_size) != 3:
+            raise ValueError(f"output_size must be three sides, W, H and D, or one for all; not {self.output_size}")
 
     def __call__(self, sample):
+        if sample["image"].shape != sample["label"].shape:
+            raise ValueError(f"image {tuple(sample['image'].shape)} and label {tuple(sample['label'].shape)} differ in "
+                             "shape")
         sample = _both(sample, lambda volume: pad_to(volume, self.output_size))
         room = [have - want for have, want in zip(sample["image"].shape, self.output_size)]
         corner = [self.offset(r) for r in room]

@@ -273,7 +273,7 @@ def test_from_phantoms_to_a_table(tmp_path, monkeypatch, capsys):
                     "--window", window,
                     "--csv", f"out/{weights}_{window}.csv"]
             assert main([str(a) for a in line]) == 0
-            assert f"2 cases, {weights}, {window} window: Dice " in capsys.readouterr().out
+            assert f"2 cases of test.list, {weights}, {window} window: Dice " in capsys.readouterr().out
             with open(f"out/{weights}_{window}.csv", newline="", encoding="utf-8") as file:
                 tables[weights, window] = list(csv.DictReader(file))
     for rows in tables.values():
@@ -283,7 +283,7 @@ def test_from_phantoms_to_a_table(tmp_path, monkeypatch, capsys):
             assert 0 <= float(row["dice"]) <= 1
             assert float(row["hd95_mm"]) > 1.7 * float(row["hd95"])  # a phantom's voxels are wide, and aren't cubes
     line = ["evaluate", folder / "last.pth", "--root_path", "data/phantoms", "--split", "train", "--window", "fast"]
-    assert main([str(a) for a in line]) == 0 and "5 cases" in capsys.readouterr().out
+    assert main([str(a) for a in line]) == 0 and "5 cases of train.list" in capsys.readouterr().out
 
 
 def test_an_empty_prediction_is_loud(trained, phantom_root, tmp_path, capsys):

@@ -264,12 +264,19 @@ def case_names(root_path, split="train"):
     return read_list(list_path(root_path, split))
 
 
+def differ(one, other, share=0.05):
+    """Whether two voxels' sides in mm differ by more than a ``share``, where both are known."""
+    return bool((np.abs(np.subtract(one, other)) > share * np.asarray(other, float)).any())
+
+
 def training_names(config):
     """The training cases of a config: ``train_list``'s, or those of the list beside ``root_path``.
 
     LasegError when one of them is a test case too: of the test.list beside ``train_list``, if there is one, or else of
     that beside ``root_path``.
     """
+    if config.train_list and not Path(config.train_list).is_file():
+        raise LasegError(f"--train_list {config.train_list}: no such list; it must name one case a line")
     names = read_list(config.train_list) if config.train_list else case_names(config.root_path, "train")
     test = list_path(config.root_path, "test")
     if config.train_list and (own := Path(config.train_list).with_name("test.list")).is_file():
@@ -349,6 +356,15 @@ def not_normalised(image):
             "normalised? The consistency's noise of 0.1 means nothing then; `laseg prepare` normalises")
 
 
+def is_device(name):
+    """Whether PyTorch knows a device of that name, be it here or not."""
+    try:
+        torch.device(name)
+    except (RuntimeError, TypeError):
+        return False
+    return True
+
+
 class LAHeart(Dataset):
     """Left-atrium volumes by the lists of the public data.
 
@@ -365,6 +381,10 @@ class LAHeart(Dataset):
 
     def __init__(self, base_dir, split="train", num=None, transform=None, *, cache=None, downsample=1, names=None,
                  labelled=None):
+        if isinstance(cache, bool) or not (cache in (None, "memory") or is_device(cache)):
+            raise LasegError(f"cache={cache!r}: give None, 'memory', or a device such as 'cpu'")
+        if num is not None and num < 0:
+            raise LasegError(f"num={num}: give 0 or more, or None for all")
         self.base_dir, self.split, self.transform = Path(base_dir), split, transform
         self.cache, self.downsample, self.labelled, self._warned = cache, downsample, labelled, False
         self.image_list = list(names if names is not None else case_names(base_dir, split))[:num]
@@ -418,6 +438,11 @@ class LAHeart(Dataset):
             raise LasegError(f"{self.path(missing[0])}: holds no label, and {len(missing)} of {self.split}.list that "
                              "need one don't; the first --labelnum cases, those that validate (the last --val_num) and "
                              "test cases do: outline them, or change the list or these numbers")
+
+    def require_sound(self):
+        """Read every case once: LasegError for the first that is unsound, before the work and not in its middle."""
+        for index in range(len(self)):
+            self[index]
 
     def cache_bytes(self):
         """What a full cache takes: 5 bytes a voxel (float32 image, uint8 label), from the files' headers."""

@@ -96,8 +96,8 @@ def refuse_calls(path):
 
 
 def begun(folder):
-    """Whether ``folder`` holds a training's checkpoints, be it only the one before the last."""
-    return any((Path(folder) / name).exists() for name in (LAST, PREVIOUS))
+    """Whether ``folder`` holds a training's checkpoints, be it only the one before the last, or the best."""
+    return any((Path(folder) / name).exists() for name in (LAST, PREVIOUS, BEST))
 
 
 @contextlib.contextmanager
@@ -168,16 +168,18 @@ def load_network(path, weights="student"):
 
     ``weights``: 'student' or 'teacher'.  Other files hold one network: plain, inside a dictionary ('state_dict', 'net',
     ...), or with 'module.' or '_orig_mod.' before its names, as DataParallel and ``torch.compile`` leave it.
-    The config has, besides the settings, ``spacing`` where the checkpoint knows it: see ``Trainer.weights``.
+    The config has, besides the settings, ``spacing`` and ``cases`` where the checkpoint knows them: see
+    ``Trainer.weights``.
     Raises LasegError when the file holds the weights of another architecture, or of other than two classes.
     """
     state = load_checkpoint(path)
     if not isinstance(state, dict):
         raise LasegError(f"{path}: holds no dictionary of weights")
-    config, spacing = {}, None
+    config, spacing, cases = {}, None, {}
     if "student" in state or "teacher" in state:
         if weights not in state:
             raise LasegError(f"{path}: holds no {weights}; it holds {', '.join(map(str, state))}")
+        cases = state["cases"] if isinstance(state.get("cases"), dict) else {}
         config, spacing, state = state.get("config", {}), sides_in_mm(state.get("spacing"), path), state[weights]
     elif weights == "teacher":
         raise LasegError(f"{path}: holds one network only, no student and teacher; leave out --weights teacher")
@@ -196,7 +198,7 @@ def load_network(path, weights="student"):
     if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
         raise LasegError(f"{path}: holds weights that are NaN or infinite: its training broke down; use an earlier "
                          "checkpoint, and a lower --base_lr")
-    return network, {**config, "spacing": spacing} if spacing else config
+    return network, {**config, **({"spacing": spacing} if spacing else {}), **({"cases": cases} if cases else {})}
 
 
 def shown(value):
