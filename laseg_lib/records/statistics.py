@@ -269,6 +269,13 @@ def time_at_two(table):
             _of_teachers(table, 2, "strong for twice as long − strong", ("strong", "long"), ("strong", ""))]
 
 
+def ceiling(table):
+    """What twice the time gives all 80 labels, by the record `labels`: whether its ceiling is one.  Difference of
+    teachers."""
+    return _of_teachers(table, 80, "labels only for twice as long − labels only", ("labels_only", "long"),
+                        ("labels_only", ""))
+
+
 def public_worth(table):
     """What unlabelled volumes give on the public split, by the record `public`: strong − labels only, Differences of
     teachers, over three seeds and 20 test cases; then of the trainings for twice as long."""
