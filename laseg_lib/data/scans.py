@@ -231,14 +231,17 @@ def dicom_files(folder):
 
 
 def lost_slices(folder, files):
-    """What in ``folder`` looks like one of the slices ``files`` and is none: it is called as they are, with another
-    number, or says that it is an image of their kind.  A slice lost at an end leaves no gap."""
+    """What in ``folder`` looks like one of the slices ``files`` and is none: it says that it is an image of their kind,
+    or says nothing and is called as they are, with another number.  A slice lost at an end leaves no gap.  (A report
+    that was exported beside them says that it is one.)"""
     def shape(path):
         return re.sub(r"\d+", "#", path.name.lower())
 
     shapes, kinds = {shape(file) for file in files}, {kind_of_dicom(file) for file in files} - {None}
-    return [path for path in sorted(folder.iterdir()) if path.is_file() and path not in files
-            and not path.name.startswith(".") and (shape(path) in shapes or kind_of_dicom(path) in kinds)]
+    others = [path for path in sorted(folder.iterdir()) if path.is_file() and path not in files
+              and not path.name.startswith(".")]
+    said = {path: kind_of_dicom(path) for path in others}
+    return [path for path in others if said[path] in kinds or said[path] is None and shape(path) in shapes]
 
 
 def kind_of_dicom(path):

@@ -189,7 +189,13 @@ def test_a_slice_lost_at_an_end_of_a_series_is_told(spoil, at, series):
     for other in (".DS_Store", "DICOMDIR", "README", "notes.txt"):
         (series / other).write_bytes(b"x" * 200)
     assert read_scan(series).image.GetSize() == (20, 18, 12)
-    lost = sorted(path for path in series.iterdir() if path.suffix == ".dcm")[at]
+    files = sorted(path for path in series.iterdir() if path.suffix == ".dcm")
+    held = bytearray(files[0].read_bytes())
+    kind = held.index(b"\x02\x00\x02\x00UI") + 8
+    held[kind + 20:kind + 22] = b"88"  # of another class, as a report is, and without an image
+    (series / "IM0999.dcm").write_bytes(held[:700])
+    assert read_scan(series).image.GetSize() == (20, 18, 12)
+    lost = files[at]
     lost.write_bytes(spoil(lost.read_bytes()))
     with pytest.raises(LasegError, match=rf"{lost.name}: looks like a slice of the series.*copy it again"):
         read_scan(series)
