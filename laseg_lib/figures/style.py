@@ -27,7 +27,8 @@ LOOKS = {name: Look(*look, ARM_NAMES.get(name, "gold label")) for name, look in 
 ARMS = [name for name in LOOKS if name != "gold"]
 INK, GRID = "#222222", "#D0D0D0"
 TEXT, SMALL = 13, 12  # points; a figure is 9.6 inches wide
-_ROLES = {"student": "supervised", "teacher": "MT"}  # wherever the two stand side by side
+# Wherever the two stand side by side: blue and green, as in every curve; the lighter blue, to be seen on a dark scan.
+_ROLES = {"student": "supervised_equal", "teacher": "MT"}
 _SPARE = ["strong", "supervised_equal", "lambda0", "MT", "supervised", "strong_supervised"]
 
 
