@@ -481,6 +481,10 @@ def test_what_the_readme_says_of_the_public_split():
             "trainings each, half resolution, last checkpoint, nothing chosen on the tests), "
             f"4 labels at {strong[1]:.1f} % and {alone[1]:.1f} %. For 8 labels papers report {min(papers):.1f} to "
             f"{max(papers):.1f} %. Neither difference can be told from zero; these trainings could have seen") in said
+    first = 100 * compare.per_seed(table, picks[0][0])[1337]
+    assert f"The {strong[0]:.1f} % above is the mean of three trainings like this one" in said
+    assert f"this first one ended at {first:.1f} %" in said
+
     *_, four, eight = compare.public_worth(table)
     assert four.verdict == eight.verdict == compare.UNCLEAR
     assert f"could have seen {100 * max(four.smallest, eight.smallest):.1f} points" in said
@@ -490,6 +494,32 @@ def test_what_the_readme_says_of_the_public_split():
     guide = (REPO / "notebooks" / "INSTRUCTOR.md").read_text(encoding="utf-8")
     assert f"{strong[0]:.1f} % with 8 labels" in guide and f"{alone[0]:.1f} % with no unlabelled scan" in guide
     assert (sum(dice < alone[0] for dice in papers), len(papers)) == (6, 10) and "above six of the ten" in guide
+
+
+def test_what_11_says_of_folds_and_of_the_ceiling():
+    import nbformat
+
+    from laseg_lib.records import statistics as compare
+    from laseg_lib.records.read import load_metrics
+
+    table, clean = load_metrics("labels"), load_metrics("labels", largest=True)
+    page = "".join(cell.source for cell in nbformat.read(REPO / "notebooks" / "11_what_really_helps.ipynb", 4).cells)
+    two, four = (compare.over_folds(row) for row in compare.worth(table)[:2])
+    gains = [f"{gain:.3f}".replace("-", "−") for gain in four.values.values()]
+    assert f"The four folds gain {', '.join(gains[:3])} and {gains[3]}" in page
+    assert f"{four.mean:.3f} ± {four.half:.3f} holds zero" in page and four.verdict == compare.UNCLEAR
+    assert f"from {min(two.values.values()):.3f} to {max(two.values.values()):.3f}, ± {two.half:.3f}" in page
+    again, without = (compare.over_folds(compare.time_at_two(some)[0]) for some in (table, clean))
+    assert f"the four folds, two trainings each, give {again.mean:.3f} ± {again.half:.3f}" in page
+    first = compare.over_folds(compare.worth(clean)[0])
+    assert (f"the first is {first.mean:.3f} ± {first.half:.3f}, still above zero, and the second {without.mean:.3f} ± "
+            f"{without.half:.3f}, no longer") in page
+    both = compare.time_at_two(clean)[1]
+    assert f"falls to {both.mean:.3f} ± {both.half:.3f}" in page and f"could have seen {both.smallest:.3f}" in page
+    top = compare.ceiling(table)
+    longer = np.mean(list(compare.per_seed(table, compare.Pick("labels_only", "teacher", 80, "long")).values()))
+    assert f"reach {longer:.3f}. That is {top.mean:.3f} ± {top.half:.3f} more" in page
+    assert f"could have seen {top.smallest:.3f}, and the longer ones" in page and top.verdict == compare.UNCLEAR
 
 
 def test_the_readmes_command_is_the_training_it_claims_to_be():

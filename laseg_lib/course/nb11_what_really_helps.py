@@ -12,8 +12,8 @@ ALT = {
         "Seven rows of paired differences of Dice with 95 % intervals: for each normalisation consistency by noise "
         "alone, the turned view beside it, all labels; and InstanceNorm against BatchNorm.",
     "uncertainty":
-        "An axial slice four times: the scan with its label; the entropy, high along the outline; the errors, "
-        "mostly along the outline too; and the errors of which the teacher was sure.",
+        "An axial slice four times: the scan with its label; the entropy, high in and around the "
+        "atrium; the errors, near the outline and in ends of veins; and the errors of which the teacher was sure.",
     "threshold":
         "Left an axial slice, in orange what the mask of this threshold takes away, in green the errors that stay. "
         "Right the share masked out over the threshold, for voxels, errors and consistency loss: the stricter the "

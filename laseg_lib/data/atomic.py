@@ -64,7 +64,8 @@ def write_list(path, names):
 def claim(folder, settings):
     """Note in ``folder/settings.json`` how its cases are made, before the first is.
 
-    Raises LasegError when they were made with other settings: the new cases would not fit the old ones.
+    Raises LasegError when they were made with other settings: the new cases would not fit the old ones.  Settings with
+    which none was made are replaced.
     """
     path = Path(folder) / "settings.json"
     if path.exists() and not path.is_file():  # a pipe would wait for ever

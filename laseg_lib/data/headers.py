@@ -178,9 +178,12 @@ def in_mm(sides):
 
 def unpacked(path):
     """A NIfTI file open for reading, gzipped (whatever it is called) or not."""
+    return (gzip.open if is_packed(path) else open)(path, "rb")
+
+
+def is_packed(path):
     with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return (gzip.open if packed else open)(path, "rb")
+        return file.read(2) == b"\x1f\x8b"
 
 
 def require_whole(path, kind, header, size):

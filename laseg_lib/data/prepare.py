@@ -303,8 +303,8 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_
                      disable=not progress):
         path, case = root / name / FILE, cases[name]
         sources = {kind: content_of(file) for kind, file in case._asdict().items() if file}
-        if finished := read_sources(path, case.label is not None):
-            if all(finished.get(kind) == sources.get(kind) for kind in finished):
+        if _finished(path, case.label is not None):
+            if read_sources(path) in ({}, sources):  # an older version didn't note them
                 continue
             say(f"  {name}: its scan or its label has changed since it was prepared; it is made anew")
         image, mask = read_case(case.scan, case.label, voxel_mm=voxel_mm, spacing=spacing, label_value=label_value,
@@ -351,3 +351,10 @@ def told_plan(raw_dir, patterns, cases, parts):
                         ("files that no pattern fits, not used", others)):
         if names:
             yield f"  {what}: {len(names)} ({some(names)})"
+
+
+def _finished(path, labelled):
+    try:
+        return bool(read_volume(path, with_label=labelled))
+    except LasegError:
+        return False

@@ -22,7 +22,7 @@ import torch
 from ..errors import LasegError
 from ..runtime.machine import refuse_bomb, require_memory, require_room_for, tell
 from .atomic import replacing
-from .headers import NO_SIZE, in_words, read_header, require_whole
+from .headers import NO_SIZE, in_words, is_packed, read_header, require_whole
 from .volumes import MOST_PACKED, SPACING_MM, fingerprint
 
 SCAN, LABEL = "lgemri.nrrd", "laendo.nrrd"  # the challenge's names
@@ -149,11 +149,6 @@ def read_scan(path, spacing=None):
     else:
         said, oriented = header["said"], header["oriented"]
     return complete(Scan(image, said, oriented, path), spacing)
-
-
-def is_packed(path):
-    with open(path, "rb") as file:
-        return file.read(2) == b"\x1f\x8b"
 
 
 def require_axes(path, image):

@@ -138,17 +138,10 @@ def write_volume(path, image, label=None, sources=None, **geometry):
     write_whole(path, whole.getbuffer())
 
 
-def read_sources(path, labelled):
-    """{'scan', 'label': the SHA-256 of what a finished volume was made from, None where there was none, or where the
-    file doesn't say}; {} where it isn't finished, or can't be read, or lacks the label that it should have."""
-    try:
-        read_volume(path, with_label=labelled)
-        with h5py.File(path, "r") as file:
-            if "scan_sha256" not in file.attrs:
-                return {"unknown": None}
-            return {kind: file.attrs.get(f"{kind}_sha256") for kind in ("scan", "label")}
-    except (LasegError, OSError, RuntimeError):
-        return {}
+def read_sources(path):
+    """{'scan', 'label': SHA-256 of what a volume was made from}, as far as its file says."""
+    with h5py.File(path, "r") as file:
+        return {kind: file.attrs[f"{kind}_sha256"] for kind in ("scan", "label") if f"{kind}_sha256" in file.attrs}
 
 
 def read_geometry(path):
