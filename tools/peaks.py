@@ -2,7 +2,7 @@
 """Execute each notebook and print how much memory it takes at most: its kernel with all that the kernel starts.
 
     python tools/peaks.py                                   all notebooks, as in a class: one core
-    python tools/peaks.py notebooks/13_many_gpus.ipynb      some of them
+    python tools/peaks.py notebooks/15_many_gpus.ipynb      some of them
 
 Nothing is stored. Measured as resident memory, ten times a second; pages that a kernel's processes share
 count once for each. Notebooks that take more than the limit (Binder gives 2 GB) are named, and the command fails.

@@ -4,7 +4,7 @@
     python tools/scaling.py [--rounds 5] [--steps 20] [--json build/scaling.json]
 
 Each process has one thread and makes mean-teacher steps of 1+1 (48x48x32, 8 filters, float32) on phantoms, so that from
-way to way only the company changes.  Run it on an idle machine; notebook 13 reads data/recorded/scaling.json.
+way to way only the company changes.  Run it on an idle machine; notebook 15 reads data/recorded/scaling.json.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from laseg_lib.config import TrainConfig
-from laseg_lib.course.nb13_many_gpus import launch
+from laseg_lib.course.nb15_many_gpus import launch
 from laseg_lib.data.atomic import require_writable, write_whole
 from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.records.make import provenance

@@ -24,18 +24,19 @@ ALT = {
     "instancenorm":
         "Four rows of paired differences of Dice with InstanceNorm: batch, averaging, consistency for students, "
         "consistency for teachers.",
-    "mended":
+    "better base":
         "Dice of student (filled) and teacher (open) of five arms with two labels: three with BatchNorm, two with "
         "InstanceNorm. A mark a seed, the mean and its 95 % interval.",
-    "cures":
-        "Seven rows of paired differences of Dice, dots for seeds and 95 % intervals: company, and what unlabelled "
-        "volumes give with BatchNorm and with InstanceNorm; InstanceNorm less BatchNorm, labels only; the declared "
-        "row, the first gain less the second; with BatchNorm, strong less company; and all labels less two.",
+    "two labels":
+        "Seven rows of paired differences of Dice, dots for seeds and 95 % intervals: the declared row, BatchNorm's "
+        "gain less InstanceNorm's; what unlabelled volumes give with BatchNorm and with InstanceNorm; with BatchNorm, "
+        "company less labels only and strong less company; labels only, InstanceNorm less BatchNorm; and all labels "
+        "less two.",
 }
 
 
 # The arms of section 4, each drawn as what it is with other settings.
-MENDED = {f"{ARM_NAMES[arm]} ({norm})": LOOKS[like]._replace(label=f"{ARM_NAMES[arm]} ({norm})")
+BETTER_BASE = {f"{ARM_NAMES[arm]} ({norm})": LOOKS[like]._replace(label=f"{ARM_NAMES[arm]} ({norm})")
           for norm, arms in {"BatchNorm": ("labels_only", "company", "strong"),
                              "InstanceNorm": ("labels_only", "strong")}.items()
           for arm in arms for like in [{"labels_only": "supervised", "company": "lambda0"}.get(arm, arm)]}
@@ -79,7 +80,7 @@ def draw_forest(differences, *, xlabel="difference of Dice", title=""):
         else:
             text = f"{number(given.mean, '+.3f')}, one seed"
         ax.annotate(text, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL, color=INK)
-    names = [given.name.replace(": ", ":\n", 1).replace(", without", ",\nwithout") for given in differences]
+    names = [given.name.replace(": ", ":\n", 1).replace(", no", ",\nno") for given in differences]
     ax.set_yticks(range(len(differences)), names, fontsize=SMALL)
     ax.set(xlim=(-reach, reach), ylim=(len(differences) - 0.4, -0.6))
     ax.locator_params(axis="x", nbins=6)

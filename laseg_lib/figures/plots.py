@@ -188,7 +188,7 @@ def arm_comparison(table, *, value="Dice", arms=ARMS, title=""):
 CURVES = {  # of ``label_curve``: the arms of the record `labels`
     "labels_only": LOOKS["supervised"]._replace(label="labels only", dash=()),
     "strong": LOOKS["strong"]._replace(label="with the unlabelled volumes"),
-    "long": LOOKS["lambda0"]._replace(label="labels only, twice as long"),
+    "labels_only_long": LOOKS["lambda0"]._replace(label="labels only, twice as long"),
     "self_training": LOOKS["strong_supervised"]._replace(label="self-training"),
     "strong_long": LOOKS["MT"]._replace(label="with the unlabelled volumes, twice as long"),
 }

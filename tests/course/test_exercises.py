@@ -19,7 +19,7 @@ from laseg_lib.course.nb04_losses import check_consistency
 from laseg_lib.course.nb05_ema_teacher import check_teacher
 from laseg_lib.course.nb06_ramp_up import check_half, half_weight
 from laseg_lib.course.nb07_train_mean_teacher import check_order, order_of_a_step
-from laseg_lib.course.nb13_many_gpus import check_share
+from laseg_lib.course.nb15_many_gpus import check_share
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 MODULES = [importlib.import_module(f"laseg_lib.course.{module.name}")

@@ -1,46 +1,55 @@
-"""The hospital of notebook 12: files in any order of axes, labels that lie where their scans do."""
-
-import json
+"""What the prose of notebook 12 says of the records beyond what its cells print."""
 
 import numpy as np
+from comparisons import PUBLIC, gains, replication, rivals
 
-from laseg_lib.course.nb12_your_own_scans import write_hospital
-from laseg_lib.data.scans import array_of, read_case, read_scan, same_grid
-from laseg_lib.metrics import dice_of
-from laseg_lib.records.read import HOME, RECORDED
-
-
-def test_each_patient_is_stored_in_another_way_and_lies_the_same(tmp_path):
-    truth = write_hospital(tmp_path, cases=3, labelled=2, voxel=(2.5, 2.5, 5.0))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "p00_la.nii.gz", "p00_mri.nii.gz", "p01_la.nii.gz", "p01_mri.nii.gz", "p02_mri.nii.gz"]
-    middles = []
-    for name in ("p00", "p01"):
-        scan, label = (read_scan(tmp_path / f"{name}_{kind}.nii.gz") for kind in ("mri", "la"))
-        assert same_grid(scan.image, label.image) and same_grid(label.image, truth[name])
-        straight, mask = read_case(scan.path, label.path, voxel_mm=2.5)
-        middles.append(np.argwhere(mask).mean(0) / mask.shape)
-        assert array_of(straight)[mask > 0].mean() > 0.5  # blood is bright, and the mask lies on it
-    assert np.allclose(*middles, atol=0.12)
-    assert dice_of(array_of(truth["p02"]), array_of(truth["p02"])) == 1
+from laseg_lib.records import statistics as compare
+from laseg_lib.records.read import load_metrics, published_points
+from laseg_lib.records.statistics import UNCLEAR, teacher
 
 
-def test_what_the_page_says_of_coarse_to_fine():
-    record = json.loads((RECORDED / "own_scans.json").read_text(encoding="utf-8"))
-    chest, noise = ([list(dice.values()) for dice in record[name].values()] for name in ("chest", "noise"))
-    page = (HOME / "notebooks" / "12_your_own_scans.ipynb").read_text(encoding="utf-8")
-    readme = (HOME / "data" / "README.md").read_text(encoding="utf-8").replace("\n", " ")
-    for found, box in (chest, noise):
-        assert len(found) == len(box) == 10
-        assert f"{np.mean(found):.3f} against {np.mean(box):.3f}" in readme
-        assert np.subtract(box, found).max() < 0.0105  # "None of the twenty loses more than 0.01"
-    assert f"Dice of {np.mean(chest[0]):.3f}, against {np.mean(chest[1]):.3f}" in page
-    assert f"{np.mean(noise[0]):.3f} against {np.mean(noise[1]):.3f}" in page
-    mean = {}
-    for kind in ("stored", "stored_real"):
-        assert all(np.array(list(record[kind][way].values())).min() == 1 for way in ("flipped", "sagittal"))
-        mean[kind] = [np.mean(list(record[kind][way].values()))
-                      for way in ("slices twice as thick", "on an oblique grid")]
-    (thick, oblique), (thick_real, oblique_real) = mean["stored"], mean["stored_real"]
-    assert f"give Dice {thick:.3f} with the mask of the scan as it was (real volumes: {thick_real:.3f})" in readme
-    assert f"about each axis {oblique:.3f} (real volumes: {oblique_real:.3f})." in readme
+def test_the_fewer_labels_the_more_a_scan_is_worth():
+    two, four, eight, sixteen = gains(load_metrics("labels"))
+    assert [len(row.values) for row in (two, four, eight, sixteen)] == [12, 12, 4, 4]
+    assert two.verdict == four.verdict == "above zero" and eight.verdict == sixteen.verdict == UNCLEAR
+    assert min(two.values.values()) > 0, "all twelve"
+    folds = compare.over_folds(two)
+    assert min(folds.values.values()) > 0 and round(folds.half, 3) == 0.008
+
+
+def test_the_rivals():
+    table = load_metrics("labels")
+    for labels in (2, 4):
+        long, once, against_long, against_once = rivals(table, labels)
+        assert once.verdict == "above zero"
+        assert {row.verdict for row in (long, against_long, against_once)} == {UNCLEAR}
+
+
+def test_the_replication():
+    """It stands on other trainings than the row that it repeats."""
+    table = load_metrics("labels")
+    again, first = replication(table), rivals(table, 2)[2]
+    assert len(again.values) == 8 and not again.values.keys() & first.values.keys()
+    assert min(again.values.values()) > 0 and min(compare.over_folds(again).values.values()) > 0
+    both, = compare.differences(table, [
+        ("x", teacher("strong", 2, "long"), teacher("labels_only", 2, "long"))], cases=True)
+    assert both.verdict == again.verdict == "above zero"
+
+
+def test_the_largest_component_takes_a_third_of_the_gain_at_two_labels():
+    whole, clean = (gains(load_metrics("labels", largest=largest)) for largest in (False, True))
+    assert round(3 * (1 - clean[0].mean / whole[0].mean)) == 1
+    assert clean[0].verdict == compare.over_folds(clean[0]).verdict == "above zero" and clean[1].verdict == UNCLEAR
+
+
+def test_the_public_split():
+    table = load_metrics("public")
+    found = compare.differences(table, PUBLIC, cases=True)
+    assert [row.verdict for row in found] == ["above zero"] + 5 * [UNCLEAR]
+    clean, *_ = compare.differences(load_metrics("public", largest=True), PUBLIC, cases=True)
+    assert (round(clean.mean, 3), clean.verdict) == (0.001, UNCLEAR)
+    alone = 100 * np.array(list(compare.per_seed(table, teacher("labels_only", 8, "long")).values()))
+    papers = [dice for labels, dice in published_points() if labels == 8]
+    mean, half = alone.mean(), compare.interval95(alone)
+    assert [sum(dice < edge for dice in papers) for edge in (mean, mean - half, mean + half)] == [6, 2, 10]
+    assert min(papers) == 82.74, "five of the six had unlabelled volumes: the plain V-Net is the sixth"

@@ -8,7 +8,7 @@ from scipy import stats
 
 from laseg_lib.records import read
 from laseg_lib.records import statistics as compare
-from laseg_lib.records.plans import FIRST_SEEDS, OTHER_SEEDS, Plan, Run
+from laseg_lib.records.plans import Plan, Run
 from laseg_lib.records.statistics import Pick
 
 pd = pytest.importorskip("pandas")
@@ -22,35 +22,41 @@ def table(arms, variant="", cases=4, weights=("student", "teacher")):
     return pd.DataFrame(rows)
 
 
+def difference(table, a, b, cases=False):
+    """The Difference of one comparison."""
+    found, = compare.differences(table, [("x", a, b)], cases=cases)
+    return found
+
+
 A, B = [0.70, 0.74, 0.69, 0.75, 0.72], [0.68, 0.71, 0.68, 0.73, 0.69]
 
 
 def test_a_paired_difference_is_scipys():
-    found = compare.difference(table({"MT": A, "lambda0": B}), "x", Pick("MT"), Pick("lambda0"))
+    found = difference(table({"MT": A, "lambda0": B}), Pick("MT"), Pick("lambda0"))
     test = stats.ttest_rel(A, B)
     assert found.mean == pytest.approx(test.statistic * stats.sem(np.subtract(A, B)))
     low, high = test.confidence_interval(0.95)
     assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high))
     assert found.verdict == "above zero"
-    assert compare.difference(table({"MT": B, "lambda0": A}), "x", Pick("MT"), Pick("lambda0")).verdict == "below zero"
+    assert difference(table({"MT": B, "lambda0": A}), Pick("MT"), Pick("lambda0")).verdict == "below zero"
 
 
 def test_seeds_and_cases_are_two_intervals():
     """Cases that differ alike in both arms don't count; both intervals must leave out zero."""
     two = table({"MT": A, "lambda0": B}, cases=20)
-    found = compare.over_seeds_and_cases(two, "x", Pick("MT"), Pick("lambda0"))
-    seeds = compare.difference(two, "x", Pick("MT"), Pick("lambda0"))
+    found = difference(two, Pick("MT"), Pick("lambda0"), cases=True)
+    seeds = difference(two, Pick("MT"), Pick("lambda0"))
     assert (found.mean, found.half) == pytest.approx((seeds.mean, seeds.half))
     assert found.verdict == "above zero" and found.cases == pytest.approx(0, abs=1e-12)
     chance = np.random.default_rng(0)
     two.loc[two.arm == "MT", "dice"] += np.tile(chance.normal(0, 0.2, 20), 10)  # the same cases in every seed
-    wide = compare.over_seeds_and_cases(two, "x", Pick("MT"), Pick("lambda0"))
+    wide = difference(two, Pick("MT"), Pick("lambda0"), cases=True)
     rows = two[two.weights == "student"].pivot_table(index="case", columns="arm", values="dice")
     assert wide.cases == pytest.approx(compare.interval95((rows.MT - rows.lambda0).tolist()))
-    assert wide.half == pytest.approx(found.half) and wide.verdict == "cannot be told from zero"
+    assert wide.half == pytest.approx(found.half) and wide.verdict == "no clear difference"
     assert wide.smallest == pytest.approx(compare.smallest_visible((rows.MT - rows.lambda0).tolist()))
-    assert compare.over_seeds_and_cases(two, "x", Pick("strong"), Pick("MT")).verdict == "not recorded yet"
-    one = compare.over_seeds_and_cases(two[two.seed == 0], "x", Pick("MT"), Pick("lambda0"))
+    assert difference(two, Pick("strong"), Pick("MT"), cases=True).verdict == "not recorded yet"
+    one = difference(two[two.seed == 0], Pick("MT"), Pick("lambda0"), cases=True)
     assert "one seed" in one.verdict and one.cases is None
 
 
@@ -61,7 +67,7 @@ def test_in_folds_each_case_is_averaged_over_the_seeds_that_test_it():
     rows = [{"arm": arm, "labels": 4, "variant": "", "seed": seed, "weights": "student", "case": case,
              "dice": 0.8 + (arm == "strong") * gain} for (case, seed), gain in gains.items()
             for arm in ("strong", "labels_only")]
-    found = compare.over_seeds_and_cases(pd.DataFrame(rows), "x", Pick("strong"), Pick("labels_only"))
+    found = difference(pd.DataFrame(rows), Pick("strong"), Pick("labels_only"), cases=True)
     over_seeds, over_cases = ([np.mean([gain for key, gain in gains.items() if key[unit] == one]) for one in ones]
                               for unit, ones in ((1, range(4)), (0, "ABCD")))
     assert list(found.values.values()) == pytest.approx(over_seeds)
@@ -79,29 +85,8 @@ def fold_table(gain, seeds=range(12)):
         for seed in seeds for case in range(20) for arm in ("strong", "labels_only")])
 
 
-def test_the_declared_comparison_is_read_when_all_its_trainings_are_there():
-    assert compare.declared_sentence(compare.declared(fold_table(0.02, range(11)))) == (
-        "11 of 12 pairs of trainings are made: the comparison is read when all are.")
-    assert compare.declared_sentence(compare.declared(fold_table(0.02))).endswith(": above zero.")
-    said = compare.declared_sentence(compare.declared(fold_table(0.0)))
-    assert "cannot be told from zero (this design could have seen 0.00" in said
-    assert compare.declared_sentence(compare.declared(fold_table(-0.02))).endswith(": below zero.")
-
-
-def test_what_batchnorms_gain_has_more_is_paired_by_seed():
-    """The declared comparison of `two_labels`: SciPy's t test of the two gains, over the seeds that have all four."""
-    plain, few, ill, cured = [0.7, 0.72, 0.69], [0.71, 0.70, 0.70], [0.6, 0.66, 0.58], [0.68, 0.71, 0.69]
-    both = pd.concat([table({"labels_only": plain, "strong": few}), table({"labels_only": ill, "strong": cured,
-                                                                          "company": A}, "batchnorm")])
-    company, bn, in_, norm, declared = compare.cures(both, labels=4)
-    low, high = stats.ttest_rel(np.subtract(cured, ill), np.subtract(few, plain)).confidence_interval(0.95)
-    assert (declared.mean - declared.half, declared.mean + declared.half) == pytest.approx((low, high))
-    assert bn.mean == pytest.approx(0.08) and in_.mean == pytest.approx(0) and norm.mean == pytest.approx(0.09)
-    assert list(company.values) == [0, 1, 2] and not compare.cures(both[both.seed < 0])[4].values
-
-
 def test_a_label_curve_has_a_mean_for_each_fold():
-    rows = compare.label_rows(fold_table(0.02))
+    rows = compare.label_rows(fold_table(0.02), 3)
     assert [(row["arm"], row["fold"]) for row in rows] == [(arm, fold) for arm in ("labels_only", "strong")
                                                            for fold in range(4)]
     table = fold_table(0.02)
@@ -111,9 +96,9 @@ def test_a_label_curve_has_a_mean_for_each_fold():
 
 def test_three_seeds_that_a_bootstrap_calls_sure_are_not():
     """Drawing from three seeds can't leave their range: all above zero is then "above zero", whatever their spread."""
-    found = compare.over_seeds_and_cases(table({"MT": [0.60, 0.70, 0.80], "lambda0": [0.59, 0.66, 0.70]}), "x",
-                                         Pick("MT"), Pick("lambda0"))
-    assert min(found.values.values()) > 0 and found.verdict == "cannot be told from zero"
+    found = difference(table({"MT": [0.60, 0.70, 0.80], "lambda0": [0.59, 0.66, 0.70]}), Pick("MT"), Pick("lambda0"),
+                       cases=True)
+    assert min(found.values.values()) > 0 and found.verdict == "no clear difference"
 
 
 @pytest.mark.parametrize("n", [5, 10, 20])
@@ -135,14 +120,14 @@ def test_the_smallest_visible_effect_of_three_and_of_one():
 
 
 def test_only_seeds_that_both_have_are_compared():
-    found = compare.difference(table({"MT": A, "lambda0": B[:2]}), "x", Pick("MT"), Pick("lambda0"))
+    found = difference(table({"MT": A, "lambda0": B[:2]}), Pick("MT"), Pick("lambda0"))
     assert sorted(found.values) == [0, 1]
 
 
 def test_too_few_seeds_are_not_evidence():
-    nothing = compare.difference(table({"MT": A}), "x", Pick("MT"), Pick("lambda0"))
+    nothing = difference(table({"MT": A}), Pick("MT"), Pick("lambda0"))
     assert np.isnan(nothing.mean) and nothing.verdict == "not recorded yet"
-    one = compare.difference(table({"MT": A[:1], "lambda0": B}), "x", Pick("MT"), Pick("lambda0"))
+    one = difference(table({"MT": A[:1], "lambda0": B}), Pick("MT"), Pick("lambda0"))
     assert one.mean == pytest.approx(0.02) and np.isinf(one.half) and "one seed" in one.verdict
 
 
@@ -151,38 +136,16 @@ def test_differences_as_a_table():
         ("sure", {0: 0.1, 1: 0.1}), ("unclear", {0: 0.1, 1: -0.1}), ("one", {0: 0.1}), ("none", {}))]
     found = compare.difference_table(rows).set_index("difference")
     assert found.loc["sure"].tolist() == [2, "+0.100", "0.000", "above zero", ""]
-    assert found.loc["unclear", "could have seen"] == f"{compare.smallest_visible([0.1, -0.1]):.3f}"
+    assert found.loc["unclear", "smallest visible"] == f"{compare.smallest_visible([0.1, -0.1]):.3f}"
     assert found.loc["one"].tolist() == [1, "+0.100", "", "one seed says nothing about spread", ""]
     assert found.loc["none"].tolist() == [0, "", "", "not recorded yet", ""]
     two = table({"MT": A, "lambda0": B})
-    both = compare.difference_table([compare.over_seeds_and_cases(two, "x", Pick("MT"), Pick("lambda0"))])
+    both = compare.difference_table([difference(two, Pick("MT"), Pick("lambda0"), cases=True)])
     assert both["± over cases"].tolist() == ["0.000"]
 
 
 def test_an_interval_that_holds_zero_is_called_so():
-    assert compare.of_values("x", {0: 0.1, 1: -0.1, 2: 0.05}).verdict == "cannot be told from zero"
-
-
-def test_the_decomposition_adds_up():
-    arms = {"supervised": [0.5, 0.6], "supervised_equal": [0.55, 0.62], "lambda0": [0.58, 0.66], "MT": [0.6, 0.7]}
-    batch, norm, averaging, student, teacher = (d.mean for d in compare.decomposition(table(arms)))
-    assert (batch, norm, averaging) == pytest.approx((0.035, 0.07, 0.01))
-    assert norm + student == pytest.approx(0.65 - 0.55)
-    assert norm + averaging + teacher == pytest.approx(0.66 - 0.55)
-
-
-def test_with_instancenorm_supervised_stands_for_lambda_0():
-    arms = {"supervised": [0.5, 0.6], "supervised_equal": [0.55, 0.62], "MT": [0.6, 0.7]}
-    found = compare.decomposition(table(arms, "instancenorm"), variant="instancenorm")
-    assert len(found) == 4 and found[2].mean == pytest.approx(0.1)
-
-
-def test_the_strongest_control_is_the_one_to_beat():
-    arms = {"supervised": [0.5, 0.6], "supervised_equal": [0.7, 0.72], "lambda0": [0.58, 0.66], "MT": [0.71, 0.74]}
-    best, control, found = compare.against_strongest(table(arms))
-    assert best == Pick("MT", "teacher") and control == Pick("supervised_equal", "teacher")
-    assert found.mean == pytest.approx(0.015)
-    assert compare.against_strongest(table({"MT": A})) is None
+    assert compare.of_values("x", {0: 0.1, 1: -0.1, 2: 0.05}).verdict == "no clear difference"
 
 
 def test_rows_for_the_figure():
@@ -212,20 +175,36 @@ def test_a_missing_record_is_said_to_be_missing(tmp_path, monkeypatch):
 def test_longer_trainings_are_arms_of_their_own_in_the_curve():
     longer = pd.concat([fold_table(0.02), table({"labels_only": A}, "long"), table({"strong": A}, "long"),
                         table({"company": A}, "batchnorm")])
-    assert {row["arm"] for row in compare.label_rows(longer)} == {"labels_only", "strong", "long", "strong_long"}
+    assert {row["arm"] for row in compare.label_rows(longer)} == {
+        "labels_only", "strong", "labels_only_long", "strong_long", "company_batchnorm"}
 
 
 def test_a_mark_of_the_curve_is_a_fold_or_a_training():
-    assert {row["fold"] for row in compare.label_rows(fold_table(0.02))} == set(range(4))
-    assert {row["fold"] for row in compare.label_rows(fold_table(0.02), a_fold=1)} == set(range(12))
+    assert {row["fold"] for row in compare.label_rows(fold_table(0.02), 3)} == set(range(4))
+    assert {row["fold"] for row in compare.label_rows(fold_table(0.02))} == set(range(12))
 
 
-def test_the_replication_looks_at_other_trainings_alone():
-    """The first four trainings' gain is 0.02, the others' 0.05."""
-    rows = fold_table(0.0).assign(labels=2)
-    rows["dice"] = np.where(rows.arm == "labels_only", 0.75, np.where(rows.seed.isin(FIRST_SEEDS), 0.77, 0.80))
-    rows["variant"] = np.where(rows.arm == "labels_only", "long", "")
-    again = compare.time_at_two(rows)[0]
-    assert set(again.values) == set(OTHER_SEEDS) and round(again.mean, 6) == 0.05
-    first = next(row for row in compare.rivals(rows) if row.name == "2 labels: strong − labels only for twice as long")
-    assert set(first.values) == set(FIRST_SEEDS) and round(first.mean, 6) == 0.02
+def test_holms_correction_by_hand():
+    """m = 4: .005 · 4 = .02, .01 · 3 = .03, .03 · 2 = .06; .04 · 1 is less than the one before it, so .06 too."""
+    assert compare.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert compare.holm([0.5, 0.6]) == [1, 1] and compare.holm([]) == []
+
+
+def test_p_is_scipys_and_a_family_asks_for_more():
+    rows = [compare.of_values(name, dict(enumerate(values))) for name, values in (
+        ("sure", [0.05, 0.06, 0.055, 0.052]), ("alone", [0.01, 0.03, 0.02, 0.005]), ("no", [0.02, -0.02, 0.01, -0.02]))]
+    for row in rows:
+        assert row.p == pytest.approx(stats.ttest_1samp(list(row.values.values()), 0).pvalue)
+    alone = rows[1]._replace(p=0.04, verdict="above zero")
+    found = compare.one_family([rows[0], alone, rows[2]])
+    assert [row.verdict for row in found] == ["above zero", "no clear difference", "no clear difference"]
+    assert found[1].p == pytest.approx(0.08) and "p" in compare.difference_table(found, p=True)
+
+
+def test_where_patients_count_p_is_the_larger_of_the_two():
+    two = table({"MT": A, "lambda0": B}, cases=20)
+    chance = np.random.default_rng(0)
+    two.loc[two.arm == "MT", "dice"] += np.tile(chance.normal(0, 0.2, 20), 10)
+    found = difference(two, Pick("MT"), Pick("lambda0"), cases=True)
+    rows = two[two.weights == "student"].pivot_table(index="case", columns="arm", values="dice")
+    assert found.p == pytest.approx(stats.ttest_rel(rows.MT, rows.lambda0).pvalue)

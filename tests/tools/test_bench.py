@@ -11,7 +11,7 @@ import torch
 import walkthrough_way
 
 from laseg_lib import VNet
-from laseg_lib.course.nb13_many_gpus import measured_scaling
+from laseg_lib.course.nb15_many_gpus import measured_scaling
 from laseg_lib.data.volumes import FILE, case_names, read_volume
 from laseg_lib.inference import predict_volume, walkthrough_stride
 from laseg_lib.metrics import case_metrics

@@ -1,4 +1,4 @@
-"""What notebook 13_many_gpus starts with torchrun and draws, its exercises and their answers."""
+"""What notebook 15_many_gpus starts with torchrun and draws, its exercises and their answers."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What notebook 11_what_really_helps draws, its exercises and their answers."""
+"""What notebook 11_what_helps draws, its exercises and their answers."""
 
 import numpy as np
 from matplotlib.colors import ListedColormap

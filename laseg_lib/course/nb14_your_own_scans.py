@@ -1,4 +1,4 @@
-"""What notebook 12_your_own_scans makes and draws, its exercises and their answers."""
+"""What notebook 14_your_own_scans makes and draws, its exercises and their answers."""
 
 import numpy as np
 import SimpleITK as sitk

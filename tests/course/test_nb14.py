@@ -1,0 +1,46 @@
+"""The hospital of notebook 14: files in any order of axes, labels that lie where their scans do."""
+
+import json
+
+import numpy as np
+
+from laseg_lib.course.nb14_your_own_scans import write_hospital
+from laseg_lib.data.scans import array_of, read_case, read_scan, same_grid
+from laseg_lib.metrics import dice_of
+from laseg_lib.records.read import HOME, RECORDED
+
+
+def test_each_patient_is_stored_in_another_way_and_lies_the_same(tmp_path):
+    truth = write_hospital(tmp_path, cases=3, labelled=2, voxel=(2.5, 2.5, 5.0))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "p00_la.nii.gz", "p00_mri.nii.gz", "p01_la.nii.gz", "p01_mri.nii.gz", "p02_mri.nii.gz"]
+    middles = []
+    for name in ("p00", "p01"):
+        scan, label = (read_scan(tmp_path / f"{name}_{kind}.nii.gz") for kind in ("mri", "la"))
+        assert same_grid(scan.image, label.image) and same_grid(label.image, truth[name])
+        straight, mask = read_case(scan.path, label.path, voxel_mm=2.5)
+        middles.append(np.argwhere(mask).mean(0) / mask.shape)
+        assert array_of(straight)[mask > 0].mean() > 0.5  # blood is bright, and the mask lies on it
+    assert np.allclose(*middles, atol=0.12)
+    assert dice_of(array_of(truth["p02"]), array_of(truth["p02"])) == 1
+
+
+def test_what_the_page_says_of_coarse_to_fine():
+    record = json.loads((RECORDED / "own_scans.json").read_text(encoding="utf-8"))
+    chest, noise = ([list(dice.values()) for dice in record[name].values()] for name in ("chest", "noise"))
+    page = (HOME / "notebooks" / "14_your_own_scans.ipynb").read_text(encoding="utf-8")
+    readme = (HOME / "data" / "README.md").read_text(encoding="utf-8").replace("\n", " ")
+    for found, box in (chest, noise):
+        assert len(found) == len(box) == 10
+        assert f"{np.mean(found):.3f} against {np.mean(box):.3f}" in readme
+        assert np.subtract(box, found).max() < 0.0105  # "None of the twenty loses more than 0.01"
+    assert f"Dice of {np.mean(chest[0]):.3f}, against {np.mean(chest[1]):.3f}" in page
+    assert f"{np.mean(noise[0]):.3f} against {np.mean(noise[1]):.3f}" in page
+    mean = {}
+    for kind in ("stored", "stored_real"):
+        assert all(np.array(list(record[kind][way].values())).min() == 1 for way in ("flipped", "sagittal"))
+        mean[kind] = [np.mean(list(record[kind][way].values()))
+                      for way in ("slices twice as thick", "on an oblique grid")]
+    (thick, oblique), (thick_real, oblique_real) = mean["stored"], mean["stored_real"]
+    assert f"give Dice {thick:.3f} with the mask of the scan as it was (real volumes: {thick_real:.3f})" in readme
+    assert f"about each axis {oblique:.3f} (real volumes: {oblique_real:.3f})." in readme
