@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import readme_results
 import run_notebooks
 import yaml
 from packaging.requirements import Requirement
@@ -433,7 +434,7 @@ def said(path):
 
 def test_what_came_out_is_short_and_from_the_records():
     """The README's paragraph and the guide's answers: each number recomputed, at most 90 words."""
-    from comparisons import gains, rivals
+    from comparisons import compared
 
     from laseg_lib.records import statistics as compare
     from laseg_lib.records.read import load_metrics, published_points
@@ -442,14 +443,15 @@ def test_what_came_out_is_short_and_from_the_records():
     came_out = re.search(r"\*\*What came out\.\*\*(.*?)!\[", readme)[1]
     assert len(came_out.split()) <= 90
     table = load_metrics("labels")
-    two, four, *many = gains(table)
-    clean_two, clean_four, *_ = gains(load_metrics("labels", largest=True))
+    rows, clean = (dict(compared("labels", largest)) for largest in (False, True))
+    (two, four, *many), (clean_two, clean_four, *_) = (some["the worth of a scan"] for some in (rows, clean))
+    rivals = [row for row in rows["rivals, the first four trainings"] if "strong − self-training" in row.name]
     more, = compare.differences(table, [("x", *(compare.teacher("labels_only", count) for count in (4, 2)))])
     assert f"78 scans without outlines add {100 * two.mean:.1f} points" in came_out
     assert abs(more.mean - two.mean) < 0.005
     assert f"the others add {100 * four.mean:.1f} ± {100 * four.half:.1f}" in came_out
     assert f"the two gains to {100 * clean_two.mean:.1f} and {100 * clean_four.mean:.1f} points" in came_out
-    assert {row.verdict for row in (*many, rivals(table, 2)[3], rivals(table, 4)[3])} == {compare.UNCLEAR}
+    assert {row.verdict for row in many + rivals} == {compare.UNCLEAR}
     assert f"{two.mean:.3f} Dice at two labels, {four.mean:.3f} at four" in guide
     assert f"Two more outlines give {more.mean:.3f}" in guide
 
@@ -496,9 +498,7 @@ def test_the_readmes_command_is_the_training_it_claims_to_be():
     assert {name: (config[name], told[name]) for name in told if name not in free and config[name] != told[name]} == {}
 
 
-@pytest.mark.parametrize("name", ["results", "labels", "public", "published"])
+@pytest.mark.parametrize("name", readme_results.BLOCKS)
 def test_readme_results_are_those_of_the_records(name):
-    import readme_results
-
     text = (REPO / "data" / "recorded" / "README.md").read_text(encoding="utf-8")
     assert readme_results.block(name) in text, "run `python tools/readme_results.py`"

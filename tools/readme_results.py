@@ -7,13 +7,16 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
+
+from comparisons import COMPARISONS, compared
 
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.figures.style import ARMS, LOOKS
 from laseg_lib.records.plans import ARM_NAMES
 from laseg_lib.records.read import RECORDED, load_metrics, missing_runs, published
-from laseg_lib.records.statistics import Pick, rows_of
+from laseg_lib.records.statistics import UNCLEAR, Pick, over_folds, per_seed, rows_of, signed
 
 README = Path(__file__).resolve().parent.parent / "data" / "recorded" / "README.md"
 MARKS = "<!-- {name}: tools/readme_results.py -->", "<!-- end of {name} -->"
@@ -25,6 +28,11 @@ WORDS = {"quick": "phantoms 32x32x16, 4 labelled of 40, 500 iterations, 4 filter
                    "(twice as long: 3,000), 8 filters, scored at full size",
          "public": "real volumes at half resolution, the public lists, 1,500 iterations (twice as long: 3,000), 16 "
                    "filters, scored at full size"}
+TRIED = {"": "the base: rotations up to 15°, InstanceNorm", "turned": "turns and mirrors", "batchnorm": "BatchNorm",
+         "gentle": "rotations up to 7.5°", "wide": "rotations up to 30°", "long": "twice as long",
+         "view": "the student's view moved once more", "view_long": "the same, twice as long",
+         "view_two": "the same, 2 + 2 in a batch", "two": "two labelled in a batch", "slow": "teacher with α = 0.999",
+         "all": "all of the teacher's answers, sure or not"}
 NORMS = {"": "BatchNorm", "instancenorm": "InstanceNorm"}
 
 
@@ -138,7 +146,55 @@ def others():
         yield f"| {' | '.join(cell or '–' for cell in map(str, row))} |"
 
 
-BLOCKS = {"results": results, "labels": folds, "public": split, "published": others}
+def comparison_lines(record):
+    """The table of a record's comparisons, as lines of Markdown: as predicted, and of the largest components alone."""
+    folds = record == "labels"
+    columns = ["difference of Dice", "pairs above zero", "lowest to highest", "mean ± trainings"]
+    columns += ["± cases"] * (record in ("half", "labels", "public")) + ["± folds"] * folds
+    columns += ["smallest visible", "largest component: mean ± trainings"]
+    clean = [row for _, rows in compared(record, largest=True) for row in rows]
+    if not any(row.values for row in clean):
+        columns.pop()
+    yield f"| {' | '.join(columns)} |"
+    yield "|" + "---|" * len(columns)
+    clean = iter(clean)
+    for title, rows in compared(record):
+        for row in rows:
+            cells = {"difference of Dice": f"*{title}:* {row.name}" if title else row.name} | cells_of(row)
+            alone = next(clean)
+            cells["largest component: mean ± trainings"] = bold(alone)
+            yield f"| {' | '.join(cells[column] for column in columns)} |"
+
+
+def tried():
+    """The table of the record `trials`, as lines of Markdown: Dice of the teachers, seed by seed."""
+    yield "| labels | arm | variant | seed 100 | seed 101 |"
+    yield "|---|---|---|---|---|"
+    table = load_metrics("trials")
+    for labels, arm, variant in sorted(set(zip(table.labels, table.arm, table.variant))):
+        dice = per_seed(table, Pick(arm, "teacher", labels, variant))
+        cells = [f"{dice[seed]:.3f}" if seed in dice else "" for seed in (100, 101)]
+        yield f"| {labels} | {ARM_NAMES[arm]} | {TRIED[variant]} | {' | '.join(cells)} |"
+
+
+def cells_of(row):
+    """The columns of one Difference."""
+    gains = list(row.values.values())
+    folds = over_folds(row)
+    return {"pairs above zero": f"{sum(gain > 0 for gain in gains)} of {len(gains)}",
+            "lowest to highest": f"{signed(min(gains))} to {signed(max(gains))}",
+            "mean ± trainings": bold(row), "± cases": f"{row.cases:.3f}" if row.cases is not None else "",
+            "± folds": f"{folds.half:.3f}", "smallest visible": f"{row.smallest:.3f}" if row.verdict == UNCLEAR else ""}
+
+
+def bold(row):
+    """Mean and interval; in bold where the Difference is above or below zero."""
+    text = f"{signed(row.mean)} ± {row.half:.3f}"
+    return text if row.verdict == UNCLEAR else f"**{text}**"
+
+
+BLOCKS = {"results": results, "labels": folds, "public": split, "published": others, "trials": tried,
+          **{f"{record} compared": partial(comparison_lines, record) for record in COMPARISONS}}
 
 
 def block(name):

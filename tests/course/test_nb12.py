@@ -1,7 +1,7 @@
 """What the prose of notebook 12 says of the records beyond what its cells print."""
 
 import numpy as np
-from comparisons import PUBLIC, gains, replication, rivals
+from comparisons import compared
 
 from laseg_lib.records import statistics as compare
 from laseg_lib.records.read import load_metrics, published_points
@@ -9,44 +9,42 @@ from laseg_lib.records.statistics import UNCLEAR, teacher
 
 
 def test_the_fewer_labels_the_more_a_scan_is_worth():
-    two, four, eight, sixteen = gains(load_metrics("labels"))
-    assert [len(row.values) for row in (two, four, eight, sixteen)] == [12, 12, 4, 4]
+    two, four, eight, sixteen = dict(compared("labels"))["the worth of a scan"]
     assert two.verdict == four.verdict == "above zero" and eight.verdict == sixteen.verdict == UNCLEAR
-    assert min(two.values.values()) > 0, "all twelve"
+    assert len(two.values) == 12 and min(two.values.values()) > 0, "all twelve"
     folds = compare.over_folds(two)
     assert min(folds.values.values()) > 0 and round(folds.half, 3) == 0.008
 
 
 def test_the_rivals():
-    table = load_metrics("labels")
+    rows = {row.name: row.verdict for row in dict(compared("labels"))["rivals, the first four trainings"]}
     for labels in (2, 4):
-        long, once, against_long, against_once = rivals(table, labels)
-        assert once.verdict == "above zero"
-        assert {row.verdict for row in (long, against_long, against_once)} == {UNCLEAR}
+        assert rows.pop(f"{labels} labels: self-training − labels only") == "above zero"
+        for name in ("labels only, twice as long − labels only", "strong − labels only, twice as long",
+                     "strong − self-training"):
+            assert rows[f"{labels} labels: {name}"] == UNCLEAR
 
 
 def test_the_replication():
     """It stands on other trainings than the row that it repeats."""
-    table = load_metrics("labels")
-    again, first = replication(table), rivals(table, 2)[2]
+    rows = dict(compared("labels"))
+    again, = rows["the replication, eight other trainings"]
+    first = next(row for row in rows["rivals, the first four trainings"] if "strong − labels only, twice" in row.name)
     assert len(again.values) == 8 and not again.values.keys() & first.values.keys()
     assert min(again.values.values()) > 0 and min(compare.over_folds(again).values.values()) > 0
-    both, = compare.differences(table, [
-        ("x", teacher("strong", 2, "long"), teacher("labels_only", 2, "long"))], cases=True)
-    assert both.verdict == again.verdict == "above zero"
+    assert rows["both for twice as long"][0].verdict == again.verdict == "above zero"
 
 
 def test_the_largest_component_takes_a_third_of_the_gain_at_two_labels():
-    whole, clean = (gains(load_metrics("labels", largest=largest)) for largest in (False, True))
+    whole, clean = (dict(compared("labels", largest))["the worth of a scan"] for largest in (False, True))
     assert round(3 * (1 - clean[0].mean / whole[0].mean)) == 1
     assert clean[0].verdict == compare.over_folds(clean[0]).verdict == "above zero" and clean[1].verdict == UNCLEAR
 
 
 def test_the_public_split():
     table = load_metrics("public")
-    found = compare.differences(table, PUBLIC, cases=True)
+    (_, found), (_, (clean, *_)) = compared("public")[0], compared("public", largest=True)[0]
     assert [row.verdict for row in found] == ["above zero"] + 5 * [UNCLEAR]
-    clean, *_ = compare.differences(load_metrics("public", largest=True), PUBLIC, cases=True)
     assert (round(clean.mean, 3), clean.verdict) == (0.001, UNCLEAR)
     alone = 100 * np.array(list(compare.per_seed(table, teacher("labels_only", 8, "long")).values()))
     papers = [dice for labels, dice in published_points() if labels == 8]
