@@ -27,7 +27,7 @@ class Exercise:
 
     ``look(answer, *args)``: what of an answer counts, where there is more than one right answer.
     ``names``: what each part of an answer is called, where it has several.  ``given``: where the exercise is to
-    mend a function, that function as the notebook has it.  ``tolerance``: how far off a number may be.
+    fix a function, that function as the notebook has it.  ``tolerance``: how far off a number may be.
     Calling it with an attempt prints *not attempted*, *correct*, or what is wrong, and notes for
     ``laseg_lib.course.progress()`` that the exercise is done, or begun.
     """
@@ -50,7 +50,7 @@ class Exercise:
         if is_stub(attempt):
             return "Not attempted yet: replace `return None` by your own code and run the cell again."
         if self.given and same_code(attempt, self.given):
-            return "Not attempted yet: this is the code as it was given. Mend it and run the cell again."
+            return "Not attempted yet: this is the code as it was given. Fix it and run the cell again."
         given, said = [], io.StringIO()
         for case in self.cases:
             args = copy.deepcopy(case)  # what an attempt does to its arguments must not reach the next case

@@ -16,8 +16,8 @@ def prose(path):
 
 
 def words(text):
-    """Without the exercises, whose time is stated by itself, and without where links lead."""
-    text = re.sub(r"^#+ Exercise.*?(?=^#|\Z)", "", text, flags=re.S | re.M)
+    """Without exercises, whose time is stated by itself, without the questions, and without where links lead."""
+    text = re.sub(r"^#+ (Exercise|Three questions).*?(?=^#|\Z)", "", text, flags=re.S | re.M)
     return len(re.sub(r"\]\([^)]*\)", "]", text).split())
 
 
