@@ -8,12 +8,12 @@ from ..config import STRONG_RECIPE
 ARM_NAMES = {
     "supervised": "supervised (batch 2)",
     "supervised_equal": "supervised, equal volumes (batch 4)",
-    "lambda0": "λ = 0 (batch 2+2)",
+    "lambda0": "no consistency (batch 2+2)",
     "MT": "mean teacher (batch 2+2)",
     "strong": "strong",
     "strong_supervised": "strong, labels only",
     "labels_only": "labels only",
-    "company": "unlabelled company, λ = 0",
+    "company": "unlabelled company, no consistency",
     "self_training": "self-training",
 }
 ARMS = ("supervised", "supervised_equal", "lambda0", "MT")
