@@ -112,7 +112,7 @@ class Exercise:
 
 
 def notes():
-    """The folder that holds a file an exercise, with ``done`` or ``begun`` in it.
+    """The folder with one file for each exercise, which says ``done`` or ``begun``.
 
     In the user's folder, not in the kernel: each notebook has a kernel of its own, and it may be restarted.  A file
     an exercise, so that two kernels which note at the same time can't undo one another's.
@@ -152,7 +152,7 @@ def is_stub(function):
 
 
 def same_code(one, two):
-    """Whether two functions do the same steps, whatever they are called and say of themselves."""
+    """Whether two functions have the same code; names and docstrings don't count."""
     return all(hasattr(function, "__code__") for function in (one, two)) and steps(one.__code__) == steps(two.__code__)
 
 
@@ -171,7 +171,7 @@ def steps(code):
 
 
 def where_it_stopped(error, attempt):
-    """What the learner's code raised, and in which of its lines."""
+    """The error that the learner's code raised, with its line."""
     frames = traceback.extract_tb(error.__traceback__)
     file = getattr(getattr(attempt, "__code__", None), "co_filename", None)
     own = [frame for frame in frames if frame.filename == file]

@@ -78,7 +78,7 @@ def draw_shares(rows):
 
 
 def _extent(gradient):
-    """(W, H, D) of the box in which anything at all counts."""
+    """(W, H, D) of the box outside of which the gradient is zero."""
     places = np.argwhere(gradient > 0)
     return tuple(int(side) for side in places.max(0) - places.min(0) + 1)
 
@@ -121,7 +121,7 @@ def kernel_side(parameters, n_in, n_out):
 
 
 def padded_size(size, divisor):
-    """The smallest size, side by side, that is no smaller and that the network takes."""
+    """The smallest size that the network takes and that holds ``size``, a number a side."""
     return tuple(-(-side // d) * d for side, d in zip(size, divisor))
 
 

@@ -61,7 +61,7 @@ def order_of_a_step():
 
 
 def another_order():
-    """One that trains as well: the gradients are cleared when nobody needs them any more."""
+    """Another order that trains as well: the gradients are cleared after the optimizer's step."""
     return ["backward", "optimizer", "zero_grad", "ema"]
 
 

@@ -50,7 +50,7 @@ check_windows = Exercise(
 
 
 def mean_hd95_mm(cases):
-    """The mean HD95 in mm; a case where nothing was found counts its volume's diagonal, the worst there is."""
+    """The mean HD95 in mm; an empty prediction counts as the diagonal of its volume, the largest distance there is."""
     return sum((math.hypot(*shape) if hd95 is None else hd95) * mm for hd95, shape, mm in cases) / len(cases)
 
 

@@ -43,8 +43,8 @@ BETTER_BASE = {f"{ARM_NAMES[arm]} ({norm})": LOOKS[like]._replace(label=f"{ARM_N
 
 
 def draw_controls(runs):
-    """{normalisation: {company: losses}}: a panel each of what company changes, the losses less those of labels alone.
-    Where only one line is seen, all lie on one another."""
+    """{normalisation: {company: losses}}: a panel for each normalisation, losses less those of labels alone.
+    If only one line is seen, all lie on one another."""
     given = {"labels alone": LOOKS["supervised"], "loss on two": LOOKS["supervised"]._replace(colour=INK),
              "λ = 0": LOOKS["lambda0"]}
     figure, axes = new_axes(len(runs), height=3.8, sharey=True, xlabel="step")

@@ -9,8 +9,8 @@ from .exercise import Exercise
 # What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
 ALT = {
     "ablations":
-        "Seven rows of paired differences of Dice with 95 % intervals: for each normalisation consistency by noise "
-        "alone, the turned view beside it, all labels; and InstanceNorm against BatchNorm.",
+        "Six rows of paired differences of Dice with 95 % intervals: for each normalisation consistency by noise "
+        "alone, the turned view beside it, and all labels.",
     "uncertainty":
         "An axial slice four times: the scan with its label; the entropy, high in and around the "
         "atrium; the errors, near the outline and in ends of veins; and the errors of which the teacher was sure.",
@@ -21,25 +21,6 @@ ALT = {
     "swapped":
         "One slice four times: a labelled and an unlabelled volume, and the two mixtures, in which the outlined box "
         "has changed places.",
-    "levers":
-        "Paired differences of Dice with 95 % intervals: each lever added to mean teacher alone, all together, and "
-        "all together against the same recipe on labels only.",
-    "half":
-        "Dice of student (filled) and teacher (open) of the arms on real volumes at half resolution, a mark a seed. "
-        "The table above has the numbers.",
-    "labels":
-        "Dice over the number of labelled volumes: labels only and with the unlabelled volumes, a dot a fold and the "
-        "mean; single marks for what trained for twice as long and for self-training; the ceiling with all labels; "
-        "beside them what others published.",
-    "public":
-        "The same curve on the public split, a dot a training: with 4 and 8 labels the trainings for twice as long, "
-        "above all with the unlabelled volumes, lie among the published numbers, and so does labels only.",
-    "worth":
-        "Four rows of paired differences of Dice with 95 % intervals, for 2, 4, 8 and 16 labels. The fewer labels, the "
-        "further the row lies from zero.",
-    "rivals":
-        "Paired differences of Dice with 95 % intervals, for 2 and for 4 labels: labels only for twice as long, "
-        "self-training and all labels, against labels only; and the strong recipe against its two rivals.",
     "cases":
         "Dice of 20 test cases, a mark a method, sorted by the control. The cases that are hard for one are mostly "
         "hard for the other.",
@@ -93,8 +74,7 @@ def draw_threshold(image, entropy, wrong, masked_out):
 
 
 def share_of_headroom(controls, ours, ceiling):
-    """How much of what all labels would add to the best of ``controls`` has been gained without them; NaN where they
-    would add nothing."""
+    """(ours − best control) / (ceiling − best control); NaN where the ceiling is not above that control."""
     control = max(controls)
     return (ours - control) / (ceiling - control) if ceiling > control else float("nan")
 

@@ -1,4 +1,4 @@
-"""What notebook 12_what_a_scan_is_worth says of its pictures, its exercise and the answer."""
+"""The words for the pictures of notebook 12_what_a_scan_is_worth, its exercise and the answer."""
 
 import numpy as np
 

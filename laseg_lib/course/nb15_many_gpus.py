@@ -54,7 +54,7 @@ class OnFourPatches(Trainer):
         return image[self.slots], label[self.slots].long()
 
     def gradient(self):
-        """Of one step, as a vector."""
+        """The gradient of one step, as a vector."""
         self.step()
         return torch.cat([p.grad.flatten().double() for p in self.student.parameters()])
 
@@ -103,8 +103,8 @@ def measured_scaling(path=RECORDED / "scaling.json"):
 
 
 def least_link(parameters, processes, seconds, share):
-    """The slowest link, in 10^9 bytes a second, with which so many processes spend at least this ``share`` of a step
-    on computing that takes ``seconds``: by a ring all-reduce of one float32 gradient."""
+    """The slowest link, in 10^9 bytes a second, with which ``processes`` spend at least ``share`` of a step on
+    computing, which takes ``seconds``, and the rest on a ring all-reduce of one float32 gradient."""
     sent = 2 * (processes - 1) / processes * 4 * parameters
     return sent / (seconds * (1 - share) / share) / 1e9
 
