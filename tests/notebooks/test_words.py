@@ -68,6 +68,7 @@ def test_a_page_ends_with_three_questions_that_answer_without_a_kernel(path):
         assert len(answers) >= 3 and len(answers) == question.count("<details>") == question.count("</details>")
         assert [verdict for _, verdict, _ in answers].count("Right") == 1
         assert min(len(reason.split()) for *_, reason in answers) >= 3
+        assert not re.search(r"[`$]", "".join(sum(answers, ()))), "in HTML, Markdown is not read"
 
 
 def test_the_place_of_the_right_answer_gives_nothing_away():
