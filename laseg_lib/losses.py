@@ -1,83 +1,141 @@
 """Segmentation and consistency losses.
 
-Logits are (B, C, W, H, D) float tensors; every loss is the mean over everything, a scalar.
+Logits are (B, C, W, H, D) float tensors, or (B, C, W, H); every loss is the mean over everything, a scalar.  float16
+and bfloat16 are computed in float32: in float16 the sums of one patch pass the largest number, 65504.  Gradients have
+the logits' own type.
 """
 
 import torch
 import torch.nn.functional as F
 
 
-def dice_loss(score, target):
+def dice_loss(score, target, *, total=torch.sum):
     """1 - Dice with squared denominators (V-Net, Milletari et al. 2016, eq. 3).
 
     ``score``: probabilities of one class, any shape.  ``target``: 0/1 or bool, same shape.
     The sums run over the whole batch, so that a patch without atrium is no special case.
-    Raises ValueError when the shapes differ.
+    ``total``: how a tensor is added up; several processes add up the batches of all.
+    Raises ValueError when the shapes differ, or for values below 0 or above 1.
+
+    >>> dice_loss(torch.tensor([1.0, 0.5, 0.0]), torch.tensor([1, 1, 0]))  # 1 - 2 * 1.5 / (1.25 + 2)
+    tensor(0.0769)
     """
     _same_shape(score, target, "score", "target")
-    target = target.float()
-    smooth = 1e-5
-    intersect = torch.sum(score * target)
-    denominator = torch.sum(score * score) + torch.sum(target * target)
+    for name, values in (("score", score), ("target", target)):
+        if values.dtype != torch.bool and (found := _ends(values)) and (found[0] < -1e-3 or found[1] > 1.001):
+            raise ValueError(f"the {name} holds values from {found[0]:g} to {found[1]:g}, and must hold 0 to 1: "
+                             + ("give a softmax's probabilities, not logits" if name == "score" else
+                                "give the mask of one class, such as label == 1"))
+    return _dice(score, target, total)
+
+
+def _dice(score, target, total):
+    score, target, smooth = _wide(score), target.float(), 1e-5
+    intersect = total(score * target)
+    denominator = total(score * score) + total(target * target)
     return 1 - (2 * intersect + smooth) / (denominator + smooth)
 
 
-def segmentation_loss(logits, label, *, where=None):
-    """(cross-entropy + Dice of class 1) / 2, the supervised loss of the walkthrough.
+def segmentation_loss(logits, label, *, where=None, total=torch.sum):
+    """(cross-entropy + Dice) / 2, the supervised loss of the walkthrough.
 
-    ``logits``: (B, 2, W, H, D); ``label``: (B, W, H, D) int64.  ``where``: bool, of ``label``'s shape: the voxels
-    that count (both losses are 0 where none does); None: all.
-    Returns (loss, cross_entropy, dice), three scalars.  Raises ValueError for a label of another shape or type.
+    ``logits``: (B, C, W, H, D); ``label``: (B, W, H, D), whole numbers from 0 (background) to C - 1.
+    Dice is the mean over the classes that are not background: with two classes that of class 1.
+    ``where``: bool, of ``label``'s shape: the voxels that count (both losses are 0 where none does); None: all.
+    ``total``: see ``dice_loss``.
+    Returns (loss, cross_entropy, dice), three scalars.  Raises ValueError for a label of another shape, type or range.
+
+    >>> sure = torch.tensor([[[9.0, -9.0]], [[-9.0, 9.0]]]).movedim(0, 1)  # one case, two classes, two voxels
+    >>> segmentation_loss(sure, torch.tensor([[0, 1]]))[2] < 1e-4, segmentation_loss(sure, torch.tensor([[1, 0]]))[2]
+    (tensor(True), tensor(1.0000))
     """
+    classes = logits.shape[1]
     if label.is_floating_point() or label.shape != logits.shape[:1] + logits.shape[2:]:
         raise ValueError(f"logits are {tuple(logits.shape)}, so the label must be "
                          f"{tuple(logits.shape[:1] + logits.shape[2:])} whole numbers, the class of each voxel; it is "
                          f"{tuple(label.shape)} {label.dtype}")
-    score, atrium = F.softmax(logits, dim=1)[:, 1], label == 1
+    if classes < 2:
+        raise ValueError(f"logits are {tuple(logits.shape)}: a softmax needs two classes at least, one is background")
+    label = label.long()
+    if (found := _ends(label)) and (found[0] < 0 or found[1] >= classes):
+        raise ValueError(f"the label holds values from {found[0]} to {found[1]}, and logits of {classes} classes need "
+                         f"0 to {classes - 1}; voxels that shall not count are named by where=")
+    return _segmentation(logits, label, where, total)
+
+
+def _segmentation(logits, label, where, total):
+    logits = _wide(logits)
+    score = F.softmax(logits, dim=1)
     if where is None:
         cross_entropy = F.cross_entropy(logits, label)
     else:
         each = F.cross_entropy(logits, label, reduction="none")
-        cross_entropy = (each * where).sum() / where.sum().clamp_min(1)
-        score, atrium = score * where, atrium & where
-    dice = dice_loss(score, atrium)
+        cross_entropy = total(each * where) / total(where).clamp_min(1)
+        score, label = score * where[:, None], label * where
+    dice = torch.stack([_dice(score[:, k], label == k, total) for k in range(1, logits.shape[1])]).mean()
     return 0.5 * (cross_entropy + dice), cross_entropy, dice
 
 
-def softmax_mse_loss(input_logits, target_logits):
+def softmax_mse_loss(input_logits, target_logits, *, reduction="mean"):
     """Mean squared difference of the two softmaxes (Tarvainen & Valpola 2017, eq. 1).
 
+    ``reduction='mean'`` is the walkthrough's, a scalar; 'none' is UA-MT's (and SSL4MIS's), a value a voxel and class,
+    of the logits' shape, to lay a mask over.
     Gradients flow into ``input_logits`` (the student) only.
     Raises ValueError when the shapes differ (broadcasting would hide a mistake).
+
+    >>> even, sure = torch.zeros(1, 2, 1), torch.tensor([[[50.0], [-50.0]]])
+    >>> softmax_mse_loss(even, sure).item(), softmax_mse_loss(even, sure, reduction="none").shape
+    (0.25, torch.Size([1, 2, 1]))
     """
-    _same_shape(input_logits, target_logits)
-    target = F.softmax(target_logits.detach(), dim=1)
-    return F.mse_loss(F.softmax(input_logits, dim=1), target)
+    _check(input_logits, target_logits, reduction)
+    target = F.softmax(_wide(target_logits.detach()), dim=1)
+    return F.mse_loss(F.softmax(_wide(input_logits), dim=1), target, reduction=reduction)
 
 
-def softmax_kl_loss(input_logits, target_logits):
+def softmax_kl_loss(input_logits, target_logits, *, reduction="mean"):
     """KL(teacher || student) of the two softmaxes, mean over every element.
 
-    Gradients flow into ``input_logits`` (the student) only.
+    ``reduction``: as in ``softmax_mse_loss``.  Gradients flow into ``input_logits`` (the student) only.
     The mean counts the class axis too: with two classes it is half the KL a voxel.
+
+    >>> softmax_kl_loss(torch.zeros(1, 2, 1), torch.tensor([[[50.0], [-50.0]]]))  # log(2) / 2
+    tensor(0.3466)
     """
-    _same_shape(input_logits, target_logits)
-    target = F.log_softmax(target_logits.detach(), dim=1)
+    _check(input_logits, target_logits, reduction)
+    target = F.log_softmax(_wide(target_logits.detach()), dim=1)
     # Not reduction="mean": torch warns that it will come to mean something else.
-    return F.kl_div(F.log_softmax(input_logits, dim=1), target, reduction="none", log_target=True).mean()
+    distance = F.kl_div(F.log_softmax(_wide(input_logits), dim=1), target, reduction="none", log_target=True)
+    return distance if reduction == "none" else distance.mean()
 
 
-def pseudo_label_loss(input_logits, target_logits, *, confidence=0.8):
+def pseudo_label_loss(input_logits, target_logits, *, confidence=0.8, total=torch.sum):
     """The walkthrough's supervised loss, with the teacher's answer as the label wherever the teacher is sure of it.
 
-    A voxel counts when the teacher gives one class at least ``confidence``.  Unlike the MSE, whose gradient fades
-    where the student is confident, sure or wrong, this one pulls as hard as a label does.
-    Gradients flow into ``input_logits`` (the student) only.
+    A voxel counts when the teacher gives one class at least ``confidence``.  The gradient of the MSE fades where the
+    student is confident; right or wrong, this one's is as strong as a label's.
+    Gradients flow into ``input_logits`` (the student) only.  ``total``: see ``dice_loss``.
     Source: FixMatch (Sohn et al. 2020, eq. 4); for atria, AD-MT (Zhao et al. 2024), which takes 0.8 as well.
     """
     _same_shape(input_logits, target_logits)
-    probability, label = F.softmax(target_logits.detach(), dim=1).max(dim=1)
-    return segmentation_loss(input_logits, label, where=probability >= confidence)[0]
+    probability, label = F.softmax(_wide(target_logits.detach()), dim=1).max(dim=1)
+    return _segmentation(input_logits, label, probability >= confidence, total)[0]
+
+
+def _wide(x):
+    """``x`` in float32, or float64 if it is."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _ends(values):
+    """(least, greatest) of ``values``; None where there are none."""
+    return [end.item() for end in torch.aminmax(values.detach())] if values.numel() else None
+
+
+def _check(input_logits, target_logits, reduction):
+    _same_shape(input_logits, target_logits)
+    if reduction not in ("mean", "none"):
+        raise ValueError(f"reduction must be 'mean' or 'none', not {reduction!r}")
 
 
 def _same_shape(one, other, *names):

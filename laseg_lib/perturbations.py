@@ -25,25 +25,27 @@ def teacher_noise(image, generator=None, sigma=0.1, bound=0.2):
 
 
 def vary_intensity(image, strength=1.0, generator=None):
-    """``image`` (B, 1, W, H, D) float32, normalised, with each volume changed in its own way; shape is kept.
+    """``image`` (B, 1, W, H, D), or (B, 1, W, H), float32, normalised, with each volume changed in its own way.
 
     ``strength`` scales every change; 0 gives the image back.  Nothing moves: the label stays right.
     ``generator``: a ``torch.Generator`` on ``image``'s device; None draws from torch's global state.
     """
     if not strength:
         return image
+    each = image.shape[0], *[1] * (image.ndim - 1)
 
     def draw(low, high):
         """One number a volume, from [low, high) times the strength."""
-        numbers = torch.rand(image.shape[0], 1, 1, 1, 1, generator=generator, device=image.device)
+        numbers = torch.rand(each, generator=generator, device=image.device)
         return strength * (low + (high - low) * numbers)
 
-    low, high = image.amin((1, 2, 3, 4), keepdim=True), image.amax((1, 2, 3, 4), keepdim=True)
+    low, high = image.flatten(1).amin(1).view(each), image.flatten(1).amax(1).view(each)
     span = (high - low).clamp_min(1e-6)
     image = low + span * ((image - low) / span) ** torch.exp(draw(-0.4, 0.4))  # gamma from 0.67 to 1.5
     image = image * torch.exp(draw(-0.3, 0.3)) + draw(-0.3, 0.3)  # contrast and brightness
     image = image * torch.exp(0.2 * strength * _smooth_field(image, generator))  # a coil's shading
-    blurred = F.avg_pool3d(image, 3, stride=1, padding=1, count_include_pad=False)
+    pool = F.avg_pool2d if image.ndim == 4 else F.avg_pool3d
+    blurred = pool(image, 3, stride=1, padding=1, count_include_pad=False)
     image = torch.lerp(image, blurred, draw(0, 0.8).clamp(0, 1))
     noise = torch.empty_like(image).normal_(generator=generator)
     return image + draw(0, 0.15) * noise
@@ -51,8 +53,9 @@ def vary_intensity(image, strength=1.0, generator=None):
 
 def _smooth_field(image, generator):
     """Normal numbers on a grid of 3 x 3 x 3, drawn out to the volume's size."""
-    grid = torch.randn(image.shape[0], 1, 3, 3, 3, generator=generator, device=image.device)
-    return F.interpolate(grid, size=image.shape[2:], mode="trilinear", align_corners=True)
+    grid = torch.randn(image.shape[0], 1, *[3] * (image.ndim - 2), generator=generator, device=image.device)
+    mode = "bilinear" if image.ndim == 4 else "trilinear"
+    return F.interpolate(grid, size=image.shape[2:], mode=mode, align_corners=True)
 
 
 def random_views(n, square=True, generator=None):
@@ -67,7 +70,7 @@ def random_views(n, square=True, generator=None):
 
 
 def turn(volumes, views):
-    """``volumes`` (B, C, W, H, D), each mirrored along W if its view says so, then turned by quarters."""
+    """``volumes`` (B, C, W, H, D) or (B, C, W, H), each mirrored along W if its view says so, then turned."""
     return torch.stack([torch.rot90(v.flip(1) if mirrored else v, k, (1, 2))
                         for v, (k, mirrored) in zip(volumes, views, strict=True)])
 
@@ -92,7 +95,7 @@ def move_unlabelled(seen, targets, n, degrees, generator=None):
     teacher found, the student must find from another side.
     """
     change = RandomAffine(degrees, 1.2 ** (degrees / 15), probability=1.0, rng=numpy_generator(generator))
-    matrices = np.stack([change.draw() for _ in range(len(targets))])
+    matrices = np.stack([change.draw(seen.ndim - 2) for _ in range(len(targets))])
     return torch.cat([seen[:n], resample(seen[n:], matrices)]), resample(targets, matrices)
 
 

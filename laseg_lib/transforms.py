@@ -1,10 +1,12 @@
 """Augmentation: what a network may see instead of the volume itself.
 
-Each takes and returns a sample ``{'image': (W, H, D), 'label': (W, H, D)}``, as NumPy arrays or as tensors
-on any device.  Turning, mirroring and cropping only make views; the patch is copied once, in ``ToTensor``.
+Each takes and returns a sample ``{'image': (W, H, D), 'label': (W, H, D)}``, or two images (W, H), as NumPy arrays or
+as tensors on any device.  What comes out may be given to ``torch.from_numpy``.
 
 ``rng``: a ``numpy.random.Generator``; None draws from NumPy's global state; TypeError for anything else.
 """
+
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -53,6 +55,10 @@ class RandomRotFlip:
 
     The walkthrough mirrors always (``flip_probability=1``): of the square's 8 symmetries
     that leaves the 4 mirror images, and the heart as it is never comes up.  0.5 gives all 8 alike.
+
+    >>> turn = RandomRotFlip(rng=np.random.default_rng(0))
+    >>> turn({"image": np.array([[1, 2], [3, 4]]), "label": np.array([[0, 0], [0, 1]])})["image"].tolist()
+    [[3, 1], [4, 2]]
     """
 
     def __init__(self, *, flip_probability=0.5, rng=None):
@@ -65,18 +71,20 @@ class RandomRotFlip:
         def turn(volume):
             numpy = isinstance(volume, np.ndarray)
             volume = np.rot90(volume, k) if numpy else torch.rot90(volume, k)
-            return volume if not flip else np.flip(volume, axis) if numpy else torch.flip(volume, (axis,))
+            if flip:
+                volume = np.flip(volume, axis) if numpy else torch.flip(volume, (axis,))
+            return np.ascontiguousarray(volume) if numpy else volume  # torch has no negative strides
 
         return _both(sample, turn)
 
 
 def rotation(angles):
-    """The 3 x 3 rotation matrix of ``angles`` (radians) about the first, the second and the third axis, in that order.
-    """
-    matrix = np.eye(3)
-    for axis, angle in enumerate(angles):
-        i, j = (a for a in range(3) if a != axis)
-        turn = np.eye(3)
+    """The 3 x 3 rotation matrix of ``angles`` (radians) about the first, the second and the third axis, in that order;
+    of one angle the 2 x 2 matrix."""
+    dims = 2 if len(angles) == 1 else 3
+    matrix = np.eye(dims)
+    for (i, j), angle in zip(reversed(list(combinations(range(dims), 2))), angles, strict=True):
+        turn = np.eye(dims)
         turn[[i, j], [i, j]], turn[i, j], turn[j, i] = np.cos(angle), -np.sin(angle), np.sin(angle)
         matrix = matrix @ turn
     return matrix
@@ -84,12 +92,13 @@ def rotation(angles):
 
 def resample(volumes, matrices):
     """``volumes`` (B, C, W, H, D) float, each looked up at ``matrix`` times the position, both counted in voxels from
-    the middle: trilinear, the border repeated.  ``matrices``: (B, 3, 3).  Shape and device are kept.
+    the middle: trilinear, the border repeated.  ``matrices``: (B, 3, 3).  Shape and device are kept.  In two dimensions
+    the same with (B, C, W, H) and (B, 2, 2).
     """
     # torch counts from -1 to 1 across each side, last axis first; turning and scaling happen in voxels.
     sides = np.array(volumes.shape[:1:-1], float)
     flipped = np.asarray(matrices)[:, ::-1, ::-1] * sides / sides[:, None]
-    theta = np.concatenate([flipped, np.zeros((len(flipped), 3, 1))], 2)
+    theta = np.concatenate([flipped, np.zeros((*flipped.shape[:2], 1))], 2)
     theta = torch.as_tensor(theta, dtype=volumes.dtype, device=volumes.device)
     grid = F.affine_grid(theta, (len(volumes), 1, *volumes.shape[2:]), align_corners=False)
     return F.grid_sample(volumes, grid, mode="bilinear", padding_mode="border", align_corners=False)
@@ -99,32 +108,44 @@ class RandomAffine:
     """Rotate by up to ``degrees`` about each axis and scale all sides by one factor from 1/``scale`` to ``scale``
     (log-uniform), with ``probability``: patients lie a little differently and differ in size.
 
-    The image is trilinear; the label is the voxels of which at least half is atrium after the same.  What comes in from
-    outside repeats the border.  Arrays or tensors (W, H, D), before ``ToTensor``.
+    The image is trilinear.  Each class of the label is resampled in the same way, and a voxel gets the class with the
+    greatest share.  What comes in from outside repeats the border.  Arrays or tensors (W, H, D), before ``ToTensor``.
     """
 
     def __init__(self, degrees=15.0, scale=1.2, *, probability=0.5, rng=None):
         self.degrees, self.scale, self.probability, self.rng = degrees, scale, probability, _checked(rng)
 
-    def draw(self):
+    def draw(self, dims=3):
         """The matrix of one change: the identity where chance leaves the volume as it is."""
         if _uniform(self.rng) >= self.probability:
-            return np.eye(3)
-        angles = [np.deg2rad(self.degrees) * (2 * _uniform(self.rng) - 1) for _ in range(3)]
+            return np.eye(dims)
+        angles = [np.deg2rad(self.degrees) * (2 * _uniform(self.rng) - 1) for _ in range(3 if dims == 3 else 1)]
         return rotation(angles) * self.scale ** (2 * _uniform(self.rng) - 1)
 
     def __call__(self, sample):
-        matrix = self.draw()
-        if (matrix == np.eye(3)).all():
+        matrix = self.draw(sample["image"].ndim)
+        if (matrix == np.eye(len(matrix))).all():
             return sample
         image, label = sample["image"], sample["label"]
         numpy = isinstance(image, np.ndarray)
         if numpy:
             image, label = (torch.from_numpy(np.ascontiguousarray(volume)) for volume in (image, label))
-        both = torch.stack([image.float(), label.float()])[None]
-        image, share = resample(both, matrix[None])[0]
-        label = (share >= 0.5).to(label.dtype)
+        both = torch.stack([image.float(), *(share.float() for share in each_class(label))])[None]
+        image, *shares = resample(both, matrix[None])[0]
+        label = of_greatest_share(torch.stack(shares)).to(label.dtype)
         return {**sample, "image": image.numpy() if numpy else image, "label": label.numpy() if numpy else label}
+
+
+def each_class(label):
+    """A bool mask of every class but the background in ``label`` (a tensor of whole numbers): 1 to the largest."""
+    return [label == k for k in range(1, max(int(label.max()), 1) + 1)]
+
+
+def of_greatest_share(shares):
+    """The label (int64) of voxels of which ``shares`` (K, ...) belong to the classes 1 to K, the rest to the
+    background: the class with the greatest share.  A tie with the background goes to the class."""
+    most, k = shares.max(0)
+    return torch.where(most >= 1 - shares.sum(0), k + 1, 0)
 
 
 def pad_to(volume, size):
@@ -140,23 +161,31 @@ def pad_to(volume, size):
 
 class _Crop:
     def __init__(self, output_size):
-        self.output_size = (output_size,) * 3 if isinstance(output_size, int) else tuple(output_size)
-        if len(self.output_size) != 3:
-            raise ValueError(f"output_size must be three sides, W, H and D, or one for all; not {self.output_size}")
+        self.output_size = output_size if isinstance(output_size, int) else tuple(output_size)
+        if not isinstance(output_size, int) and len(self.output_size) not in (2, 3):
+            raise ValueError("output_size must be three sides, W, H and D (of an image two), or one for all; not "
+                             f"{self.output_size}")
 
     def __call__(self, sample):
-        if sample["image"].shape != sample["label"].shape:
-            raise ValueError(f"image {tuple(sample['image'].shape)} and label {tuple(sample['label'].shape)} differ in "
-                             "shape")
-        sample = _both(sample, lambda volume: pad_to(volume, self.output_size))
-        room = [have - want for have, want in zip(sample["image"].shape, self.output_size)]
+        shape = tuple(sample["image"].shape)
+        if shape != tuple(sample["label"].shape):
+            raise ValueError(f"image {shape} and label {tuple(sample['label'].shape)} differ in shape")
+        size = (self.output_size,) * len(shape) if isinstance(self.output_size, int) else self.output_size
+        if len(size) != len(shape):
+            raise ValueError(f"output_size {size} has {len(size)} sides, the volume {shape} has {len(shape)}")
+        sample = _both(sample, lambda volume: pad_to(volume, size))
+        room = [have - want for have, want in zip(sample["image"].shape, size)]
         corner = [self.offset(r) for r in room]
-        window = tuple(slice(c, c + size) for c, size in zip(corner, self.output_size))
+        window = tuple(slice(c, c + side) for c, side in zip(corner, size))
         return _both(sample, lambda volume: volume[window])
 
 
 class CenterCrop(_Crop):
-    """The patch in the middle, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros."""
+    """The patch in the middle, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros.
+
+    >>> CenterCrop(2)({"image": np.arange(4), "label": np.zeros(4)})["image"]
+    array([1, 2])
+    """
 
     def offset(self, room):
         return round(room / 2)  # an odd room as the walkthrough rounds it
@@ -166,6 +195,9 @@ class RandomCrop(_Crop):
     """A patch from anywhere, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros.
 
     ``walkthrough_offsets=True`` draws from [0, room) as the walkthrough does, and so never reaches the last offset.
+
+    >>> RandomCrop((8, 8, 4))({"image": np.zeros((9, 7, 6)), "label": np.zeros((9, 7, 6))})["image"].shape
+    (8, 8, 4)
     """
 
     def __init__(self, output_size, *, walkthrough_offsets=False, rng=None):

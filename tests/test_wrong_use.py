@@ -264,6 +264,8 @@ def test_a_volume_has_three_sides_and_so_has_a_patch():
         with pytest.raises(ValueError, match="image must be W x H x D"):
             predict_volume(network, np.zeros(shape, np.float32), (16, 16, 8))
     with pytest.raises(ValueError, match="output_size must be three sides"):
-        RandomCrop((8, 8))
+        RandomCrop((8,))
+    with pytest.raises(ValueError, match="has 2 sides"):
+        RandomCrop((8, 8))({"image": np.zeros((9, 9, 9)), "label": np.zeros((9, 9, 9))})
     with pytest.raises(ValueError, match="differ in shape"):
         RandomCrop(8)({"image": np.zeros((9, 9, 9)), "label": np.zeros((9, 9, 8))})

@@ -9,6 +9,7 @@ Attributes of the file, where they are known: ``spacing`` (a voxel's three sides
 voxel lies in the patient, in mm) and ``centre`` (of the whole scan it was cut from).
 """
 
+import copy
 import functools
 import hashlib
 import io
@@ -395,13 +396,12 @@ class LAHeart(Dataset):
 
     def __getitem__(self, index):
         name = self.image_list[index]
-        if name not in self._kept:
-            sample = self._read(name, self.labelled is None or index % len(self) < self.labelled)
-            if self.cache is not None:
-                self._kept[name] = sample
-        else:
-            sample = self._kept[name]
-        sample = dict(sample)
+        sample = self._kept.get(name) or self._read(name, self.labelled is None or index % len(self) < self.labelled)
+        if self.cache is not None:
+            self._kept[name] = sample
+            # A copy (1 ms at full size): what is changed in place must not be what the next epoch begins from.
+            sample = {key: copy.copy(volume) if isinstance(volume, np.ndarray) else volume.clone()
+                      for key, volume in sample.items()}
         return self.transform(sample) if self.transform else sample
 
     def _read(self, name, labelled=True):
