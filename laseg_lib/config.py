@@ -20,6 +20,14 @@ ARMS = {
     "MT": "mean teacher",
 }
 
+# The library's own methods (``laseg_lib.methods``): what a batch of labelled and unlabelled volumes costs.
+METHODS = {
+    "mean_teacher": "the student agrees with its teacher",
+    "uncertainty": "it agrees where several answers of the teacher do (UA-MT)",
+    "copy_paste": "boxes change places between labelled and unlabelled volumes (BCP)",
+    "cross_teaching": "two networks are each other's teacher (CPS)",
+}
+
 # The walkthrough to the letter, with what the notebooks call its traps.
 WALKTHROUGH_RECIPE = {"flip_probability": 1.0, "walkthrough_offsets": True, "teacher_mode": "train",
                       "ema_buffers": "keep"}
@@ -37,7 +45,7 @@ RECIPES = {"right": {}, "walkthrough": WALKTHROUGH_RECIPE, "seed": WALKTHROUGH_R
 
 # How files of before this version are read: a setting that has another name now, and one that is gone while it was off.
 RENAMED = {"seed_offsets": "walkthrough_offsets"}
-RETIRED = {"copy_paste": False}
+RETIRED = {"copy_paste": False, "consistency_on": "unlabelled"}
 
 
 @dataclass
@@ -51,7 +59,9 @@ class TrainConfig:
     """a file that lists the training cases, labelled ones first (default: train.list beside the folder); a
     test.list beside it is this split's own"""
     model: Literal["supervised", "supervised_equal", "lambda0", "MT"] = "MT"
-    """the arm: {arms}"""
+    """the arm: {choices}"""
+    method: str = "mean_teacher"
+    """how unlabelled volumes are used: {choices}"""
     exp: str = "vnet"
     """a name for the run's folder, when --snapshot_path gives none"""
     labelnum: int | None = None
@@ -72,8 +82,6 @@ class TrainConfig:
     """alpha: how much of the teacher stays from step to step"""
     consistency_type: Literal["mse", "kl", "pseudo"] = "mse"
     """how the two are compared: mse or kl of their softmaxes; pseudo: the teacher's sure answers are labels"""
-    consistency_on: Literal["unlabelled", "all"] = "unlabelled"
-    """the volumes on which student and teacher must agree; all: on labelled ones too, beside their labels"""
     confidence: float = 0.8
     """for pseudo: the least probability at which the teacher is sure of a voxel"""
     consistency: float = 0.1
@@ -258,7 +266,8 @@ def explanations():
     body = ast.parse(inspect.getsource(TrainConfig)).body[0].body
     said = {setting.target.id: text.value.value for setting, text in zip(body, body[1:])
             if isinstance(setting, ast.AnnAssign) and isinstance(text, ast.Expr)}
-    said["model"] = said["model"].format(arms="; ".join(f"{name} = {text}" for name, text in ARMS.items()))
+    for name, table in (("model", ARMS), ("method", METHODS)):
+        said[name] = said[name].format(choices="; ".join(f"{key} = {text}" for key, text in table.items()))
     return said
 
 

@@ -1,6 +1,7 @@
 """The training loop: one for every arm, for scripts and for notebooks.
 
     trainer = Trainer(TrainConfig(root_path="data/phantoms", ...))
+    trainer = Trainer(config, method=my_loss)      # another way to use volumes without labels: see laseg_lib.methods
     trainer.run()              # to the end, or until interrupted; call it again to go on
     trainer.step()             # or one iteration at a time
 """
@@ -9,21 +10,22 @@ import copy
 import math
 import signal
 from collections import Counter
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
 import torch
+from torch import nn
 from tqdm.auto import tqdm
 
-from . import ramps
+from . import methods, ramps
+from .batches import Batches
 from .config import TrainConfig
 from .data.headers import in_mm
 from .data.volumes import LAHeart, differ, fingerprint, read_geometry, split_of, training_names
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
-from .losses import segmentation_loss
-from .mean_teacher import mean_teacher_loss
 from .runtime import distributed
 from .runtime.checkpoints import BEST, LAST, begun, check_momenta, explain_foreign, load_last, save_checkpoint
 from .runtime.machine import (
@@ -36,57 +38,64 @@ from .runtime.machine import (
     training_bytes,
     uses_bf16,
 )
-from .runtime.randomness import Streams, seed_everything
+from .runtime.randomness import seed_everything
 from .runtime.runlog import RunLog, numbers, read_history
-from .runtime.sync_norm import segmentation_loss_of_all, synchronise_norm
+from .runtime.sync_norm import synchronise_norm
 from .vnet import VNet
 
 
 class Trainer:
     """One training: networks, volumes, generators, history, files.
 
-    ``config``: a TrainConfig.  ``resume``: go on from the last checkpoint in ``config.snapshot_path``.
-    Attributes for the curious: ``student``, ``teacher``, ``config`` (with the split decided), ``iteration``,
-    ``history`` (a list of dicts, one an iteration), ``best`` (validation Dice).
+    ``config``: a TrainConfig.  ``method``: what a batch costs, a function or ``nn.Module`` as ``laseg_lib.methods``
+    describes it; None: the library's own that ``config.method`` names.  ``resume``: go on from the last checkpoint in
+    ``config.snapshot_path``.
+    Attributes for the curious: ``student``, ``teacher``, ``method``, ``config`` (with the split decided),
+    ``iteration``, ``history`` (a list of dicts, one an iteration), ``best`` (validation Dice).
     Raises LasegError for data or settings that can't work.
     """
 
-    def __init__(self, config, *, resume=False):
+    def __init__(self, config, *, method=None, resume=False):
         self.device = distributed.join(config.device)
         self.first = distributed.rank() == 0  # of many processes, the one that validates, writes and prints
         names = training_names(config)
+        config = replace(config, method=methods.name_of(method) if method else config.method)
         self.config = config = split_of(config, names, distributed.world())
         require_memory(training_bytes(config), self.device, "this network and batch",
                        "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
         seed_everything(config.seed, config.deterministic)
-        self._make_networks()
+        self._make_networks(method or methods.find(config))
         self._open_data(names)
         self._begin_or_go_on(resume)
 
-    def _make_networks(self):
-        """Student, teacher (a copy that no gradient reaches) and the student's optimiser."""
+    def _make_networks(self, method):
+        """Student, teacher (a copy that no gradient reaches), the method's own networks, and their optimiser."""
         config = self.config
         keep_memory()
         self.precision = "bf16" if uses_bf16(self.device, config.precision, config.patch_size) else "fp32"
-        self.student = VNet(1, 2, config.n_filters, config.normalization, config.has_dropout)
-        self.segmentation = segmentation_loss
-        if config.sync_norm:
-            self.student = synchronise_norm(self.student, self.device)
-            self.segmentation = segmentation_loss_of_all
-        self.student.to(self.device, memory_format=torch.channels_last_3d).train()
+        self.student = self._on_device(VNet(1, 2, config.n_filters, config.normalization, config.has_dropout))
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher.train(config.teacher_mode == "train")
+        self.method = method(config) if isinstance(method, type) else method
+        own = self.own_networks = [self._on_device(self.method)] if isinstance(self.method, nn.Module) else []
         self.replica = distributed.replicate(self.student, self.device)  # the student itself, in a single process
-        self.optimizer = torch.optim.SGD(self.student.parameters(), config.base_lr, momentum=0.9, weight_decay=1e-4)
+        self.loss_of = distributed.replicate(own[0], self.device) if own else self.method
+        parameters = [p for network in (self.student, *own) for p in network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.SGD(parameters, config.base_lr, momentum=0.9, weight_decay=1e-4)
+
+    def _on_device(self, network):
+        """``network`` in training mode where the training runs, its BatchNorm over all ranks with ``--sync_norm``."""
+        if self.config.sync_norm:
+            network = synchronise_norm(network, self.device)
+        return network.to(self.device, memory_format=torch.channels_last_3d).train()
 
     def _open_data(self, names):
-        """The volumes, and the generators that draw from them."""
+        """The volumes, and the batches that are drawn from them."""
         config = self.config
-        self.streams = Streams(config, self.device, distributed.rank(), distributed.world())
-        self.batches = iter(self.streams.sampler)
         cache = {"none": None, "memory": "memory", "device": self.device}[config.cache]
         self.train_set = LAHeart(config.root_path, names=names[:config.max_samples], cache=cache,
                                  downsample=config.downsample, labelled=config.labelnum)
+        self.batches = Batches(config, self.train_set, self.device, distributed.rank(), distributed.world())
         self.val_set = LAHeart(config.root_path, names=names[len(names) - config.val_num:] if self.first else [],
                                cache=cache and "memory", downsample=config.downsample)
         self.cases = self.val_cases = None  # only a checkpoint on the disk outlives a change of the files
@@ -142,14 +151,7 @@ class Trainer:
 
     def next_batch(self):
         """image (B, 1, W, H, D) and label (B, W, H, D), labelled volumes first."""
-        indices = next(self.batches, None)
-        if indices is None:  # a new epoch
-            self.batches = iter(self.streams.sampler)
-            indices = next(self.batches)
-        n, augment = self.config.labelled_in_batch, self.streams.augment
-        samples = [augment["labelled" if i < n else "unlabelled"](self.train_set[k]) for i, k in enumerate(indices)]
-        image, label = (torch.stack([sample[key] for sample in samples]) for key in ("image", "label"))
-        return image.to(self.device, memory_format=torch.channels_last_3d), label.to(self.device)
+        return next(self.batches)
 
     def step(self):
         """One iteration: batch, loss, gradient, student, teacher.  Returns its row of the history."""
@@ -161,15 +163,18 @@ class Trainer:
             self.optimizer.zero_grad()  # first of all: what a step allocates among old gradients splits the memory
             image, label = self.next_batch()
             with autocast(self.device, self.precision):
-                loss, row = mean_teacher_loss(self.replica, self.teacher, image, label, self.config,
-                                              self.iteration, self.streams.noise, self.segmentation)
-            row = {"iteration": self.iteration + 1, "lr": self.optimizer.param_groups[0]["lr"], **numbers(row)}
+                loss, parts = self.loss_of(self.replica, self.teacher, image, label, self.config, self.iteration,
+                                           self.batches.generators.noise)
+            row = {"iteration": self.iteration + 1, "lr": self.optimizer.param_groups[0]["lr"],
+                   **numbers({**parts, "loss": loss})}
             self._stop_on_nan("loss", row["loss"], row["iteration"])
             loss.backward()
         self.optimizer.step()
-        distributed.share_buffers(self.student, self.teacher)
+        distributed.share_buffers(self.student, self.teacher, *self.own_networks)
         update_ema_variables(self.student, self.teacher, self.config.ema_decay, self.iteration,
                              buffers=self.config.ema_buffers)
+        if hasattr(self.method, "after_step"):
+            self.method.after_step(self.config, self.iteration)
         self.iteration += 1
         if self.val_set.image_list and self.iteration % self.config.val_every == 0:
             row.update(self.validate())
@@ -245,7 +250,8 @@ class Trainer:
     def state_dict(self):
         """Everything that the next iteration depends on, so that a resumed training is the same one."""
         return {**self.weights(), "optimizer": copy.deepcopy(self.optimizer.state_dict()), "best": self.best,
-                "streams": distributed.gather(self.streams.state_dict()),  # one a process
+                "method": [copy.deepcopy(network.state_dict()) for network in self.own_networks],
+                "streams": distributed.gather(self.batches.state_dict()),  # one a process
                 "val_cases": self.val_cases,
                 "files": self.log.sizes() if self.log else {}}
 
@@ -264,18 +270,19 @@ class Trainer:
             self._same_cases(self.val_cases, state["val_cases"], "validation")
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
+        for network, weights in zip(self.own_networks, state.get("method", []), strict=True):
+            network.load_state_dict(weights)
         self.optimizer.load_state_dict(state["optimizer"])
         self.iteration = self.saved = int(state["iteration"])
         check_momenta(self.optimizer, self.iteration)
         self.best = None if state["best"] is None else float(state["best"])
         rank, world, before = distributed.rank(), distributed.world(), len(state["streams"])
         if before == world:
-            self.streams.load_state_dict(state["streams"][rank])
+            self.batches.load_state_dict(state["streams"][rank])
         else:
-            self.streams = Streams(self.config, self.device, rank, world, restart=self.iteration)
+            self.batches = Batches(self.config, self.train_set, self.device, rank, world, restart=self.iteration)
             self.tell(f"written by {before} processes, continued by {world}: the weights are the same, "
                       f"random draws begin anew from seed {self.config.seed} and iteration {self.iteration}")
-        self.batches = iter(self.streams.sampler)
         del self.history[self.iteration:]
 
     def _same_cases(self, ours, theirs, kind):
@@ -296,7 +303,7 @@ class Trainer:
         """Write the last checkpoint (nothing without a snapshot_path).  Weights not finite replace no good ones."""
         if not self.config.snapshot_path:
             return
-        weights = sum(parameter.detach().sum() for parameter in self.student.parameters())
+        weights = sum(parameter.detach().sum() for parameter in self.optimizer.param_groups[0]["params"])
         self._stop_on_nan("sum of the weights", float(weights), self.iteration)
         state = self.state_dict()
         if self.first:

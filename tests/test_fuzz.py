@@ -175,7 +175,7 @@ def test_checkpoints_whose_parts_are_something_else(trained, place, data, value)
     try:
         with explain_foreign("x.pth"):
             trainer.load_state_dict(state)
-            trainer.streams.state_dict()
+            trainer.batches.state_dict()
     except LasegError as error:
         assert "\n" not in str(error)
 

@@ -26,15 +26,16 @@ CONDA_NAMES = {"pytorch": "torch"}
 
 # The ideas stand on nothing but each other; the folders build on them, one way.
 IDEAS = {"errors", "losses", "ramps", "ema", "sampler", "transforms", "vnet", "config", "perturbations",
-         "mean_teacher", "metrics"}
-PROGRAMS = {"inference", "training", "evaluate", "predict"}
-FOLDERS = ("data", "runtime", "records", "figures", "course")
+         "metrics"}
+PROGRAMS = {"mean_teacher", "batches", "inference", "training", "evaluate", "predict"}
+FOLDERS = ("methods", "data", "runtime", "records", "figures", "course")
 # What a layer may import: {layer: layers}; a module of its own name is that module alone.
 MAY_IMPORT = {
     "ideas": {"ideas"},
     "runtime": {"ideas", "runtime"},
     "data": {"ideas", "runtime", "data"},
-    "programs": {"ideas", "runtime", "data", "programs"},
+    "methods": {"ideas", "runtime", "mean_teacher", "inference", "methods"},
+    "programs": {"ideas", "runtime", "data", "methods", "programs"},
     "records": {"ideas", "runtime", "data", "programs", "records"},
     "figures": {"ideas", "data", "records.plans", "records.statistics", "records.read", "figures"},
     "course": {"ideas", "runtime", "data", "programs", "records", "figures", "course"},
@@ -113,7 +114,7 @@ def test_the_core_can_be_read_in_an_evening():
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_folder_says_in_a_sentence_what_it_is_for(folder):
     said = ast.get_docstring(ast.parse((REPO / "laseg_lib" / folder / "__init__.py").read_text(encoding="utf-8")))
-    assert re.fullmatch(r"[A-Z][^.\n]+\.", said or "")
+    assert re.match(r"[A-Z][^.\n]+\.(\n\n|$)", said or "")  # the methods' goes on: what a method is
 
 
 def module_name(path):
@@ -485,7 +486,7 @@ def test_numbers_of_the_prose_stand_in_an_output(path):
 def test_the_readmes_command_is_the_training_it_claims_to_be():
     """`laseg train` of the 90.3 %: every setting that changes a number is the recorded run's."""
     from laseg_lib import cli
-    from laseg_lib.config import RECIPES, TrainConfig
+    from laseg_lib.config import RECIPES, RETIRED, TrainConfig
     from laseg_lib.records.read import configs
 
     command = re.search(r"laseg train [^`]*?--snapshot_path model/public",
@@ -495,6 +496,7 @@ def test_the_readmes_command_is_the_training_it_claims_to_be():
                                                           if name in args}}).to_dict()
     told = configs("public")["strong_8_long_seed1337"]["config"]
     free = {"root_path", "snapshot_path", "train_list", "cache", "precision", "val_every", "exp"}
+    told = {name: value for name, value in told.items() if name not in RETIRED}
     assert {name: (config[name], told[name]) for name in told if name not in free and config[name] != told[name]} == {}
 
 

@@ -44,7 +44,7 @@ def our_work(root, way, patch, filters, device):
     config = TrainConfig(root_path=str(root), labelnum=2, max_samples=4, val_num=0, patch_size=patch,
                          n_filters=filters, precision=way, cache=cache, device=str(device), deterministic=0)
     trainer = Trainer(config)
-    augment = trainer.streams.augment["labelled"]
+    augment = trainer.batches.augment["labelled"]
     return {"step": trainer.step, "fetch": lambda: [augment(trainer.train_set[i]) for i in range(4)]}
 
 

@@ -15,10 +15,26 @@ ARM_NAMES = {
     "labels_only": "labels only",
     "company": "unlabelled company, no consistency",
     "self_training": "self-training",
+    "mse": "mean teacher, mse",
+    "uncertainty": "uncertainty mask",
+    "copy_paste": "copy-paste",
+    "cross_teaching": "cross teaching",
 }
 ARMS = ("supervised", "supervised_equal", "lambda0", "MT")
+# Ways to use unlabelled volumes beside `strong`, on the same base: what each changes of it.  Weights, thresholds and
+# boxes are the papers' (copy-paste: alpha 0.5, a box of 2/3; cross teaching: lambda 1.5; uncertainty: 3/4 to all of
+# ln 2).  Only lambda of the squared differences is our own: 4, tried once, with two seeds, on held-out training cases.
+# Squared differences have the student's moved view, as `strong` has; for the other two, the pasted box and the other
+# network are the second view.
+METHOD_ARMS = {
+    "mse": {"consistency_type": "mse", "consistency": 4.0, "student_affine": 15.0},
+    "uncertainty": {"method": "uncertainty", "consistency_type": "mse", "consistency": 4.0, "student_affine": 15.0},
+    "copy_paste": {"method": "copy_paste", "consistency": 0.5, "student_affine": 0.0},
+    "cross_teaching": {"method": "cross_teaching", "consistency": 1.5, "student_affine": 0.0},
+}
 MODELS = {"strong": "MT", "strong_supervised": "supervised_equal", "labels_only": "supervised",
-          "company": "lambda0", "self_training": "supervised_equal"}  # arms that are a model with other settings
+          "company": "lambda0", "self_training": "supervised_equal",
+          **dict.fromkeys(METHOD_ARMS, "MT")}  # arms that are a model with other settings
 
 # The strong recipe of version 1.0, with which the records `half` and `levers` were made.
 STRONG_1_0 = {"has_dropout": False, "base_lr": 0.05, "schedule": "poly", "intensity": 1.0, "labeled_bs": 3,
@@ -145,7 +161,7 @@ def trial(arm, labels, seed, variant=""):
 def labels_runs(labels, arms, seeds, variant=""):
     """Runs of the record `labels`, seed by seed, so that a part of them is a comparison already."""
     settings = {**STRONG_SMALL, **LABELS_VARIANTS[variant]}
-    return [Run(arm, labels, seed, settings, variant) for seed in seeds for arm in arms]
+    return [Run(arm, labels, seed, {**settings, **METHOD_ARMS.get(arm, {})}, variant) for seed in seeds for arm in arms]
 
 
 RECORDS = {
@@ -203,6 +219,22 @@ RECORDS = {
         # When all of the above had been read: is the ceiling one, or only what 1,500 iterations reach?  Declared before
         # its first run: all 80 labels, labels only, twice as long − 1,500 iterations.  Secondary.
         *labels_runs(80, ("labels_only",), FIRST_SEEDS, "long")]),
+    # Which way of using unlabelled scans is better than labels only, and is any better than the simplest one,
+    # self-training?  Declared before its first run.  Folds, labelled cases, base and budget are those of `labels`,
+    # whose runs of labels_only, strong and self_training are the other halves of the pairs.
+    #   Two families     method − labels_only, of strong, mse, uncertainty, copy_paste, cross_teaching, self_training;
+    #                    method − self_training, of the first five.  Each at 2 labels (the eight trainings of
+    #                    ALL_SEEDS[:8]) and at 4 (those of FIRST_SEEDS): four families in all.
+    #   How it is read   teachers, Dice at full size, whole predictions; the largest component stands beside it.  The
+    #                    mean over trainings with its 95 % t intervals over trainings and over cases, as in `labels`.
+    #                    A method's p value is the larger of the two paired t tests'; Holm corrects it in its family.
+    #                    Beside each interval: the smallest effect that it could have seen, and the mean by fold.
+    #   What isn't equal `strong` was chosen among four forms on held-out training cases, lambda of mse was tried once,
+    #                    nothing of the others.  The pairs of `labels` were mostly made on a GPU; float32 on both.
+    "methods": Plan("real", cases="folds", at="full", runs=[
+        *labels_runs(2, METHOD_ARMS, ALL_SEEDS[:FOLDS]), *labels_runs(4, METHOD_ARMS, FIRST_SEEDS),
+        *labels_runs(2, METHOD_ARMS, ALL_SEEDS[FOLDS:2 * FOLDS]),
+        *labels_runs(2, ("self_training",), ALL_SEEDS[FOLDS:2 * FOLDS])]),
     # Where do we stand beside the published tables?  The public lists, last checkpoint, 16 filters.
     "public": Plan("real", at="full", runs=[
         *(Run(arm, labels, seed, PUBLIC) for seed in PUBLIC_SEEDS

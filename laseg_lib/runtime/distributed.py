@@ -78,7 +78,7 @@ def told_by_torchrun():
 
 def replicate(network, device):
     """``network`` with its gradients averaged over the ranks, and the first rank's weights in all of them."""
-    if world() == 1:
+    if world() == 1 or not any(parameter.requires_grad for parameter in network.parameters()):
         return network
     return DistributedDataParallel(network, [device] if device.type == "cuda" else None, **{BUFFERS: False})
 

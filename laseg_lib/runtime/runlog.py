@@ -75,7 +75,7 @@ class RunLog:
                 file.truncate(min(keep, path.stat().st_size))
         self.text = open(self.paths["log.txt"], "a", encoding="utf-8")
         self.table = open(self.paths["history.csv"], "a", encoding="utf-8", newline="")
-        self.rows = csv.DictWriter(self.table, COLUMNS, lineterminator="\n")
+        self.rows = csv.DictWriter(self.table, COLUMNS, extrasaction="ignore", lineterminator="\n")
         if self.paths["history.csv"].stat().st_size == 0:
             self.rows.writeheader()
             self.table.flush()
@@ -119,14 +119,15 @@ class RunLog:
             self.text.flush()
 
     def record(self, row):
-        """One iteration: a dict with the COLUMNS that it has."""
+        """One iteration: a dict with the COLUMNS that it has; what else a method puts into it stays in the memory."""
         with self._explain_disk():
             self.rows.writerow(row)
         for name, column in SCALARS.items():
             if row.get(column) is not None:
                 self.scalars.add_scalar(name, row[column], row["iteration"])
+        told = {"consistency_dist": 0, "consistency_weight": 0, **row}  # a method may have no consistency
         self.say("iteration {iteration} : loss : {loss:f} cons_dist: {consistency_dist:f}, "
-                 "loss_weight: {consistency_weight:f}".format(**row))
+                 "loss_weight: {consistency_weight:f}".format(**told))
 
     def sizes(self):
         """How long the files are now, for the checkpoint; what it counts is on the disk."""

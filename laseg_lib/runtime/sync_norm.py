@@ -1,10 +1,12 @@
 """Batch statistics over all processes, so that 1+1 volumes on two ranks are one batch of 2+2: BatchNorm and Dice."""
 
+from functools import partial
+
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import nn
 
+from ..losses import segmentation_loss
 from .distributed import world
 
 
@@ -24,12 +26,14 @@ def total(x):
     return torch.sum(x) if world() == 1 else _Sum.apply(torch.sum(x))
 
 
-def segmentation_loss_of_all(logits, label):
-    """``losses.segmentation_loss`` with Dice over the batches of all ranks, which is no mean of each one's."""
-    score, atrium = logits.softmax(1)[:, 1], (label == 1).float()
-    dice = 1 - (2 * total(score * atrium) + 1e-5) / (total(score * score) + total(atrium * atrium) + 1e-5)
-    cross_entropy = F.cross_entropy(logits, label)
-    return 0.5 * (cross_entropy + dice), cross_entropy, dice
+def sum_over_batch(config):
+    """How the losses of a training add up: over the batches of all ranks with ``--sync_norm``, else over each one's."""
+    return total if config.sync_norm else torch.sum
+
+
+def segmentation_loss_for(config):
+    """``losses.segmentation_loss`` with the sums of ``sum_over_batch``."""
+    return partial(segmentation_loss, total=sum_over_batch(config))
 
 
 class SyncBatchNorm(nn.BatchNorm3d):

@@ -39,7 +39,7 @@ def train_and_tell(progress, config, iterations, resume=False):
     names = trainer.train_set.image_list
     torch.save({"student": trainer.student.state_dict(), "teacher": trainer.teacher.state_dict(),
                 "drawn": [names.index(name) for name in drawn], "best": trainer.best, "history": trainer.history,
-                "streams": trainer.streams.state_dict()}, f"rank{distributed.rank()}.pt")
+                "streams": trainer.batches.state_dict()}, f"rank{distributed.rank()}.pt")
 
 
 @pytest.mark.parametrize("changes", [dict(), dict(teacher_mode="train", ema_buffers="keep"), dict(sync_norm=True)],

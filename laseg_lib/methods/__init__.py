@@ -1,0 +1,59 @@
+"""Other ways to use volumes without labels, a file each.
+
+A *method* says what one batch costs: a function
+
+    method(student, teacher, image, label, config, iteration, generator) -> (loss, parts)
+
+``student``: the network that learns.  ``teacher``: its moving average, which no gradient reaches.  ``image``:
+(B, 1, W, H, D) float32, the ``config.labelled_in_batch`` labelled volumes first.  ``label``: (B, W, H, D) int64, of
+which the part of the labelled volumes may be used.  ``iteration``: counted from 0.  ``generator``: a
+``torch.Generator`` on the device; what is random must be drawn from it, or a resumed training is another one.
+``loss``: a scalar to differentiate.  ``parts``: a dict of scalars for the log, which may be empty.
+
+A method with parameters of its own (a second network) is an ``nn.Module`` with this ``forward``, or a class of one that
+is made from the config alone.  Its parameters are trained with the student's, and its state dict is saved and resumed.
+``after_step(config, iteration)``, if it has one, is called after each step of the optimiser: the place for averages.
+
+All else is the same for all methods: volumes, batches, optimiser, the teacher's average, prediction and scoring.
+"""
+
+import importlib
+
+from torch import nn
+
+from ..config import METHODS
+from ..errors import LasegError
+
+
+def find(config):
+    """The library's own method that ``config.method`` names: a function, or a class to be made from ``config``.
+
+    Raises LasegError for a name that the library doesn't know, and for a batch without unlabelled volumes.
+    """
+    if config.method == "mean_teacher":
+        from ..mean_teacher import mean_teacher_loss
+
+        return mean_teacher_loss
+    if config.method not in METHODS:
+        raise LasegError(f"--method {config.method}: the library has {', '.join(METHODS)}; a method of your own "
+                         "goes to the trainer, Trainer(config, method=...)")
+    if not config.unlabeled_bs:
+        raise LasegError(f"--method {config.method} needs unlabelled volumes in its batch: use --model MT")
+    return importlib.import_module(f"{__name__}.{config.method}").METHOD
+
+
+def _is_ours(method):
+    """Whether ``method`` comes with the library: a reader's own may be in a file of the same name."""
+    return getattr(method, "__module__", "").startswith(__name__.split(".")[0] + ".")
+
+
+def name_of(method):
+    """What a checkpoint and a record call ``method``: the library's name of it, or its own.
+
+    Raises LasegError for what can't be called.
+    """
+    if not callable(method):
+        raise LasegError(f"method must be a function, an nn.Module or the name in --method; got {method!r}")
+    kind = type(method) if isinstance(method, nn.Module) else method
+    module = getattr(kind, "__module__", "").rpartition(".")[2] if _is_ours(kind) else ""
+    return module if module in METHODS else getattr(kind, "__name__", type(method).__name__)

@@ -1,0 +1,36 @@
+"""Two networks with other first weights, each the other's teacher: cross pseudo supervision (CPS).
+
+    L = L_seg(P1, label) + L_seg(P2, label) + lambda [L_seg(P1, Y2) + L_seg(P2, Y1)],  Yi = argmax Pi
+
+Source: Chen et al. 2021, "Semi-supervised semantic segmentation with cross pseudo supervision" (arXiv:2106.01226);
+for atria and hearts, Luo et al. 2022 (arXiv:2112.04894).
+Taken otherwise: L_seg is cross-entropy and Dice, where the paper has cross-entropy; the networks see the same voxels
+with other intensities each; the pseudo labels count on unlabelled volumes only; lambda ramps up.  Only the first
+network, and its average, is kept for prediction, as in the paper.
+"""
+
+from torch import nn
+
+from ..mean_teacher import consistency_weight, student_view, weighted_sum
+from ..runtime.sync_norm import segmentation_loss_for
+from ..vnet import VNet
+
+
+class CrossTeaching(nn.Module):
+    """A method (see ``laseg_lib.methods``) with a second network, ``second``, of the student's form."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.second = VNet(1, 2, config.n_filters, config.normalization, config.has_dropout)
+
+    def forward(self, student, teacher, image, label, config, iteration, generator=None):
+        n, weight, loss = config.labelled_in_batch, consistency_weight(config, iteration), segmentation_loss_for(config)
+        first = student(student_view(image, n, config, generator)).float()
+        second = self.second(student_view(image, n, config, generator)).float()
+        supervised = [sum(pair) for pair in zip(loss(first[:n], label[:n]), loss(second[:n], label[:n]))]
+        distance = (loss(first[n:], second[n:].detach().argmax(1))[0]
+                    + loss(second[n:], first[n:].detach().argmax(1))[0])
+        return weighted_sum(*supervised, weight, distance)
+
+
+METHOD = CrossTeaching

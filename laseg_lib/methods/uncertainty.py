@@ -1,0 +1,58 @@
+"""Agree only where the teacher is sure: the uncertainty mask of UA-MT.
+
+    u = - sum_c p_c ln p_c,  p = the mean of T answers of the teacher, each to a volume with other noise
+    L = sum over voxels of [u < H(t)] (student - teacher)^2 / sum over voxels of [u < H(t)]
+    H(t) = (3/4 + 1/4 ramp(t)) ln C,  C classes
+
+Source: Yu et al. 2019, "Uncertainty-aware self-ensembling model" (arXiv:1907.07034).
+Taken otherwise: the T answers differ by noise alone, for this base has no dropout; T is 4 where the paper takes 8; the
+first of the T answers is also the target, where the paper's target is one more; where ``student_affine`` moves the
+student's volumes, target and uncertainty are moved along.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from .. import ramps
+from ..mean_teacher import consistency_weight, student_view, teacher_answer, weighted_sum
+from ..perturbations import move_unlabelled
+from ..runtime.sync_norm import segmentation_loss_for
+
+ANSWERS = 4
+
+
+def uncertainty_loss(student, teacher, image, label, config, iteration, generator=None):
+    """A method (see ``laseg_lib.methods``): mean teacher by squared differences, where the teacher is sure."""
+    n = config.labelled_in_batch
+    seen = student_view(image, n, config, generator)
+    answers = [F.softmax(teacher_answer(teacher, image[n:], config, generator), dim=1) for _ in range(ANSWERS)]
+    found = torch.cat([answers[0], entropy(torch.stack(answers).mean(0))], dim=1)
+    if config.student_affine:
+        seen, found = move_unlabelled(seen, found, n, config.student_affine, generator)
+    target, uncertainty = found[:, :-1], found[:, -1]
+    logits = student(seen).float()
+    distance = masked_mse(F.softmax(logits[n:], dim=1), target, uncertainty < threshold(config, iteration))
+    return weighted_sum(*segmentation_loss_for(config)(logits[:n], label[:n]), consistency_weight(config, iteration),
+                        distance)
+
+
+def entropy(p):
+    """The entropy of probabilities (B, C, ...) in nats: (B, 1, ...)."""
+    return -(p * torch.log(p + 1e-6)).sum(dim=1, keepdim=True)
+
+
+def threshold(config, iteration, classes=2):
+    """H(t) in nats: the entropy below which the teacher is sure, 3/4 of the most possible, and all of it in the end."""
+    ramp = ramps.sigmoid_rampup(iteration // config.ramp_every, config.consistency_rampup)
+    return (0.75 + 0.25 * ramp) * math.log(classes)
+
+
+def masked_mse(p, target, mask):
+    """Mean of the squared differences of ``p`` and ``target`` (B, C, ...) over the voxels of ``mask`` (B, ...); 0 where
+    there are none."""
+    return (((p - target) ** 2).mean(1) * mask).sum() / mask.sum().clamp_min(1)
+
+
+METHOD = uncertainty_loss

@@ -1,0 +1,218 @@
+"""The methods against what can be computed by hand, and the trainer that takes any of them."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from laseg_lib.config import METHODS, STRONG_RECIPE, TrainConfig
+from laseg_lib.errors import LasegError
+from laseg_lib.losses import segmentation_loss
+from laseg_lib.methods import copy_paste, cross_teaching, find, name_of, uncertainty
+from laseg_lib.runtime.checkpoints import load_checkpoint
+from laseg_lib.training import Trainer
+from laseg_lib.vnet import VNet
+
+SIZE = (16, 16, 8)
+
+
+class Voxelwise(nn.Module):
+    """A network whose answer for a voxel depends on that voxel alone: pasting must change nothing for it."""
+
+    def __init__(self, slope):
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(float(slope)))
+
+    def forward(self, x):
+        return torch.cat([-self.slope * x, self.slope * x], dim=1)
+
+
+def config_of(**settings):
+    return TrainConfig(**{**STRONG_RECIPE, "intensity": 0.0, "noise_on": "none", "student_affine": 0.0, "model": "MT",
+                          "labelnum": 2, "patch_size": (32, 32, 16), "consistency_rampup": 0, **settings})
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(0)
+    return torch.randn(4, 1, *SIZE), torch.randint(2, (4, *SIZE))
+
+
+def test_a_mask_by_hand():
+    """Two voxels, of which the first counts: ((.8 - .5)^2 + (.2 - .5)^2) / 2."""
+    p, target = torch.tensor([[[0.8, 0.1], [0.2, 0.9]]]), torch.tensor([[[0.5, 0.9], [0.5, 0.1]]])
+    assert uncertainty.masked_mse(p, target, torch.tensor([[True, False]])).item() == pytest.approx(0.09)
+    assert uncertainty.masked_mse(p, target, torch.tensor([[False, False]])).item() == 0
+    assert uncertainty.entropy(torch.tensor([[[0.5], [0.5]]])).item() == pytest.approx(0.6931, abs=1e-4)
+    assert uncertainty.entropy(torch.tensor([[[1.0], [0.0]]])).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_the_threshold_ends_at_the_most_that_entropy_can_be():
+    config = config_of(consistency_rampup=10.0, ramp_every=1)
+    assert uncertainty.threshold(config, 10) == pytest.approx(0.6931, abs=1e-4)
+    assert uncertainty.threshold(config, 0) == pytest.approx(0.6931 * (0.75 + 0.25 * 0.0067), abs=1e-4)
+
+
+def test_where_the_teacher_is_sure_the_mask_changes_nothing(batch):
+    """Answers near 0 and 1 everywhere: the distance is the plain mean of the squared differences."""
+    image, label = batch
+    student, teacher = Voxelwise(1.0), Voxelwise(1.0)
+    image = image.sign()  # sigmoid(2) = .88: an entropy of .37, below the threshold
+    teacher.slope.data += 0.5
+    parts = uncertainty.uncertainty_loss(student, teacher, image, label, config_of(consistency=2.0), 0)[1]
+    one, other = student(image[2:]).softmax(1), teacher(image[2:]).softmax(1)
+    assert parts["consistency_dist"].item() == pytest.approx(F.mse_loss(one, other).item(), rel=1e-4)
+    unsure = uncertainty.uncertainty_loss(student, Voxelwise(0.05), image, label,
+                                          config_of(consistency_rampup=10.0), 0)[1]
+    assert unsure["consistency_dist"] == 0  # .69 of at most .6931 everywhere
+
+
+def test_boxes_have_two_thirds_of_each_side_and_a_second_swap_undoes_the_first(batch):
+    boxes = copy_paste.random_boxes(50, (12, 9, 6), torch.Generator().manual_seed(0), "cpu")
+    assert boxes.shape == (50, 1, 12, 9, 6) and (boxes.sum((1, 2, 3, 4)) == 8 * 6 * 4).all()
+    assert boxes[:, 0, 0].any() and boxes[:, 0, -1].any() and boxes[..., 0].any() and boxes[..., -1].any()
+    boxes = copy_paste.random_boxes(2, SIZE, None, "cpu")
+    mixed = copy_paste.swap(batch[0], boxes)
+    assert torch.equal(mixed[0][boxes[0]], batch[0][2][boxes[0]]) and not torch.equal(mixed, batch[0])
+    assert torch.equal(copy_paste.swap(mixed, boxes), batch[0])
+
+
+def test_logits_are_sorted_back_to_the_volumes_they_come_from(batch):
+    """For a network that looks at one voxel at a time the loss is that of volumes which nobody mixed."""
+    image, label = batch
+    student, teacher = Voxelwise(1.0), Voxelwise(2.0)
+    loss, parts = copy_paste.copy_paste_loss(student, teacher, image, label, config_of(consistency=0.5), 0)
+    pseudo = copy_paste.pseudo_labels(teacher(image[2:]))
+    logits = student(image)
+    wanted = segmentation_loss(logits[:2], label[:2])[0] + 0.5 * segmentation_loss(logits[2:], pseudo)[0]
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_the_largest_component_of_the_teachers_answer_is_kept():
+    logits = torch.zeros(1, 2, 8, 8, 8)
+    logits[0, 0] += 1
+    logits[0, 1, 1:4, 1:4, 1:4] = logits[0, 1, 6, 6, 6] = 2
+    assert copy_paste.pseudo_labels(logits).sum() == 27
+
+
+def test_copy_paste_needs_pairs(batch):
+    with pytest.raises(LasegError, match="--batch_size"):
+        copy_paste.copy_paste_loss(Voxelwise(1), Voxelwise(1), batch[0][:3], batch[1][:3], config_of(), 0)
+
+
+def test_each_network_learns_from_the_others_answer(batch):
+    image, label = batch
+    student = Voxelwise(1.0)
+    method = cross_teaching.CrossTeaching(config_of(n_filters=4))
+    method.second = Voxelwise(-0.5)  # it says the contrary everywhere
+    loss, parts = method(student, None, image, label, config_of(consistency=1.5), 0)
+    one, two = student(image), method.second(image)
+    distance = (segmentation_loss(one[2:], (image[2:, 0] < 0).long())[0]
+                + segmentation_loss(two[2:], (image[2:, 0] > 0).long())[0])
+    supervised = segmentation_loss(one[:2], label[:2])[0] + segmentation_loss(two[:2], label[:2])[0]
+    assert parts["consistency_dist"].item() == pytest.approx(distance.item(), rel=1e-5)
+    assert loss.item() == pytest.approx((supervised + 1.5 * distance).item(), rel=1e-5)
+    loss.backward()
+    assert student.slope.grad is not None and method.second.slope.grad is not None
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_with_weight_0_each_is_labels_only(name, batch):
+    """With InstanceNorm, which takes no statistics from company: gradients of the supervised loss alone."""
+    torch.manual_seed(1)
+    image, label = torch.randn(4, 1, 32, 32, 16), torch.randint(2, (4, 32, 32, 16))
+    student = VNet(1, 2, 4, "instancenorm")
+    teacher = VNet(1, 2, 4, "instancenorm")
+
+    def gradients(method, config, seen):
+        student.zero_grad()
+        method(student, teacher, image[:seen], label[:seen], config, 0)[0].backward()
+        return torch.cat([parameter.grad.flatten() for parameter in student.parameters()])
+
+    config = config_of(consistency=0.0, method=name, n_filters=4)
+    method = find(config)
+    ours = gradients(method(config) if isinstance(method, type) else method, config, 4)
+    alone = config_of(model="supervised", n_filters=4)
+    assert torch.allclose(ours, gradients(find(alone), alone, 2), rtol=1e-3, atol=1e-6)
+
+
+def test_names():
+    assert name_of(copy_paste.copy_paste_loss) == "copy_paste"
+    assert name_of(cross_teaching.CrossTeaching) == "cross_teaching"
+    assert name_of(cross_teaching.CrossTeaching(config_of(n_filters=4))) == "cross_teaching"
+    assert name_of(my_method) == "my_method" and name_of(Own) == "Own"
+    assert name_of(find(config_of())) == "mean_teacher"
+    with pytest.raises(LasegError, match="function"):
+        name_of("copy_paste")
+    with pytest.raises(LasegError, match="Trainer.config, method="):
+        find(config_of(method="mine"))
+    with pytest.raises(LasegError, match="--model MT"):
+        find(TrainConfig(method="copy_paste", model="supervised"))
+
+
+def my_method(student, teacher, image, label, config, iteration, generator):
+    """A reader's: agree on the mean of the image's two halves; draws from the generator, as it must."""
+    n = config.labelled_in_batch
+    noise = torch.empty_like(image[n:]).normal_(generator=generator)
+    logits = student(torch.cat([image[:n], image[n:] + 0.1 * noise])).float()
+    with torch.no_grad():
+        target = teacher(image[n:]).float().softmax(1)
+    loss = segmentation_loss(logits[:n], label[:n])[0] + F.mse_loss(logits[n:].softmax(1), target)
+    return loss, {}
+
+
+class Own(nn.Module):
+    """A method with a parameter and an average of its own."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.scale, self.average = nn.Parameter(torch.ones(())), nn.Parameter(torch.zeros(()), requires_grad=False)
+
+    def forward(self, student, teacher, image, label, config, iteration, generator=None):
+        n = config.labelled_in_batch
+        logits = student(image[:n]).float()
+        return segmentation_loss(self.scale * logits, label[:n])[0], {"something": self.scale.detach()}
+
+    def after_step(self, config, iteration):
+        self.average.data.lerp_(self.scale.data, 0.5)
+
+
+def small(phantom_root, **settings):
+    return TrainConfig(**{"root_path": str(phantom_root), "patch_size": (32, 32, 16), "n_filters": 4, "labelnum": 4,
+                          "max_iterations": 6, "val_num": 0, "precision": "fp32", "save_every": 3, **settings})
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("method", [None, "uncertainty", "copy_paste", "cross_teaching", my_method, Own],
+                         ids=["mean_teacher", "uncertainty", "copy_paste", "cross_teaching", "function", "module"])
+def test_any_method_is_resumed_bit_for_bit(method, phantom_root, tmp_path):
+    named = {"method": method} if isinstance(method, str) else {}
+    given = {} if isinstance(method, str) or method is None else {"method": method}
+    whole = Trainer(small(phantom_root, **named), **given)
+    whole.run(progress=False)
+    first = Trainer(small(phantom_root, snapshot_path=str(tmp_path / "run"), **named), **given)
+    first.run(3, progress=False)
+    first.log.close()
+    second = Trainer(small(phantom_root, snapshot_path=str(tmp_path / "run"), **named), **given, resume=True)
+    assert second.iteration == 3
+    second.run(progress=False)
+    assert same(whole.student.state_dict(), second.student.state_dict())
+    assert same(whole.teacher.state_dict(), second.teacher.state_dict())
+    assert all(same(one.state_dict(), other.state_dict())
+               for one, other in zip(whole.own_networks, second.own_networks, strict=True))
+    if method is Own:
+        assert 0 < whole.method.average.item() != whole.method.scale.item() != 1
+        assert whole.history[-1]["something"] != 1
+    assert load_checkpoint(tmp_path / "run/last.pth")["config"]["method"] == whole.config.method
+
+
+def test_a_checkpoint_of_another_method_is_refused(phantom_root, tmp_path):
+    run = str(tmp_path / "run")
+    first = Trainer(small(phantom_root, snapshot_path=run), method=my_method)
+    first.run(3, progress=False)
+    first.log.close()
+    with pytest.raises(LasegError, match="--method my_method"):
+        Trainer(small(phantom_root, snapshot_path=run, method="copy_paste"), resume=True)
