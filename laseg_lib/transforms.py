@@ -58,7 +58,7 @@ class RandomRotFlip:
 
     >>> turn = RandomRotFlip(rng=np.random.default_rng(0))
     >>> turn({"image": np.array([[1, 2], [3, 4]]), "label": np.array([[0, 0], [0, 1]])})["image"].tolist()
-    [[3, 1], [4, 2]]
+    [[1, 3], [2, 4]]
     """
 
     def __init__(self, *, flip_probability=0.5, rng=None):
