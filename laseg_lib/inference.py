@@ -16,7 +16,7 @@ WINDOWS = ("walkthrough", "fast", "whole")
 def predict_volume(model, image, patch_size, *, window="walkthrough", precision="fp32", batch_size=4, downsample=1,
                    enlarge=False, progress=False):
     """(label uint8, probability of atrium float32), both W x H x D, for one normalised ``image`` of that shape,
-    an array or a tensor.
+    an array or a tensor.  Of more than two classes the probabilities are K x W x H x D, of the classes 1 to K.
 
     ``downsample``: average so many voxels of ``image`` to one first, as a network was trained that has seen volumes so;
     both answers are then of that smaller size, or, with ``enlarge``, the probabilities are brought back to the size of
@@ -28,9 +28,10 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
     ``'fast'``: the same, but windows overlap by half of each side, a few of them in place of dozens.
     ``'whole'``: V-Net is fully convolutional, so the volume goes through once, padded to a size that the
     halvings divide; a network that learnt from small patches does badly there (notebook 08).
-    A voxel is atrium when its probability exceeds one half.
+    A voxel's label is its most probable class: with two classes atrium when its probability exceeds one half.
     The model is used in the mode it is in: call ``model.eval()`` first.  It may be any network from (B, 1, W, H, D) to
-    (B, 2, W, H, D).  ``progress``: a bar over the windows.
+    logits (B, C, W, H, D); of one that gives several things (a tuple, a list, a dictionary) the first counts.
+    ``progress``: a bar over the windows.
     """
     window = "walkthrough" if window == "seed" else window
     if window not in WINDOWS:
@@ -49,12 +50,9 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
 
     def probability(x):
         x = x.to(memory_format=torch.channels_last_3d)
-        logits = model(x).float()
-        if logits.shape[1] != 2:
-            raise LasegError(f"the network gives {logits.shape[1]} numbers a voxel; two are needed, for background and "
-                             "left atrium")
+        logits = first_output(model(x), x).float()
         bar.update(len(x))
-        return F.softmax(logits, dim=1)[:, 1:2]
+        return F.softmax(logits, dim=1)[:, 1:]
 
     with torch.inference_mode(), autocast(device, precision), explain_memory(), bar:
         if window == "whole":
@@ -64,11 +62,27 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
             score = _sliding(probability, volume, patch_size, stride, batch_size)
     if enlarge and downsample > 1:
         score = enlarged(score.float(), size, downsample)
-    score = score[0, 0].float().cpu().numpy()
+    score = score[0].float().cpu()
+    label = torch.cat([1 - score.sum(0, keepdim=True), score]).argmax(0).to(torch.uint8).numpy()
+    score = (score[0] if len(score) == 1 else score).numpy()
     if np.isnan(score).any():  # NaN is not above one half: it would look like a volume without an atrium
         raise LasegError("the network's output is NaN: its weights or the volume's voxels are beyond what it can work "
                          "with; use an earlier checkpoint, or prepare this volume again")
-    return (score > 0.5).astype(np.uint8), score
+    return label, score
+
+
+def first_output(output, x):
+    """The logits in what a network gave for ``x`` (B, 1, W, H, D): itself, or the first of several things.  LasegError
+    for what has another size than ``x``, or fewer than two classes."""
+    while isinstance(output, (tuple, list, dict)) and len(output):
+        output = next(iter(output.values() if isinstance(output, dict) else output))
+    if not torch.is_tensor(output):
+        raise LasegError(f"the network's first output is of type {type(output).__name__}; logits (B, C, W, H, D) are "
+                         "needed: wrap it in a module that returns these")
+    if output.ndim != x.ndim or len(output) != len(x) or output.shape[2:] != x.shape[2:] or output.shape[1] < 2:
+        raise LasegError(f"the network's first output is {tuple(output.shape)} for an input of {tuple(x.shape)}; "
+                         "logits of that size are needed, with a number for the background and one for each class")
+    return output
 
 
 def enlarged(volume, size, factor):
@@ -125,14 +139,26 @@ def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):
 
 
 def largest_component(mask, weight=None):
-    """The largest connected part of ``mask`` (26-neighbourhood), uint8; an empty mask stays empty.
+    """The largest connected part of ``mask`` (neighbours touch at a corner at least), uint8; an empty mask stays empty.
 
+    Of a label of several classes it is the largest part of each, with its value.
     ``weight``: how much each voxel counts, an array that broadcasts to the mask; by default all count alike.
+
+    >>> largest_component(np.array([[1, 1, 0, 1], [0, 0, 0, 0], [2, 0, 2, 2]]))
+    array([[1, 1, 0, 0],
+           [0, 0, 0, 0],
+           [0, 0, 2, 2]], dtype=uint8)
     """
     from scipy import ndimage
 
-    parts, count = ndimage.label(mask, np.ones((3, 3, 3)))
-    if count < 2:
-        return np.asarray(mask, np.uint8)
-    each = None if weight is None else np.broadcast_to(weight, parts.shape).ravel()
-    return (parts == 1 + np.argmax(np.bincount(parts.ravel(), each)[1:])).astype(np.uint8)
+    mask = np.asarray(mask)
+    found = mask.astype(np.uint8)
+    if (found != mask).any():
+        raise ValueError(f"a mask holds whole numbers from 0 to 255, this one {np.unique(mask)[:4].tolist()} and so "
+                         "on: compare it with a threshold first")
+    each = None if weight is None else np.broadcast_to(weight, mask.shape).ravel()
+    for value in np.flatnonzero(np.bincount(found.ravel())[1:]) + 1:
+        parts, count = ndimage.label(found == value, np.ones((3,) * mask.ndim))
+        if count > 1:
+            found[(parts > 0) & (parts != 1 + np.argmax(np.bincount(parts.ravel(), each)[1:]))] = 0
+    return found

@@ -5,6 +5,9 @@ and bfloat16 are computed in float32: in float16 the sums of one patch pass the 
 the logits' own type.
 """
 
+from functools import partial
+from types import SimpleNamespace
+
 import torch
 import torch.nn.functional as F
 
@@ -80,7 +83,8 @@ def softmax_mse_loss(input_logits, target_logits, *, reduction="mean"):
     """Mean squared difference of the two softmaxes (Tarvainen & Valpola 2017, eq. 1).
 
     ``reduction='mean'`` is the walkthrough's, a scalar; 'none' is UA-MT's (and SSL4MIS's), a value a voxel and class,
-    of the logits' shape, to lay a mask over.
+    of the logits' shape, to lay a mask over.  ``maps`` holds these two losses for scripts that expect maps.
+    Multiplying the scalar by a mask raises a TypeError: it would count every voxel, whatever the mask says.
     Gradients flow into ``input_logits`` (the student) only.
     Raises ValueError when the shapes differ (broadcasting would hide a mistake).
 
@@ -90,7 +94,8 @@ def softmax_mse_loss(input_logits, target_logits, *, reduction="mean"):
     """
     _check(input_logits, target_logits, reduction)
     target = F.softmax(_wide(target_logits.detach()), dim=1)
-    return F.mse_loss(F.softmax(_wide(input_logits), dim=1), target, reduction=reduction)
+    loss = F.mse_loss(F.softmax(_wide(input_logits), dim=1), target, reduction=reduction)
+    return loss if reduction == "none" else loss.as_subclass(BatchLoss)
 
 
 def softmax_kl_loss(input_logits, target_logits, *, reduction="mean"):
@@ -99,14 +104,32 @@ def softmax_kl_loss(input_logits, target_logits, *, reduction="mean"):
     ``reduction``: as in ``softmax_mse_loss``.  Gradients flow into ``input_logits`` (the student) only.
     The mean counts the class axis too: with two classes it is half the KL a voxel.
 
-    >>> softmax_kl_loss(torch.zeros(1, 2, 1), torch.tensor([[[50.0], [-50.0]]]))  # log(2) / 2
-    tensor(0.3466)
+    >>> round(softmax_kl_loss(torch.zeros(1, 2, 1), torch.tensor([[[50.0], [-50.0]]])).item(), 4)  # log(2) / 2
+    0.3466
     """
     _check(input_logits, target_logits, reduction)
     target = F.log_softmax(_wide(target_logits.detach()), dim=1)
     # Not reduction="mean": torch warns that it will come to mean something else.
     distance = F.kl_div(F.log_softmax(_wide(input_logits), dim=1), target, reduction="none", log_target=True)
-    return distance if reduction == "none" else distance.mean()
+    return distance if reduction == "none" else distance.mean().as_subclass(BatchLoss)
+
+
+class BatchLoss(torch.Tensor):
+    """A batch's loss as one number, which can't be multiplied by a map: by broadcasting, a mask would change nothing
+    but the scale.  Every result of it is a plain tensor."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    def __mul__(self, other):
+        if self.ndim == 0 and torch.is_tensor(other) and other.ndim > 0:
+            raise TypeError(f"this loss is the mean over the batch, and the mask has shape {tuple(other.shape)}: take "
+                            "reduction='none', which gives a value a voxel")
+        return torch.Tensor.__mul__(self, other)
+
+    __rmul__ = __mul__
+
+    def __format__(self, how):
+        return format(self.as_subclass(torch.Tensor), how)
 
 
 def pseudo_label_loss(input_logits, target_logits, *, confidence=0.8, total=torch.sum):
@@ -120,6 +143,11 @@ def pseudo_label_loss(input_logits, target_logits, *, confidence=0.8, total=torc
     _same_shape(input_logits, target_logits)
     probability, label = F.softmax(_wide(target_logits.detach()), dim=1).max(dim=1)
     return _segmentation(input_logits, label, probability >= confidence, total)[0]
+
+
+# The losses of UA-MT's and SSL4MIS's scripts, which expect a map: `from laseg_lib.losses import maps as losses`.
+maps = SimpleNamespace(dice_loss=dice_loss, softmax_mse_loss=partial(softmax_mse_loss, reduction="none"),
+                       softmax_kl_loss=partial(softmax_kl_loss, reduction="none"))
 
 
 def _wide(x):

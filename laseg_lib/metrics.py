@@ -47,7 +47,7 @@ def crop_to_both(prediction, label):
 
 def surface_distances(prediction, label, spacing=1.0):
     """(from each surface voxel of the prediction to the label's surface, and the other way), in voxels, or in the unit
-    of ``spacing``: a voxel's side, or its three sides.
+    of ``spacing``: a voxel's side, or all its sides.
 
     What medpy finds with a distance transform of the whole volume; the surfaces are few voxels, and a tree finds the
     nearest among them far sooner.
@@ -59,11 +59,48 @@ def surface_distances(prediction, label, spacing=1.0):
     return cKDTree(b).query(a)[0], cKDTree(a).query(b)[0]
 
 
-def case_metrics(prediction, label, spacing=float("nan")):
-    """A dict of COLUMNS for one case.
+def sides_of(mask, spacing):
+    """A voxel's sides, one an axis of ``mask``; ValueError for another number of them, or for one that isn't above 0.
+    """
+    sides = np.asarray(spacing, float)
+    if sides.size > 1 and sides.shape != (mask.ndim,):
+        raise ValueError(f"masks of {mask.ndim} axes have voxels of {mask.ndim} sides, not {sides}")
+    if (sides <= 0).any():
+        raise ValueError(f"a voxel's sides must be above 0 mm, not {sides}")
+    return np.broadcast_to(sides, mask.ndim)
 
-    ``prediction`` and ``label``: W x H x D masks; ``spacing``: a voxel's side in mm, or its three sides (NaN where
-    nobody knows: then the two distances in mm are NaN).
+
+def nsd_of(one, two, tolerance, spacing):
+    """Normalised surface distance: the share of both surfaces' voxels that lie within ``tolerance`` (mm) of the other
+    surface, from 0 to 1; two empty masks agree.
+
+    ``spacing``: a voxel's side in mm, or all its sides; NaN gives NaN.  A wall two voxels thin can't be judged by Dice,
+    which a shift of one voxel halves; this says whether it lies where it should.
+    Source: Nikolov et al. 2018 (arXiv:1809.04430), who weigh each voxel by its area; here all count alike, as in MONAI.
+    Raises ValueError as ``case_metrics`` does.
+
+    >>> wall, moved = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
+    >>> wall[2:4], moved[3:5] = True, True
+    >>> dice_of(wall, moved), nsd_of(wall, moved, tolerance=0.5, spacing=0.5)
+    (0.5, 1.0)
+    """
+    one, two = masks_of(one, two)
+    sides = sides_of(one, spacing)
+    if tolerance < 0:
+        raise ValueError(f"the tolerance must be 0 mm or more, not {tolerance}")
+    if np.isnan(sides).any():
+        return float("nan")
+    if not one.any() or not two.any():
+        return float(one.any() == two.any())
+    distances = np.hstack(surface_distances(*crop_to_both(one, two), sides))
+    return float((distances <= tolerance * (1 + 1e-9)).mean())  # 2 voxels of 0.7 mm may come out above 1.4
+
+
+def case_metrics(prediction, label, spacing=float("nan"), *, tolerance=None):
+    """A dict of COLUMNS for one case; with a ``tolerance`` in mm of ``nsd`` too (see ``nsd_of``).
+
+    ``prediction`` and ``label``: W x H x D masks, or W x H; ``spacing``: a voxel's side in mm, or all its sides (NaN
+    where nobody knows: then what is in mm is NaN).
 
     ``dice`` and ``jaccard`` are shares of 1.  ``hd95`` is the 95th percentile of the surface distances of both
     directions pooled; ``asd`` the mean distance from the prediction's surface to the label's (one way), in voxels,
@@ -76,10 +113,9 @@ def case_metrics(prediction, label, spacing=float("nan")):
     prediction, label = masks_of(prediction, label)
     if not label.any():
         raise ValueError("the label is empty: no metric means anything")
-    sides = np.broadcast_to(np.asarray(spacing, float), 3)
-    if (sides <= 0).any():
-        raise ValueError(f"a voxel's sides must be above 0 mm, not {sides}")
+    sides = sides_of(label, spacing)
     empty = not prediction.any()
+    more = {} if tolerance is None else {"nsd": nsd_of(prediction, label, tolerance, sides)}
     if empty:
         dice, jaccard = 0.0, 0.0
         hd95 = asd = float(np.linalg.norm(label.shape))
@@ -92,7 +128,7 @@ def case_metrics(prediction, label, spacing=float("nan")):
         if len(set(sides)) > 1:  # the nearest surface voxel in mm can be another one
             hd95_mm, asd_mm = (np.nan, np.nan) if np.isnan(sides).any() else _distances(prediction, label, sides)
     values = (dice, jaccard, hd95, asd, hd95_mm, asd_mm)
-    return {**dict(zip(COLUMNS, map(float, values))), "empty": empty}
+    return {**dict(zip(COLUMNS, map(float, values))), "empty": empty, **more}
 
 
 def _distances(prediction, label, spacing=1.0):
@@ -103,5 +139,6 @@ def _distances(prediction, label, spacing=1.0):
 
 def average(rows):
     """The mean of each column over the cases, and ``empty`` as the number of empty predictions."""
-    mean = {name: float(np.mean([row[name] for row in rows])) for name in COLUMNS[:-1]}
+    names = COLUMNS[:-1] + ["nsd"] * ("nsd" in rows[0])
+    mean = {name: float(np.mean([row[name] for row in rows])) for name in names}
     return {**mean, "empty": int(sum(row["empty"] for row in rows))}

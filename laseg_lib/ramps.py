@@ -9,6 +9,9 @@ def sigmoid_rampup(current, rampup_length):
     ``current`` (t) and ``rampup_length`` (T) share any unit; t is clipped to [0, T].
     T = 0 means no ramp: 1.0.  Returns a float.
     Source: Laine & Aila 2017, "Temporal ensembling" (arXiv:1610.02242), section 3.3.
+
+    >>> [round(sigmoid_rampup(t, 40), 4) for t in (0, 20, 40, 60)]
+    [0.0067, 0.2865, 1.0, 1.0]
     """
     if rampup_length == 0:
         return 1.0

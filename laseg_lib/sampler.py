@@ -20,6 +20,9 @@ class TwoStreamBatchSampler(Sampler):
     None draws from NumPy's global state, as the walkthrough does.
     Raises ValueError when a stream is too short for its share of the batch.
     Source: Tarvainen & Valpola's code; also UA-MT (Yu et al. 2019).
+
+    >>> list(TwoStreamBatchSampler(range(4), range(4, 9), batch_size=4, secondary_batch_size=2, generator=0))
+    [(1, 0, 8, 7), (3, 2, 6, 4)]
     """
 
     def __init__(self, primary_indices, secondary_indices, batch_size, secondary_batch_size, *, generator=None):
@@ -32,6 +35,7 @@ class TwoStreamBatchSampler(Sampler):
         self._start = self._state()  # of the generators, when the current epoch began
         self._batches = 0  # drawn since then
         self._resume = 0  # to be skipped when the next epoch begins
+        self._resumed = 0  # skipped when the current epoch began
 
     def _check(self, batch_size):
         if not 0 < self.primary_batch_size <= len(self.primary_indices):
@@ -47,7 +51,7 @@ class TwoStreamBatchSampler(Sampler):
 
     def __iter__(self):
         self._start, self._batches = self._state(), 0
-        skip, self._resume = self._resume, 0
+        self._resumed, self._resume = self._resume, 0
         primary_rng, secondary_rng = self.rngs or (np.random, np.random)
         primary = iterate_once(self.primary_indices, primary_rng)
         batches = zip(*[iter(primary)] * self.primary_batch_size)
@@ -57,7 +61,7 @@ class TwoStreamBatchSampler(Sampler):
             batches = (labelled + unlabelled for labelled, unlabelled in pairs)
         for batch in batches:
             self._batches += 1
-            if self._batches > skip:
+            if self._batches > self._resumed:
                 yield tuple(int(index) for index in batch)
 
     def __len__(self):
@@ -66,11 +70,16 @@ class TwoStreamBatchSampler(Sampler):
     def _state(self):
         return self.rngs and [rng.bit_generator.state for rng in self.rngs]
 
-    def state_dict(self):
-        """Where the sampler stands, also in the middle of an epoch (needs its own generator)."""
+    def state_dict(self, consumed=None):
+        """Where the sampler stands, also in the middle of an epoch (needs its own generator).
+
+        ``consumed``: how many batches of this epoch the training has seen.  Say it when a DataLoader with workers
+        draws from this sampler: the workers draw ahead, and batches that were drawn but not seen would be skipped.
+        None counts every batch that was drawn, which is right without workers.
+        """
         if self.rngs is None:
             raise ValueError("a sampler on NumPy's global state can't be saved: give it a generator")
-        return {"start": self._start, "batches": self._batches}
+        return {"start": self._start, "batches": self._batches if consumed is None else self._resumed + consumed}
 
     def load_state_dict(self, state):
         """Go back there: the next epoch to begin is that epoch, less the batches already drawn."""

@@ -5,6 +5,7 @@ convolution, and skips that are added, not concatenated.  Module names are those
 checkpoints (UA-MT, LASeg, SSL4MIS), so those load with ``strict=True``.
 """
 
+import contextlib
 import math
 
 from torch import nn
@@ -58,6 +59,7 @@ class VNet(nn.Module):
     ``bottom_stride``: of the fourth halving.  (2, 2, 1) is the walkthrough's network (9,186,722
     parameters with one input channel, batch norm and 16 filters), 2 is UA-MT's (9,448,866).
     Raises ValueError for a volume that the halvings don't divide; the message names sizes that do.
+    It has three dimensions; the other ideas take images too (TWO_DIMENSIONS.md).
     """
 
     def __init__(self, n_channels=3, n_classes=2, n_filters=16, normalization="none", has_dropout=False,
@@ -116,15 +118,36 @@ class VNet(nn.Module):
         self._check(x)
         return self.decoder(self.encoder(x))
 
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        """torch's, which comes by here for a V-Net inside another module too; weights of another V-Net are named."""
+        state = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
+        with contextlib.suppress(KeyError, AttributeError, TypeError, IndexError):
+            theirs, mine = settings_of(state), settings_of(self.state_dict())
+            if theirs != mine:
+                said = ", ".join(f"{name}={theirs[name]!r}" for name in theirs if theirs[name] != mine[name])
+                rest[-1].append(f"these weights are of a V-Net with {said}; build it so, or with network_from_state")
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def _check(self, x):
         size, divisor = tuple(x.shape[2:]), self.divisor
         if len(size) != 3:
-            raise ValueError(f"V-Net takes (batch, channel, W, H, D), got {tuple(x.shape)}")
+            raise ValueError(f"V-Net takes (batch, channel, W, H, D), got {tuple(x.shape)}; it has three dimensions, "
+                             "for images take a network of two")
         if any(side % d for side, d in zip(size, divisor)):
             below = tuple(max(d, side // d * d) for side, d in zip(size, divisor))
             above = tuple(-(-side // d) * d for side, d in zip(size, divisor))
             raise ValueError(f"V-Net halves its input: sides must be multiples of {divisor}, got {size}; "
                              f"{below} or {above} would do")
+
+
+def settings_of(state):
+    """The arguments of the VNet whose weights ``state`` (a state dict) holds, read off the tensors; KeyError and others
+    where it isn't one's."""
+    first, bottom = state["block_one.conv.0.weight"], state["block_four_dw.conv.0.weight"].shape[2:]
+    norm = "batchnorm" if "block_one.conv.1.running_mean" in state else (
+        "groupnorm" if "block_one.conv.1.weight" in state else _norm_without_parameters(state))
+    return {"n_channels": first.shape[1], "n_classes": state["out_conv.weight"].shape[0], "n_filters": first.shape[0],
+            "normalization": norm, "bottom_stride": bottom[0] if len(set(bottom)) == 1 else tuple(bottom)}
 
 
 def network_from_state(state, *, has_dropout=False):
@@ -134,12 +157,7 @@ def network_from_state(state, *, has_dropout=False):
     Raises ValueError when the keys are not those of a V-Net of this family.
     """
     try:
-        first, bottom = state["block_one.conv.0.weight"], state["block_four_dw.conv.0.weight"]
-        classes = state["out_conv.weight"].shape[0]
-        norm = "batchnorm" if "block_one.conv.1.running_mean" in state else (
-            "groupnorm" if "block_one.conv.1.weight" in state else _norm_without_parameters(state))
-        network = VNet(first.shape[1], classes, first.shape[0], norm, has_dropout,
-                       bottom_stride=tuple(bottom.shape[2:]))
+        network = VNet(has_dropout=has_dropout, **settings_of(state))
     except (KeyError, AttributeError, TypeError, IndexError) as error:
         raise ValueError(f"these are not the weights of a V-Net of this family (no {error})") from error
     try:

@@ -197,10 +197,72 @@ def test_any_network_of_one_image_and_two_classes_predicts_whole(wrapped):
         assert predict_volume(network, image, (16, 16, 8), window="whole")[1].shape == image.shape
 
 
-@pytest.mark.parametrize("classes", [1, 3])
-def test_another_number_of_classes_is_told(classes):
-    with pytest.raises(LasegError, match=f"gives {classes} numbers a voxel; two are needed"):
-        predict_volume(VNet(1, classes, 2).eval(), np.zeros((16, 16, 8), np.float32), (16, 16, 8))
+class Gives(nn.Module):
+    """What ``made`` makes of the input."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.weight, self.made = nn.Parameter(torch.zeros(1)), made
+
+    def forward(self, x):
+        return self.made(x)
+
+
+def logits_of(x):
+    return torch.cat([torch.zeros_like(x), x, 2 * x - 1], 1)  # the most probable: 0 below 0, 2 above 1
+
+
+IMAGE = np.random.default_rng(0).normal(0, 2, (20, 18, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("window", ["fast", "whole"])
+def test_of_several_classes_the_most_probable_counts(window):
+    label, probability = predict_volume(Gives(logits_of), IMAGE, (16, 16, 8), window=window)
+    assert np.array_equal(label, np.where(IMAGE > 1, 2, IMAGE > 0)) and label.dtype == np.uint8
+    want = logits_of(torch.from_numpy(IMAGE)[None, None]).softmax(1)[0, 1:].numpy()
+    assert probability.shape == (2, *IMAGE.shape) and np.allclose(probability, want, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrap", [lambda y, x: (y, x), lambda y, x: [y, x], lambda y, x: {"out": y, "aux": x},
+                                  lambda y, x: ([y, x], x), lambda y, x: [y, y[:, :, ::2, ::2, ::2]]])
+def test_of_a_network_that_gives_several_things_the_first_counts(wrap):
+    want = predict_volume(Gives(logits_of), IMAGE, (16, 16, 8), window="fast")
+    found = predict_volume(Gives(lambda x: wrap(logits_of(x), x)), IMAGE, (16, 16, 8), window="fast")
+    assert all(np.array_equal(a, b) for a, b in zip(want, found))
+
+
+@pytest.mark.parametrize("made, said", [
+    (lambda x: x, r"\(4, 1, 16, 16, 8\) for an input"), (lambda x: logits_of(x)[:, :, ::2], r"\(4, 3, 8, 16, 8\)"),
+    (lambda x: torch.stack([logits_of(x)] * 2, 1), r"\(4, 2, 3, 16, 16, 8\)"), (lambda x: None, "type NoneType"),
+    (lambda x: [], "type list"), (lambda x: {"loss": 3.0}, "type float"), (lambda x: x.mean(), r"is \(\)")])
+def test_what_a_network_gives_that_is_no_logits_is_told(made, said):
+    with pytest.raises(LasegError, match=said):
+        predict_volume(Gives(made), IMAGE, (16, 16, 8), window="fast")
+
+
+def test_the_largest_component_is_that_of_each_class():
+    mask = np.zeros((9, 6, 3), np.int64)
+    mask[0:3, 0], mask[4, 0], mask[4, 1], mask[6:, 5], mask[0, 5] = 1, 1, 2, 2, 2
+    want = mask.copy()
+    want[4, 0] = want[4, 1] = want[0, 5] = 0
+    found = largest_component(mask)
+    assert np.array_equal(found, want) and found.dtype == np.uint8
+    assert np.array_equal(largest_component(mask * 100), want * 100)
+    for k in (1, 2):
+        assert np.array_equal(found == k, largest_component(mask == k))
+    assert not largest_component(np.zeros((4, 4), bool)).any()
+
+
+def test_the_largest_component_of_an_image():
+    mask = np.zeros((9, 6), bool)
+    mask[0, 0] = mask[1, 1] = mask[2, 0] = mask[5, 5] = mask[5, 4] = True  # three that touch at corners
+    assert np.array_equal(np.argwhere(largest_component(mask)), [[0, 0], [1, 1], [2, 0]])
+
+
+@pytest.mark.parametrize("mask", [np.full((4, 4, 4), 0.5), np.full((4, 4), -1), np.full((4, 4), 300)])
+def test_the_largest_component_of_no_mask_is_refused(mask):
+    with pytest.raises(ValueError, match="compare it with a threshold"):
+        largest_component(mask)
 
 
 @pytest.mark.parametrize("window", ["fast", "whole"])

@@ -127,3 +127,17 @@ def test_pseudo_labels_pull_where_the_mse_has_given_up():
         loss(at, -student).backward()
         pull[loss] = at.grad.abs().max().item()
     assert pull[losses.pseudo_label_loss] > 1000 * pull[losses.softmax_mse_loss]
+
+
+def test_a_mean_can_t_be_masked_and_is_a_plain_number_otherwise():
+    student, teacher = torch.randn(2, 2, 2, 4, 4, 4, requires_grad=True).unbind(0)
+    mask = torch.ones(2, 1, 4, 4, 4)
+    for loss, theirs in ((losses.softmax_mse_loss, losses.maps.softmax_mse_loss),
+                         (losses.softmax_kl_loss, losses.maps.softmax_kl_loss)):
+        mean = loss(student, teacher)
+        for wrong in (lambda: mask * mean, lambda: mean * mask):  # noqa: B023
+            with pytest.raises(TypeError, match="reduction='none'"):
+                wrong()
+        assert f"{mean:.3f}" == f"{mean.item():.3f}" and type(0.1 * mean + 1) is torch.Tensor
+        assert theirs(student, teacher).shape == student.shape
+        torch.testing.assert_close((mask * theirs(student, teacher)).mean(), mean * torch.tensor(1.0))

@@ -112,3 +112,23 @@ def test_a_data_loader_takes_it():
     batches = list(loader)
     assert len(loader) == len(batches) == 6 and all((batch[:2] < 12).all()
                                                     and (batch[2:] >= 12).all() for batch in batches)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("seen", [1, 3, 5])
+def test_a_sampler_saved_under_a_data_loader_goes_on_after_what_was_consumed(seen, workers):
+    def sampler():
+        return TwoStreamBatchSampler(LABELLED, UNLABELLED, 4, 2, generator=5)
+
+    whole = list(sampler())
+    first, again = sampler(), sampler()
+    options = {"num_workers": workers} | ({"prefetch_factor": 3} if workers else {})
+    batches = iter(DataLoader(list(range(60)), batch_sampler=first, **options))
+    for _ in range(seen):
+        next(batches)
+    again.load_state_dict(first.state_dict(consumed=seen))
+    rest = iter(again)
+    assert next(rest) == whole[seen]
+    third = sampler()  # saved once more in the epoch that was resumed
+    third.load_state_dict(again.state_dict(consumed=1))
+    assert list(third) == whole[seen + 1:]

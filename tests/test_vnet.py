@@ -149,3 +149,24 @@ def test_a_state_dict_tells_its_own_architecture(norm, stride):
 def test_other_weights_are_refused(spoil):
     with pytest.raises(ValueError, match="not the weights|another architecture"):
         network_from_state(spoil(VNet(1, 2, 4, "batchnorm").state_dict()))
+
+
+@pytest.mark.parametrize("mine, theirs, said", [
+    ({}, {"bottom_stride": 2}, "bottom_stride=2"), ({"bottom_stride": 2}, {}, r"bottom_stride=\(2, 2, 1\)"),
+    ({}, {"n_classes": 3}, "n_classes=3"), ({}, {"n_filters": 2}, "n_filters=2"),
+    ({}, {"n_channels": 3}, "n_channels=3"), ({"normalization": "none"}, {}, "normalization='batchnorm'")])
+def test_weights_of_another_v_net_say_whose_they_are(mine, theirs, said):
+    settings = {"n_channels": 1, "n_classes": 2, "n_filters": 4, "normalization": "batchnorm"}
+    state = VNet(**settings | theirs).state_dict()
+    inside = {f"net.{name}": value for name, value in state.items()}
+    with pytest.raises(RuntimeError, match=f"of a V-Net with {said}; build it so, or with network_from_state"):
+        VNet(**settings | mine).load_state_dict(state)
+    with pytest.raises(RuntimeError, match=said):
+        torch.nn.ModuleDict({"net": VNet(**settings | mine)}).load_state_dict(inside)
+    assert network_from_state(state).load_state_dict(state)
+    assert torch.nn.ModuleDict({"net": VNet(**settings | theirs)}).load_state_dict(inside)
+
+
+def test_v_net_says_that_it_has_three_dimensions():
+    with pytest.raises(ValueError, match="it has three dimensions, for images take a network of two"):
+        VNet(1, 2, 4)(torch.zeros(1, 1, 32, 32))
