@@ -39,7 +39,7 @@ from ..evaluate import measure_case, predict_cases, write_table
 from ..inference import largest_component, predict_volume
 from ..metrics import case_metrics
 from ..runtime import places
-from ..runtime.checkpoints import load_network
+from ..runtime.checkpoints import BEST, load_network, write_weights
 from ..runtime.machine import pick_device, tell
 from ..runtime.manners import begun, in_one_line
 from ..training import Trainer
@@ -85,8 +85,11 @@ def make_run(record, run, *, recorded=None, work=None, progress=True):
     factor = config.downsample if plan.at == "full" else 1
     test_set = LAHeart(cases.test_root, "test", cache="memory", names=cases.test,
                        downsample=config.downsample // factor)
-    tables, masks = score({weights: getattr(trainer, weights) for weights in WEIGHTS}, test_set, config.patch_size,
-                          keep=0 if plan.data == "real" else TEACHING_CASES, downsample=factor, progress=progress)
+    networks, checkpoint = {weights: getattr(trainer, weights) for weights in WEIGHTS}, "last"
+    if plan.ships:
+        networks, checkpoint = {"teacher": ship(snapshot / BEST, snapshot / plan.ships, trainer.device)}, "best"
+    tables, masks = score(networks, test_set, config.patch_size, keep=0 if plan.data == "real" else TEACHING_CASES,
+                          downsample=factor, progress=progress)
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -99,12 +102,19 @@ def make_run(record, run, *, recorded=None, work=None, progress=True):
     (partial / "config.json").write_text(json.dumps({
         "record": record, "arm": run.arm, "labels": run.labels, "variant": run.variant, "seed": run.seed,
         "data": plan.data if plan.data == "real" else {**plan.data, "seed": run.seed}, "at": plan.at,
-        "window": "walkthrough", "checkpoint": "last", "command": f"make record RECORD={record}",
+        "window": "walkthrough", "checkpoint": checkpoint, "command": f"make record RECORD={record}",
         "train_seconds": round(seconds, 1), "train_cpu_seconds": cpu, "precision": trainer.precision, **cases.told,
         **provenance(trainer.device), "config": told}, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, target)
     shutil.rmtree(own_labels(snapshot), ignore_errors=True)
     return target
+
+
+def ship(checkpoint, path, device):
+    """The teacher of ``checkpoint``, written to ``path`` as it comes along with the library, and read from there."""
+    network, config = load_network(checkpoint, "teacher")
+    write_weights(path, network, {**config, "root_path": "", "snapshot_path": None})
+    return load_network(path)[0].to(device, memory_format=torch.channels_last_3d)
 
 
 def own_labels(snapshot):

@@ -8,13 +8,17 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from test_training import closed_logs  # noqa: F401
 
-from laseg_lib.data.volumes import read_volume
+from laseg_lib.data.volumes import FILE, read_volume
 from laseg_lib.errors import LasegError
+from laseg_lib.inference import predict_volume
+from laseg_lib.metrics import case_metrics
 from laseg_lib.records import make as records
 from laseg_lib.records import read
 from laseg_lib.records.plans import ALL_SEEDS, FIRST_SEEDS, FOLDS, SEEDS_A_FOLD, Plan, Run
+from laseg_lib.runtime.checkpoints import load_network
 from laseg_lib.training import Trainer
 
 SETTINGS = dict(patch_size=(16, 16, 8), n_filters=2, max_samples=4, val_num=1, max_iterations=4, val_every=2,
@@ -270,3 +274,28 @@ def test_self_training_learns_from_its_teachers_masks(tmp_path, monkeypatch):
     assert 16 * 8 not in (seen["PHANTOM_0000"], seen["PHANTOM_0003"]), "the labelled ones keep their labels"
     assert (tmp_path / "runs/tiny/labels_only_2_seed1/last.pth").exists()
     assert not (tmp_path / "runs/tiny/self_training_2_seed1_data").exists()
+
+
+def test_a_network_that_comes_along_is_scored_as_it_is_stored(tmp_path, monkeypatch):
+    run = Run("labels_only", 4, 1, SETTINGS)
+    plan = {"tiny": Plan(dict(train=5, test=2, size=(32, 16, 8)), [run], ships="atrium.safetensors")}
+    monkeypatch.setattr(read, "HOME", tmp_path)
+    monkeypatch.setattr(records, "RECORDS", plan)
+    folder = records.make_run("tiny", run, recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["checkpoint"] == "best"
+    with open(folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["weights"] for row in rows] == ["teacher"] * 2
+    snapshot = tmp_path / "runs/tiny" / run.name
+    network, config = load_network(snapshot / "atrium.safetensors", "teacher")
+    best, told = load_network(snapshot / "best.pth", "teacher")
+    assert config["patch_size"] == [16, 16, 8] and config["cases"] == told["cases"] and not config["root_path"]
+    assert all(torch.equal(mine, theirs.half().float())
+               for mine, theirs in zip(network.parameters(), best.parameters()))
+    root = records.find_data(plan["tiny"].data, 1)
+    image, label = read_volume(root / rows[0]["case"] / FILE)
+    mask = predict_volume(network, image, (16, 16, 8))[0]
+    assert case_metrics(mask, label)["dice"] == pytest.approx(float(rows[0]["dice"]))
+    (snapshot / "atrium.safetensors").write_bytes(b"cut off")
+    with pytest.raises(LasegError, match="atrium.safetensors"):
+        load_network(snapshot / "atrium.safetensors")
