@@ -27,7 +27,7 @@ from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
 from .runtime import distributed
-from .runtime.checkpoints import BEST, LAST, begun, check_momenta, explain_foreign, load_last, save_checkpoint
+from .runtime.checkpoints import BEST, LAST, begun, explain_foreign, load_last, save_checkpoint
 from .runtime.machine import (
     StopRequest,
     autocast,
@@ -274,7 +274,6 @@ class Trainer:
             network.load_state_dict(weights)
         self.optimizer.load_state_dict(state["optimizer"])
         self.iteration = self.saved = int(state["iteration"])
-        check_momenta(self.optimizer, self.iteration)
         self.best = None if state["best"] is None else float(state["best"])
         rank, world, before = distributed.rank(), distributed.world(), len(state["streams"])
         if before == world:

@@ -197,7 +197,6 @@ def lists(sound):
 IMAGE = np.random.default_rng(0).normal(size=(24, 20, 12)).astype(np.float32)
 LABEL = np.zeros(IMAGE.shape, np.uint8)
 LABEL[6:18, 5:15, 3:9] = 1
-BOMB = dict(shape=(1500, 1500, 1500), chunks=(64, 64, 64), compression="gzip")
 
 
 def volume(**parts):
@@ -215,31 +214,6 @@ def volume(**parts):
             for name, value in attrs.items():
                 file.attrs[name] = value
     return write
-
-
-def hard_loop(file, name):
-    group = file.create_group(name)
-    group["again"] = group
-
-
-def soft_chain(file, name):
-    for n in range(100):
-        file[f"{name}{n}"] = h5py.SoftLink(f"/{name}{n + 1}")
-    file[name] = h5py.SoftLink(f"/{name}0")
-
-
-def stored_elsewhere(file, name):
-    file.create_dataset(name, IMAGE.shape, np.float32, external=[("/etc/passwd", 0, IMAGE.nbytes)])
-
-
-def virtual(file, name):
-    layout = h5py.VirtualLayout(IMAGE.shape, np.float32)
-    layout[:] = h5py.VirtualSource(file.filename, "label", IMAGE.shape)
-    file.create_virtual_dataset(name, layout)
-
-
-def bomb(kind):
-    return lambda file, name: file.create_dataset(name, dtype=kind, **BOMB)
 
 
 def of_type(kind, shape=(4, 4, 4)):
@@ -270,11 +244,9 @@ def with_value(value, kind=np.float32):
 
 IMAGES = {
     "no image": volume(image=None), "null": volume(image=h5py.Empty("f4")), "scalar": volume(image=np.float32(1)),
-    "loop": volume(image=lambda f, n: f.__setitem__(n, h5py.SoftLink(f"/{n}"))), "group": volume(image=hard_loop),
-    "chain of links": volume(image=soft_chain), "external storage": volume(image=stored_elsewhere),
-    "external link": volume(image=lambda f, n: f.__setitem__(n, h5py.ExternalLink("/etc/passwd", "/"))),
-    "virtual": volume(image=virtual), "bomb": volume(image=bomb("f4"), label=bomb("u1")),
-    "bomb of doubles": volume(image=bomb("f8"), label=bomb("f8")), "flat": volume(image=IMAGE[0]),
+    "group": volume(image=lambda f, n: f.create_group(n)),
+    "external link": volume(image=lambda f, n: f.__setitem__(n, h5py.ExternalLink("gone.h5", "/image"))),
+    "flat": volume(image=IMAGE[0]),
     "four axes": volume(image=IMAGE[..., None]), "empty axis": volume(image=IMAGE[:0], label=LABEL[:0]),
     "strings": volume(image=of_type(h5py.string_dtype())), "bytes": volume(image=of_type("S9")),
     "compound": volume(image=of_type([("a", "f4")])), "ragged": volume(image=of_type(h5py.vlen_dtype("f4"))),
@@ -296,8 +268,7 @@ LABELS = {
     "no label": volume(label=None), "label of twos": volume(label=2 * LABEL), "label empty": volume(label=0 * LABEL),
     "label nan": volume(label=np.where(LABEL, np.nan, 0)), "label of another shape": volume(label=LABEL[1:]),
     "label null": volume(label=h5py.Empty("u1")), "label of text": volume(label=of_type("S3", IMAGE.shape)),
-    "label a link": volume(label=lambda f, n: f.__setitem__(n, h5py.SoftLink("/image"))),
-    "label halves": volume(label=LABEL * 0.5), "label a bomb": volume(label=bomb("u1")),
+    "label halves": volume(label=LABEL * 0.5),
     "label of 257": volume(label=LABEL.astype(np.uint16) * 257),
     "label of 2**64": volume(label=LABEL.astype(np.uint64) * np.uint64(2**64 - 1))}
 # nobody knows how large a voxel is, or where: said, not refused; and zeros are voxels like others where no checksum is
@@ -535,15 +506,6 @@ def zip_changed(change):
     return write
 
 
-def zip_bomb(path, sound):
-    with zipfile.ZipFile(sound / "run" / "last.pth") as file:
-        entries = {name: file.read(name) for name in file.namelist()}
-    entries[next(name for name in entries if name.endswith("/data/0"))] = ZEROS * 4
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
-        for name, data in entries.items():
-            file.writestr(name, data)
-
-
 def all_nan(state):
     for network in ("student", "teacher"):
         for tensor in state[network].values():
@@ -574,34 +536,6 @@ def code_inside(path, sound):
     path.write_bytes(pickle.dumps({"student": Evil()}))
 
 
-def pickle_of_gigabytes(path, sound):
-    """Thirty bytes that ask for as many gigabytes: bytearray is among what torch lets a checkpoint call."""
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("x/data.pkl", b"\x80\x02cbuiltins\nbytearray\n(\x8a\x05" + (5 * 2**30).to_bytes(5, "little")
-                      + b"tR.")
-        file.writestr("x/version", b"3\n")
-
-
-def all_near_the_largest(state):
-    for network in ("student", "teacher"):
-        for tensor in state[network].values():
-            if tensor.is_floating_point():
-                tensor.fill_(1e38)
-
-
-def ways_without_number(state):
-    for _ in range(40):
-        state = {"a": state, "b": state}
-    return state
-
-
-def negative_variance(state):
-    for network in ("student", "teacher"):
-        for name, tensor in state[network].items():
-            if name.endswith("running_var"):
-                tensor.fill_(-5)
-
-
 FIRST = "block_one.conv.0.weight"
 CHECKPOINTS = {
     "empty": lambda p, s: p.write_bytes(b""), "text": lambda p, s: p.write_text("hello"),
@@ -609,32 +543,20 @@ CHECKPOINTS = {
     "cut": lambda p, s: p.write_bytes((s / "run/last.pth").read_bytes()[:-300]),
     "half": lambda p, s: p.write_bytes((s / "run/last.pth").read_bytes()[:5000]),
     "no zip entries": zip_changed(lambda e: {}) and (lambda p, s: zipfile.ZipFile(p, "w").close()),
-    "zip of text": lambda p, s: zipfile.ZipFile(p, "w").writestr("a.txt", "hello"), "zip bomb": zip_bomb,
-    "entries upwards": zip_changed(lambda e: {f"../{name}": data for name, data in e.items()}),
+    "zip of text": lambda p, s: zipfile.ZipFile(p, "w").writestr("a.txt", "hello"),
     "no pickle": zip_changed(lambda e: {n: d for n, d in e.items() if not n.endswith("data.pkl")}),
     "short tensor": zip_changed(lambda e: {n: d[:4] if n.endswith("/data/0") else d for n, d in e.items()}),
     "no tensor": zip_changed(lambda e: {n: d for n, d in e.items() if not n.endswith("/data/0")}),
     "{}": checkpoint_of(lambda s: s.clear()), "list": checkpoint_of(lambda s: [1, 2]),
     "number": checkpoint_of(lambda s: 5), "tensor": checkpoint_of(lambda s: torch.ones(3)),
-    "in itself": checkpoint_of(lambda s: void(s.update(student=s, teacher=s))),
-    "ways without number": checkpoint_of(ways_without_number), "pickle of gigabytes": pickle_of_gigabytes,
-    "weights of 1e38": checkpoint_of(all_near_the_largest),
-    "negative variance": checkpoint_of(negative_variance),
     "no student": checkpoint_of(lambda s: void(s.pop("student"))), "nan": checkpoint_of(all_nan),
     "one class": checkpoint_of(classes(1)), "three classes": checkpoint_of(classes(3)),
     "0 classes": checkpoint_of(classes(0)),
     "one nan": checkpoint_of(lambda s: void(s["student"][FIRST].view(-1)[:1].fill_(np.nan))),
     "infinite": checkpoint_of(lambda s: void(s["student"]["out_conv.bias"].fill_(np.inf))),
-    "complex": checkpoint_of(lambda s: put("student", FIRST, s["student"][FIRST].to(torch.complex64))(s)),
-    "sparse": checkpoint_of(lambda s: put("student", "out_conv.bias", torch.ones(2).to_sparse())(s)),
-    "meta": checkpoint_of(lambda s: put("student", "out_conv.bias", torch.ones(2, device="meta"))(s)),
     "words": checkpoint_of(put("student", FIRST, "hello")), "none": checkpoint_of(put("student", FIRST, None)),
     "nothing": checkpoint_of(put("student", FIRST, torch.zeros(0))),
     "flat": checkpoint_of(put("student", FIRST, torch.ones(1))),
-    "wide": checkpoint_of(put("student", FIRST, torch.ones(1).expand(2**20, 1, 3, 3, 3))),
-    "expanded": checkpoint_of(lambda s: put("student", "more", torch.ones(1).expand(2**33))(s)),
-    "kernel 9": checkpoint_of(put("student", "block_four_dw.conv.0.weight", torch.ones(1, 1, 9, 9, 9))),
-    "kernel 0": checkpoint_of(put("student", "block_four_dw.conv.0.weight", torch.ones(1, 1, 0, 0, 0))),
     "student a list": checkpoint_of(lambda s: s.update(student=[1])),
     "keys are numbers": checkpoint_of(lambda s: s.update(student={1: torch.ones(1)})),
     "escape in keys": checkpoint_of(put("student", ESCAPE, torch.ones(1))),
@@ -644,43 +566,19 @@ CHECKPOINTS = {
     "huge patch": config_with(patch_size=[16000, 16000, 8000]),
     "patch of words": config_with(patch_size=["a", "b", "c"]),
     "patch of two": config_with(patch_size=[16, 16]), "patch 0": config_with(patch_size=[0, 0, 0]),
-    "patch nan": config_with(patch_size=[np.nan] * 3), "patch of 400 digits": config_with(patch_size=[10**400] * 3),
-    "downsample 0": config_with(downsample=0), "downsample 10**9": config_with(downsample=10**9),
-    "downsample none": config_with(downsample=None), "downsample of 400 digits": config_with(downsample=10**400),
+    "patch nan": config_with(patch_size=[np.nan] * 3),
+    "downsample 0": config_with(downsample=0),
+    "downsample none": config_with(downsample=None),
     "batch nan": config_with(base_lr=np.nan)}
-ONLY_FOR_PREDICTION = {  # what a resumed training doesn't look at, or has of its own
-    "spacing word": checkpoint_of(lambda s: s.update(spacing="x")), "spacing 0": checkpoint_of(
-        lambda s: s.update(spacing=[0, 0, 0])), "spacing nan": checkpoint_of(lambda s: s.update(spacing=[np.nan] * 3)),
-    "spacing 1e-9": checkpoint_of(lambda s: s.update(spacing=[1e-9] * 3)), "spacing of 400 digits": checkpoint_of(
-        lambda s: s.update(spacing=[10**400] * 3)), "spacing of two": checkpoint_of(
-        lambda s: s.update(spacing=[1.0, 1.0])), "spacing tensor": checkpoint_of(
-        lambda s: s.update(spacing=torch.ones(3, 3)))}
-ONLY_FOR_RESUMING = {
+ONLY_FOR_RESUMING = {  # what evaluation and prediction don't look at
     "no iteration": checkpoint_of(lambda s: void(s.pop("iteration"))),
-    "iteration of 400 digits": checkpoint_of(lambda s: s.update(iteration=10**400)),
-    "iteration -5": checkpoint_of(lambda s: s.update(iteration=-5)),
-    "iteration nan": checkpoint_of(lambda s: s.update(iteration=float("nan"))),
-    "iteration word": checkpoint_of(lambda s: s.update(iteration="2")),
-    "best word": checkpoint_of(lambda s: s.update(best="x")),
     "streams none": checkpoint_of(lambda s: s.update(streams=None)),
     "streams empty": checkpoint_of(lambda s: s.update(streams=[{}])),
-    "batches of 400 digits": checkpoint_of(lambda s: s["streams"][0]["sampler"].update(batches=10**400)),
     "cases a list": checkpoint_of(lambda s: s.update(cases=[1])),
     "files none": checkpoint_of(lambda s: s.update(files=None)),
-    "files of 400 digits": checkpoint_of(lambda s: s["files"].update({"log.txt": 10**400})),
-    "files negative": checkpoint_of(lambda s: s["files"].update({"history.csv": -5})),
-    "files of words": checkpoint_of(lambda s: s["files"].update({"history.csv": "x"})),
     "optimizer none": checkpoint_of(lambda s: s.update(optimizer=None)),
     "optimizer {}": checkpoint_of(lambda s: s.update(optimizer={})),
-    "optimizer lr word": checkpoint_of(lambda s: s["optimizer"]["param_groups"][0].update(lr="x")),
-    "optimizer momentum nan": checkpoint_of(lambda s: s["optimizer"]["param_groups"][0].update(momentum=np.nan)),
-    "momentum of another shape": checkpoint_of(
-        lambda s: s["optimizer"]["state"][0].update(momentum_buffer=torch.ones(2))),
-    "momentum complex": checkpoint_of(lambda s: s["optimizer"]["state"][0].update(
-        momentum_buffer=s["optimizer"]["state"][0]["momentum_buffer"].to(torch.complex64))),
-    "momentum left out": checkpoint_of(lambda s: s["optimizer"].update(state={})),
-    "dropout's state short": checkpoint_of(lambda s: s["streams"][0].update(dropout=torch.zeros(5, dtype=torch.uint8))),
-    "noise word": checkpoint_of(lambda s: s["streams"][0].update(noise="x"))}
+    "dropout's state short": checkpoint_of(lambda s: s["streams"][0].update(dropout=torch.zeros(5, dtype=torch.uint8)))}
 
 
 @kind
@@ -706,10 +604,9 @@ def checkpoints(sound):
         "prepare": lambda f: laseg("prepare", sound / "raw", f / "out", "--checkpoint", f / "run" / "last.pth"),
         "resume": resume}
     for reader, read in readers.items():
-        more = {"predict": ONLY_FOR_PREDICTION, "resume": ONLY_FOR_RESUMING}.get(reader, {})
+        more = ONLY_FOR_RESUMING if reader == "resume" else {}
         for name, write in {**CHECKPOINTS, **more}.items():
-            harmless = (reader == "resume" and name in ("null patch",)) or name == "batch nan" or (
-                reader == "prepare" and name in ("weights of 1e38", "negative variance"))  # it asks no network here
+            harmless = (reader == "resume" and name in ("null patch",)) or name == "batch nan"
             yield case(f"{name}, {reader}", with_checkpoint(lambda p, write=write: write(p, sound), read),
                        refused=not harmless, quick=reader == "evaluate", replaced=("last.pth",))
         for what in NO_FILES:
@@ -833,34 +730,13 @@ def environment(sound):
 # -- downloads --------------------------------------------------------------------------------------
 
 ADDRESSES = ("", " ", "x", "http://", "http:///", "https://[::1", "http://a b/", "http://127.0.0.1:abc", "file:///etc",
-             "http://127.0.0.1:99999999/", "ftp://127.0.0.1/", "http://\x00/", "//x", "http://..", "javascript:1",
-             f"http://127.0.0.1:1/{ESCAPE}", "http://user:topsecret@127.0.0.1:1/", "http://:topsecret@127.0.0.1:1/",
-             "http://user:topsecret@127.0.0.1:abc/", "http://" + "a" * 300 + "/", "http://xn--/", "http://%zz/",
-             "http://user:top@secret@127.0.0.1:1/", "http://[::1]:1/", "http://*.x/", "http://é\u202e.x/")
+             "http://127.0.0.1:99999999/", "ftp://127.0.0.1/", "//x", "http://..", "http://user:topsecret@127.0.0.1:1/")
 ANSWERS = {
-    "endless": b"HTTP/1.1 200 OK\r\n\r\n", "endless chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-    "length of words": b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\nx",
-    "length negative": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nx",
-    "length of 400 digits": b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 400 + b"\r\n\r\nx",
-    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\nhello",
-    "no status": b"hello\r\n\r\n", "status of words": b"HTTP/1.1 abc OK\r\n\r\n",
-    "status 999": b"HTTP/1.1 999 X\r\n\r\n",
-    "nothing": b"", "binary": bytes(range(256)), "header without end": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000,
-    "thousand headers": b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 1000 + b"\r\n",
+    "length of words": b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\nx", "no status": b"hello\r\n\r\n",
+    "nothing": b"",
     "redirect to itself": b"HTTP/1.1 302 X\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
-    "redirect to a file": b"HTTP/1.1 302 X\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
-    "redirect to escape": b"HTTP/1.1 302 X\r\nLocation: http://\x1b[31m:abc/\r\nContent-Length: 0\r\n\r\n",
     "gzip that is none": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
-    "gzip bomb": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + zipped(2**29),
-    "endless 100": b"HTTP/1.1 100 Continue\r\n\r\n",
-    "redirect with a password": b"HTTP/1.1 302 X\r\nLocation: http://u:topsecret@127.0.0.1:1/\r\nContent-Length: 0\r\n"
-                                b"\r\n",
-    "status 206": b"HTTP/1.1 206 X\r\nContent-Length: 5\r\n\r\nhello",
-    "drops": None, "slow": None, "slow headers": None, "slow chunks": None}
-
-
-SLOW = {"slow": b"Content-Length: 9999999\r\n\r\n", "slow headers": b"X: ",  # and then a byte at a time
-        "slow chunks": b"Transfer-Encoding: chunked\r\n\r\n"}
+    "drops": None}
 
 
 @kind
@@ -868,18 +744,14 @@ def downloads(sound):
     def fetch(folder, address, **options):
         from laseg_lib.data import download
 
-        return lambda: download.fetch(folder / "out", base_url=address, progress=False, wait=0,
+        return lambda: download.fetch(folder / "out", base_url=address, progress=False,
                                       **{"timeout": 2, "attempts": 2, **options}) and 0
 
     for address in ADDRESSES:
         yield case(f"{address[:40]!r}", lambda f, address=address: secret(fetch(f, address)))
     for name, answer in ANSWERS.items():
         def make(folder, name=name, answer=answer):
-            from laseg_lib.data import download
-
-            download.LEAST_SPEED = 20_000
-            download.PATIENCE = 1
-            return secret(fetch(folder, f"http://127.0.0.1:{serve(name, answer)}", attempts=1))
+            return secret(fetch(folder, f"http://127.0.0.1:{serve(answer)}", attempts=1))
         yield case(name, make)
 
 
@@ -894,8 +766,8 @@ def secret(act):
     return checked
 
 
-def serve(name, answer):
-    """A server's port; it answers everybody with the bytes ``answer``, and then for ever if it is called so."""
+def serve(answer):
+    """A server's port; it answers everybody with the bytes ``answer``."""
     import socket
 
     server = socket.create_server(("127.0.0.1", 0))
@@ -903,17 +775,7 @@ def serve(name, answer):
     def talk(connection):
         try:
             connection.recv(9999)
-            if name in SLOW:
-                connection.sendall(b"HTTP/1.1 200 OK\r\n" + SLOW[name])
-                while True:
-                    connection.sendall(b"0")
-                    time.sleep(0.2)
             connection.sendall(answer or b"")
-            while name == "endless 100":
-                connection.sendall(answer * 999)
-            while "endless" in name:
-                connection.sendall((b"10000\r\n" if "chunks" in name else b"") + bytes(2**16)
-                                   + (b"\r\n" if "chunks" in name else b""))
         except OSError:
             pass
         finally:
@@ -1365,9 +1227,9 @@ def growth(sound):
     def fetching(folder):
         from laseg_lib.data import download
 
-        port = serve("", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+        port = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
         address = f"http://127.0.0.1:{port}"
-        return thirty(lambda number: download.fetch(folder / f"out{number}", base_url=address, progress=False, wait=0,
+        return thirty(lambda number: download.fetch(folder / f"out{number}", base_url=address, progress=False,
                                                     timeout=2, attempts=1), before=2)
 
     yield case("downloads that fail", fetching, refused=False)

@@ -2,12 +2,12 @@
 
 import contextlib
 import json
-import mmap
 import os
 import pickle
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -15,10 +15,12 @@ from safetensors.torch import save_file
 from ..config import TrainConfig
 from ..errors import LasegError
 from ..vnet import network_from_state
-from .machine import refuse_bomb, require_memory
 
 LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
-MOST_PACKED = 20  # torch packs nothing at all, and weights hardly shrink
+# Other tools save a metric or a step as a NumPy number, beside the weights: what builds one, by its new and old name.
+_scalar = np.float64(0).__reduce__()[0]
+NUMPY_SCALARS = [_scalar, (_scalar, "numpy.core.multiarray.scalar"), np.dtype,
+                 *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "bool"))]
 
 
 def save_checkpoint(path, state, *, keep_previous=False):
@@ -55,47 +57,21 @@ def load_checkpoint(path):
     path = Path(path)
     if not path.is_file():
         raise LasegError(f"{path}: no such checkpoint")
-    refuse_huge(path)
-    refuse_calls(path)
     try:
-        if zipfile.is_zipfile(path):  # torch itself doesn't look at the checksums that it writes
+        with open(path, "rb") as file:
+            zipped = file.read(4) == b"PK\x03\x04"
+        if zipped:  # torch doesn't check the checksums that it writes
             with zipfile.ZipFile(path) as file:
                 if (changed := file.testzip()) is not None:
                     raise OSError(f"{changed} has another checksum")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(NUMPY_SCALARS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise LasegError(f"{path}: not a checkpoint, or it holds more than tensors and plain values; "
                          "such a file could run code and is not loaded") from error
     except Exception as error:  # torch raises a different kind for every way a file can be damaged
         raise LasegError(f"{path}: the checkpoint is damaged or truncated ({type(error).__name__}); "
                          "use the one before, or train again") from error
-
-
-def refuse_huge(path):
-    """LasegError for a checkpoint that is a few MB on the disk and as many GB in memory: by its directory, unread."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            unpacked, packed = sum(entry.file_size for entry in file.infolist()), os.path.getsize(path)
-    except Exception:  # no zip, or a damaged one: reading it says what is wrong
-        return
-    refuse_bomb(path, "this checkpoint", packed, unpacked, MOST_PACKED, "get it anew")
-    require_memory(unpacked, torch.device("cpu"), path, "load it on a larger machine")
-
-
-def refuse_calls(path):
-    """LasegError for a pickle that calls ``bytearray``, which torch allows and no checkpoint needs: with a number it
-    takes as many bytes, from a file of thirty."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            found = any(b"bytearray" in file.read(name) for name in file.namelist() if name.endswith("data.pkl"))
-    except Exception:  # no zip: pickles, one after the other; or damaged, and reading it says so
-        try:
-            with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-                found = whole.find(b"\nbytearray\n") >= 0  # as a pickle names what it calls
-        except (OSError, ValueError):  # unreadable, or empty
-            return
-    if found:
-        raise LasegError(f"{path}: holds more than tensors and plain values (bytes to be made anew), and is not loaded")
 
 
 def begun(folder):
@@ -130,40 +106,11 @@ def load_last(folder, warn):
             state = load_checkpoint(path)
             if not isinstance(state, dict) or not state:
                 raise LasegError(f"{path}: no checkpoint of a training, it holds nothing of one.")
-            with explain_foreign(path):
-                check_training(state)
             return state
         except LasegError as error:
             failure = error
             warn(f"{error}" + (" Falling back to the checkpoint before it." if path != present[-1] else ""))
     raise failure
-
-
-def check_training(state):
-    """ValueError for a training's checkpoint with numbers in it that no training writes: they would be taken for others
-    (PyTorch copies complex weights into real ones, ``int`` reads words), and what went on from there be another one."""
-    counts = [state.get("iteration", 0), *(size for name, size in state.get("files", {}).items() if "sha" not in name),
-              *(stream["sampler"]["batches"] for stream in state.get("streams", []))]
-    if odd := [count for count in counts if type(count) is not int or not 0 <= count < 2**53]:
-        raise ValueError(f"{shown(odd[0])} where it counts iterations, batches or bytes")
-    optimizer = state.get("optimizer", {"param_groups": [], "state": {}})
-    numbers = [group[name] for group in optimizer["param_groups"] for name in ("lr", "momentum", "weight_decay")]
-    numbers += [state["best"]] if state.get("best") is not None else []
-    if odd := [number for number in numbers if type(number) not in (int, float) or not 0 <= number < 2**53]:
-        raise ValueError(f"{shown(odd[0])} where it holds a learning rate, momentum, weight decay or Dice")
-    momenta = {f"momentum {name}": entry["momentum_buffer"] for name, entry in optimizer["state"].items()}
-    if odd := [name for name, value in momenta.items() if not torch.is_tensor(value)]:
-        raise ValueError(f"{odd[0]} holds a {type(momenta[odd[0]]).__name__} in place of numbers")
-    for weights in (state.get("student", {}), state.get("teacher", {}), momenta):
-        refuse_tricks(weights)
-
-
-def check_momenta(optimizer, iteration):
-    """ValueError unless ``optimizer``, as loaded, holds a finite momentum of each weight's shape, if it made a step."""
-    for number, weight in enumerate(optimizer.param_groups[0]["params"]):
-        momentum = optimizer.state[weight].get("momentum_buffer") if weight in optimizer.state else None
-        if iteration and (momentum is None or momentum.shape != weight.shape or not momentum.isfinite().all()):
-            raise ValueError(f"its momentum number {number} isn't that of {tuple(weight.shape)} weights")
 
 
 def write_weights(path, network, config):
@@ -188,8 +135,7 @@ def read_weights(path):
 def load_network(path, weights="student"):
     """(VNet in eval mode, the checkpoint's config dict or {}) from a checkpoint of ours or of other tools.
 
-    ``weights``: 'student' or 'teacher'.  Other files hold one network: plain, inside a dictionary ('state_dict', 'net',
-    ...), or with 'module.' or '_orig_mod.' before its names, as DataParallel and ``torch.compile`` leave it.
+    ``weights``: 'student' or 'teacher'.  Other files hold one network: see ``only_network``.
     The config has, besides the settings, ``spacing`` and ``cases`` where the checkpoint knows them: see
     ``Trainer.weights``.
     Raises LasegError when the file holds the weights of another architecture, or of other than two classes.
@@ -197,7 +143,7 @@ def load_network(path, weights="student"):
     config, spacing, cases = {}, None, {}
     if Path(path).suffix == ".safetensors" and Path(path).is_file():
         state, config = read_weights(path)
-        spacing, cases, weights = sides_in_mm(config.pop("spacing", None), path), config.pop("cases", {}), "student"
+        spacing, cases, weights = config.pop("spacing", None), config.pop("cases", {}), "student"
     else:
         state = load_checkpoint(path)
     if not isinstance(state, dict):
@@ -206,14 +152,15 @@ def load_network(path, weights="student"):
         if weights not in state:
             raise LasegError(f"{path}: holds no {weights}; it holds {', '.join(map(str, state))}")
         cases = state["cases"] if isinstance(state.get("cases"), dict) else {}
-        config, spacing, state = state.get("config", {}), sides_in_mm(state.get("spacing"), path), state[weights]
+        config, spacing, state = state.get("config", {}), state.get("spacing"), state[weights]
     elif weights == "teacher":
         raise LasegError(f"{path}: holds one network only, no student and teacher; leave out --weights teacher")
     try:
         # A teacher of 1.0 may have kept its buffers: it is what it is, and predicts as it did.
         TrainConfig.from_dict(config | {"ema_buffers": "average"} if isinstance(config, dict) else config)
+        if not isinstance(state, dict):
+            raise ValueError(f"holds a {type(state).__name__} where a network's weights should be")
         state = only_network(state)
-        refuse_tricks(state)
         network = network_from_state(state).eval()
     except (ValueError, LasegError) as error:
         raise LasegError(f"{path}: {error}") from error
@@ -227,63 +174,27 @@ def load_network(path, weights="student"):
     return network, {**config, **({"spacing": spacing} if spacing else {}), **({"cases": cases} if cases else {})}
 
 
-def shown(value):
-    """A value of a checkpoint, for a message: it may be a list without end, or a number of a million digits."""
-    short = isinstance(value, (str, float)) or (type(value) is int and abs(value) < 10**30)
-    return repr(value)[:40] if short else f"({type(value).__name__})"
-
-
-def sides_in_mm(spacing, path):
-    """The ``spacing`` of a checkpoint, which is None where it doesn't know; LasegError for what can't be a voxel's."""
-    if spacing is None:
-        return None
-    if not isinstance(spacing, (list, tuple)) or len(spacing) != 3 or not all(
-            isinstance(side, (int, float)) and 0 < side <= 1000 for side in spacing):
-        raise LasegError(f"{path}: its spacing must be a voxel's three sides in mm, more than 0 and no more than a "
-                         f"metre, not {shown(spacing)}; use the checkpoint as it was written")
-    return spacing
-
-
-def refuse_tricks(state):
-    """ValueError for what is no dictionary, or a weight that claims to be larger than what the file holds of it, or
-    isn't stored as so many real numbers."""
-    if not isinstance(state, dict):
-        raise ValueError(f"holds a {type(state).__name__} where a network's weights should be")
-    for name, value in state.items():
-        if torch.is_tensor(value) and (value.is_complex() or value.is_quantized or value.layout != torch.strided):
-            kind = "complex" if value.is_complex() else "quantized" if value.is_quantized else "sparse"
-            raise ValueError(f"{name} holds {kind} numbers, and a V-Net's weights are plain real ones")
-        if torch.is_tensor(value) and value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            raise ValueError(f"{name} claims {value.numel()} numbers, more than the file holds; save the network again")
-
-
 def only_network(state):
-    """The one V-Net's weights in ``state``, whatever is wrapped around them; ValueError where there are several.
+    """The one V-Net's weights in ``state``, without what is wrapped around them: dictionaries, and the beginnings of
+    names that DataParallel ("module."), ``torch.compile`` ("_orig_mod.") and Lightning ("model.") add.
 
-    What holds none is given back as it is: building the network from it says what is wrong.
+    What holds none is given back as it is: building the network from it says what is wrong.  ValueError for several.
     """
     found = {}
-    seen = set()  # a file of a few bytes can hold a dictionary in itself, or a million times
 
-    def search(name, value, depth=0):
-        if not isinstance(value, dict) or id(value) in seen or depth > 10 or len(found) > 9:
+    def search(name, value, depth):
+        if not isinstance(value, dict) or depth > 4:
             return
-        keys = {strip_prefixes(key): tensor for key, tensor in value.items() if isinstance(key, str)}
-        if "out_conv.weight" in keys and len(keys) == len(value):
-            found[name] = keys  # under two names it is two, be they the same
-            return
-        seen.add(id(value))
+        for key in value:
+            if isinstance(key, str) and key.endswith("out_conv.weight"):
+                begins = key.removesuffix("out_conv.weight")
+                found[name + begins] = {other.removeprefix(begins): tensor for other, tensor in value.items()
+                                        if isinstance(other, str) and other.startswith(begins)}
         for key, inner in value.items():
-            search(f"{name}.{key}".lstrip(".") if isinstance(key, (str, int)) else name, inner, depth + 1)
+            search(f"{name}{key}.", inner, depth + 1)
 
-    search("", state)
+    search("", state, 0)
     if len(found) > 1:
-        raise ValueError(f"holds {len(found)} networks ({', '.join(found)}); save the one to use in a file of its own")
+        names = ", ".join(name.rstrip(".") or "unnamed" for name in found)
+        raise ValueError(f"holds {len(found)} networks ({names}); save the one to use in a file of its own")
     return next(iter(found.values()), state)
-
-
-def strip_prefixes(key):
-    """A weight's name without what DataParallel and torch.compile put before it."""
-    while (bare := key.removeprefix("module.").removeprefix("_orig_mod.")) != key:
-        key = bare
-    return key

@@ -5,6 +5,7 @@ import os
 import pickle
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from children import POSIX, same, tiny_config
@@ -200,6 +201,13 @@ def test_settings_that_make_no_sense_are_refused_when_evaluated(trained, tmp_pat
         load_network(tmp_path / "x.pth")
 
 
+def test_two_networks_under_other_names_are_told(tmp_path):
+    state = VNet(1, 2, 2, "batchnorm").state_dict()
+    torch.save({f"{name}.{key}": value for name in ("net", "ema") for key, value in state.items()}, tmp_path / "x.pth")
+    with pytest.raises(LasegError, match="x.pth: holds 2 networks .net, ema"):
+        load_network(tmp_path / "x.pth")
+
+
 def test_a_legacy_file_without_checksums_loads(tmp_path):
     """Public checkpoints of old were no zip archives."""
     torch.save({"weight": torch.arange(3.0)}, tmp_path / "x.pth", _use_new_zipfile_serialization=False)
@@ -211,7 +219,9 @@ def test_a_legacy_file_without_checksums_loads(tmp_path):
     lambda state: state, lambda state: {"state_dict": state}, lambda state: {"net": state, "opt": {"lr": 0.1}},
     lambda state: {f"module.{key}": value for key, value in state.items()},
     lambda state: {"epoch": 3, "model": {f"module._orig_mod.{key}": value for key, value in state.items()}},
-    lambda state: {"a": {"b": {f"_orig_mod.{key}": value for key, value in state.items()}}}])
+    lambda state: {"a": {"b": {f"_orig_mod.{key}": value for key, value in state.items()}}},
+    lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()} | {"weight": torch.ones(1)},
+                   "epoch": np.int64(3), "best": np.float64(0.9), "seen": np.float32(1.5)}])
 def test_other_tools_wrappings_are_taken_off(wrap, tmp_path):
     want = VNet(1, 2, 2, "batchnorm").state_dict()
     torch.save(wrap(want), tmp_path / "x.pth")
@@ -236,86 +246,9 @@ def test_a_teacher_of_an_earlier_version_that_kept_its_buffers_is_still_read(tmp
     assert load_network(tmp_path / "last.pth", "teacher")[1]["ema_buffers"] == "keep"
 
 
-@pytest.mark.filterwarnings("ignore:.*TypedStorage:UserWarning")
-@pytest.mark.parametrize(("change", "words"), [
-    (lambda value: value[:1, :1, :1, :1, :1].expand(10**6, 10**6, 3, 3, 3), "more than the file holds"),
-    (lambda value: value.to(torch.complex64), "complex numbers"), (lambda value: value.to_sparse(), "sparse numbers"),
-    (lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8), "quantized numbers")])
-def test_weights_that_claim_too_much_are_told(change, words, tmp_path):
-    state = VNet(1, 2, 2, "batchnorm").state_dict()
-    state["block_one.conv.0.weight"] = change(state["block_one.conv.0.weight"])
-    torch.save(state, tmp_path / "last.pth")
-    with pytest.raises(LasegError, match=words):
-        load_network(tmp_path / "last.pth")
-
-
-@pytest.mark.parametrize("spacing", ["x", [0, 1, 1], [float("nan")] * 3, [10**400] * 3, [1.0, 1.0], torch.ones(3, 3),
-                                     {}])
-def test_a_spacing_that_no_voxel_has_is_told(trained, tmp_path, spacing):
-    torch.save({**load_checkpoint(trained / "last.pth"), "spacing": spacing}, tmp_path / "x.pth")
-    with pytest.raises(LasegError, match="x.pth: its spacing must be a voxel's three sides in mm"):
-        load_network(tmp_path / "x.pth")
-
-
 def test_a_list_in_place_of_the_weights_is_told(trained, tmp_path):
     torch.save({**load_checkpoint(trained / "last.pth"), "student": [1]}, tmp_path / "x.pth")
     with pytest.raises(LasegError, match="x.pth: holds a list where"):
-        load_network(tmp_path / "x.pth")
-
-
-def complex_bias(state):
-    """PyTorch copies complex numbers into real ones without their imaginary parts."""
-    state["teacher"]["out_conv.bias"] = state["teacher"]["out_conv.bias"].to(torch.complex64)
-
-
-@pytest.mark.parametrize(("change", "words"), [
-    (complex_bias, "out_conv.bias holds complex numbers"), (lambda s: s.update(teacher=[1]), "holds a list where"),
-    (lambda s: s.update(iteration="2"), "'2' where it counts"), (lambda s: s.update(iteration=-5), "-5 where"),
-    (lambda s: s.update(iteration=10**400), "where it counts"), (lambda s: s.update(best="0.5"), "'0.5' where"),
-    (lambda s: s["streams"][0]["sampler"].update(batches=10**400), "where it counts"),
-    (lambda s: s["files"].update({"history.csv": -5}), "-5 where"), (lambda s: s.update(files=None), "items"),
-    (lambda s: s["optimizer"]["param_groups"][0].update(lr="x"), "'x' where it holds a learning rate"),
-    (lambda s: s["optimizer"]["state"][0].update(momentum_buffer=torch.ones(2, dtype=torch.complex64)), "complex"),
-    (lambda s: s["optimizer"]["state"][0].update(momentum_buffer="x"), "momentum 0 holds a str")])
-def test_no_training_goes_on_from_numbers_that_it_would_take_for_others(change, words, run):
-    state = load_checkpoint(run / "last.pth")
-    change(state)
-    for name in ("last.pth", "previous.pth"):
-        torch.save(state, run / name)
-    with pytest.raises(LasegError, match=f"previous.pth: not a checkpoint.*{words}"):
-        load_last(run, print)
-
-
-@pytest.mark.parametrize("momentum", [torch.ones(2), torch.full((1, 1, 3, 3, 3), float("nan"))])
-def test_a_momentum_of_other_weights_is_told(momentum, root, run):
-    state = load_checkpoint(run / "last.pth")
-    state["optimizer"]["state"][0]["momentum_buffer"] = momentum
-    torch.save(state, run / "last.pth")
-    with pytest.raises(LasegError, match="not a checkpoint that this training can go on from.*momentum"):
-        Trainer(tiny_config(root, snapshot_path=str(run)), resume=True)
-
-
-@pytest.mark.parametrize("legacy", [False, True])
-def test_a_pickle_that_asks_for_memory_is_not_loaded(tmp_path, legacy, monkeypatch):
-    """torch lets a checkpoint call bytearray; thirty bytes could take all the memory there is."""
-    asks = b"\x80\x02cbuiltins\nbytearray\n(K\x05tR."
-    if legacy:
-        (tmp_path / "x.pth").write_bytes(asks)
-    else:
-        with zipfile.ZipFile(tmp_path / "x.pth", "w") as file:
-            file.writestr("x/data.pkl", asks)
-    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("was loaded"))
-    with pytest.raises(LasegError, match="x.pth: holds more than tensors and plain values"):
-        load_checkpoint(tmp_path / "x.pth")
-
-
-def test_a_dictionary_in_itself_is_searched_once(tmp_path):
-    state = {"a": {}}
-    state["a"]["b"] = state
-    for _ in range(40):  # two to the power of 40 ways through it
-        state = {"a": state, "b": state}
-    torch.save(state, tmp_path / "x.pth")
-    with pytest.raises(LasegError, match="x.pth: these are not the weights of a V-Net"):
         load_network(tmp_path / "x.pth")
 
 
@@ -341,25 +274,3 @@ def test_what_lies_at_the_temporary_name_is_not_written_through(tmp_path):
         put(tmp_path / "last.pth.partial")
         save_checkpoint(tmp_path / "last.pth", STATE)
         assert same(load_checkpoint(tmp_path / "last.pth"), STATE) and (tmp_path / "mine").read_text() == "mine"
-
-
-def test_a_bomb_is_refused_unread(tmp_path, monkeypatch):
-    """Two directory entries over the same few bytes would do as well: what counts is what the directory says."""
-    torch.save({"weight": torch.zeros(5)}, tmp_path / "sound.pth")
-    with zipfile.ZipFile(tmp_path / "sound.pth") as sound, zipfile.ZipFile(
-            tmp_path / "x.pth", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-        for name in sound.namelist():
-            file.writestr(name, sound.read(name))
-        with file.open("more", "w") as more:
-            for _ in range(257):
-                more.write(bytes(2**20))
-    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("was read"))
-    with pytest.raises(LasegError, match=r"x\.pth: the \d+ bytes of this checkpoint would unpack to 0\.3 GB"):
-        load_checkpoint(tmp_path / "x.pth")
-
-
-def test_a_checkpoint_larger_than_the_memory_is_refused_unread(tmp_path, monkeypatch):
-    save_checkpoint(tmp_path / "x.pth", STATE)
-    monkeypatch.setattr("laseg_lib.runtime.machine.available_memory", lambda device: 9999)
-    with pytest.raises(LasegError, match=r"not enough memory: .*x\.pth"):
-        load_checkpoint(tmp_path / "x.pth")
