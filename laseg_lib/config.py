@@ -70,6 +70,9 @@ class TrainConfig:
     """how many of the first cases of train.list are trained on (default: all but the validation cases)"""
     val_num: int | None = None
     """how many of the last cases of train.list validate (default: up to 4 of those not trained on)"""
+    init_weights: str | None = None
+    """begin from these weights (the teacher's, where a file holds one): a checkpoint, or atrium, the network that comes
+    along; the last layer begins anew where the classes differ"""
     max_iterations: int = 6000
     """steps of the optimiser"""
     batch_size: int = 4

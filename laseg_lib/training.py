@@ -27,7 +27,7 @@ from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
 from .runtime import distributed
-from .runtime.checkpoints import BEST, LAST, begun, explain_foreign, load_last, save_checkpoint
+from .runtime.checkpoints import BEST, LAST, begin_from, begun, explain_foreign, load_last, save_checkpoint
 from .runtime.machine import (
     StopRequest,
     autocast,
@@ -64,16 +64,18 @@ class Trainer:
         require_memory(training_bytes(config), self.device, "this network and batch",
                        "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
         seed_everything(config.seed, config.deterministic)
-        self._make_networks(method or methods.find(config))
+        self._make_networks(method or methods.find(config), resume)
         self._open_data(names)
         self._begin_or_go_on(resume)
 
-    def _make_networks(self, method):
+    def _make_networks(self, method, resume):
         """Student, teacher (a copy that no gradient reaches), the method's own networks, and their optimiser."""
         config = self.config
         keep_memory()
         self.precision = "bf16" if uses_bf16(self.device, config.precision, config.patch_size) else "fp32"
         self.student = self._on_device(VNet(1, 2, config.n_filters, config.normalization, config.has_dropout))
+        if config.init_weights and not resume:
+            begin_from(self.student, config.init_weights)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher.train(config.teacher_mode == "train")
         self.method = method(config) if isinstance(method, type) else method
@@ -258,7 +260,7 @@ class Trainer:
     def load_state_dict(self, state):
         """Go back to the moment of ``state``.  LasegError when it belongs to other settings."""
         mine, theirs = self.config.to_dict(), TrainConfig.from_dict(state["config"]).to_dict()
-        free = {"snapshot_path", "device", "cache", "save_every", "root_path", "train_list"}
+        free = {"snapshot_path", "device", "cache", "save_every", "root_path", "train_list", "init_weights"}
         if self.config.schedule == "constant":  # another schedule's learning rate depends on the end
             free.add("max_iterations")
         other = [name for name in mine if name not in free and mine[name] != theirs[name]]

@@ -575,7 +575,6 @@ ONLY_FOR_RESUMING = {  # what evaluation and prediction don't look at
     "streams none": checkpoint_of(lambda s: s.update(streams=None)),
     "streams empty": checkpoint_of(lambda s: s.update(streams=[{}])),
     "cases a list": checkpoint_of(lambda s: s.update(cases=[1])),
-    "files none": checkpoint_of(lambda s: s.update(files=None)),
     "optimizer none": checkpoint_of(lambda s: s.update(optimizer=None)),
     "optimizer {}": checkpoint_of(lambda s: s.update(optimizer={})),
     "dropout's state short": checkpoint_of(lambda s: s["streams"][0].update(dropout=torch.zeros(5, dtype=torch.uint8)))}

@@ -17,9 +17,10 @@ from laseg_lib.data.volumes import LAHeart, case_names
 from laseg_lib.errors import LasegError
 from laseg_lib.losses import segmentation_loss
 from laseg_lib.mean_teacher import consistency_weight, mean_teacher_loss
-from laseg_lib.runtime.checkpoints import load_checkpoint, load_network
+from laseg_lib.runtime.checkpoints import load_checkpoint, load_network, read_weights, write_weights
 from laseg_lib.runtime.runlog import RunLog
 from laseg_lib.training import Trainer
+from laseg_lib.vnet import VNet
 
 
 @pytest.fixture(autouse=True)
@@ -431,3 +432,27 @@ def test_unlabelled_cases_need_no_label_and_theirs_is_never_read(phantom_root, t
         weights[kind] = trainer.student.state_dict() | {f"t.{k}": v for k, v in trainer.teacher.state_dict().items()}
     for kind in ("missing", "rubbish"):
         assert all(torch.equal(value, weights["as it is"][key]) for key, value in weights[kind].items())
+
+
+def test_a_training_begins_from_given_weights(config, tmp_path):
+    first = Trainer(config(snapshot_path=str(tmp_path / "first")))
+    first.run(2, progress=False)
+    given = str(tmp_path / "first/last.pth")
+    second = Trainer(config(init_weights=given, snapshot_path=str(tmp_path / "second")))
+    for network in (second.student, second.teacher):
+        for mine, theirs in zip(network.state_dict().values(), first.teacher.state_dict().values()):
+            assert torch.equal(mine, theirs)
+    second.run(1, progress=False)
+    (tmp_path / "first/last.pth").unlink()  # a resumed training needs it no more
+    assert Trainer(config(snapshot_path=str(tmp_path / "second")), resume=True).iteration == 1
+
+
+def test_weights_of_another_network_are_told_with_its_settings(config, tmp_path):
+    write_weights(tmp_path / "given.safetensors", VNet(1, 3, 2, "instancenorm"), {})
+    with pytest.raises(LasegError, match="given.safetensors.*--normalization instancenorm .here batchnorm"):
+        Trainer(config(init_weights=str(tmp_path / "given.safetensors")))
+    trainer = Trainer(config(init_weights=str(tmp_path / "given.safetensors"), normalization="instancenorm"))
+    given, _ = read_weights(tmp_path / "given.safetensors")
+    mine = trainer.student.state_dict()
+    assert mine["out_conv.weight"].shape[0] == 2, "three classes there, two here: the last layer is new"
+    assert all(torch.equal(mine[name], value) for name, value in given.items() if not name.startswith("out_conv"))

@@ -26,9 +26,12 @@ ALT = {
 
 
 def launch(processes, module, *words):
-    """``torchrun --nproc-per-node PROCESSES -m MODULE WORDS``, one thread a process, and what was printed."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m",
-               module, *map(str, words)]
+    """``torchrun --nproc-per-node PROCESSES -m MODULE WORDS``, one thread a process, and what was printed.
+
+    The address is given because some machines don't know their own name, and torchrun would wait for ever.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
+               "--nproc-per-node", str(processes), "-m", module, *map(str, words)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE.parent)}
     with waiting("torchrun"):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)

@@ -14,10 +14,14 @@ A method with parameters of its own (a second network) is an ``nn.Module`` with 
 is made from the config alone.  Its parameters are trained with the student's, and its state dict is saved and resumed.
 ``after_step(config, iteration)``, if it has one, is called after each step of the optimiser: the place for averages.
 
+``self_training`` is the exception: it labels volumes once, and an ordinary training learns from them.
+
 All else is the same for all methods: volumes, batches, optimiser, the teacher's average, prediction and scoring.
 """
 
 import importlib
+import importlib.util
+from pathlib import Path
 
 from torch import nn
 
@@ -26,20 +30,36 @@ from ..errors import LasegError
 
 
 def find(config):
-    """The library's own method that ``config.method`` names: a function, or a class to be made from ``config``.
+    """The method that ``config.method`` names: a function, or a class to be made from ``config``.
 
-    Raises LasegError for a name that the library doesn't know, and for a batch without unlabelled volumes.
+    It is one of the library's own, or ``FILE.py:NAME``, one of the reader's.
+    Raises LasegError for what isn't there, and for a batch without unlabelled volumes.
     """
     if config.method == "mean_teacher":
         from ..mean_teacher import mean_teacher_loss
 
         return mean_teacher_loss
-    if config.method not in METHODS:
-        raise LasegError(f"--method {config.method}: the library has {', '.join(METHODS)}; a method of your own "
-                         "goes to the trainer, Trainer(config, method=...)")
     if not config.unlabeled_bs:
         raise LasegError(f"--method {config.method} needs unlabelled volumes in its batch: use --model MT")
+    if ":" in config.method:
+        return _from_file(config.method)
+    if config.method not in METHODS:
+        raise LasegError(f"--method {config.method}: the library has {', '.join(METHODS)}; a method of your own is "
+                         "FILE.py:NAME, or goes to the trainer, Trainer(config, method=...)")
     return importlib.import_module(f"{__name__}.{config.method}").METHOD
+
+
+def _from_file(text):
+    """The function or class that ``text``, FILE.py:NAME, says."""
+    file, _, name = text.rpartition(":")
+    if not Path(file).is_file():
+        raise LasegError(f"--method {text}: there is no file {file}; say FILE.py:NAME")
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, name, None)):
+        raise LasegError(f"--method {text}: {file} defines no function or class {name}")
+    return getattr(module, name)
 
 
 def _is_ours(method):

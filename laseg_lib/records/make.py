@@ -33,18 +33,18 @@ import torch
 
 from ..config import TrainConfig
 from ..data.atomic import write_list, write_whole
-from ..data.volumes import FILE, LAHeart, case_names, find_root, read_volume, write_volume
+from ..data.volumes import LAHeart, case_names, find_root
 from ..errors import LasegError
 from ..evaluate import measure_case, predict_cases, write_table
-from ..inference import largest_component, predict_volume
-from ..metrics import case_metrics
+from ..inference import largest_component
+from ..methods.self_training import label_by_teacher
 from ..runtime import places
 from ..runtime.checkpoints import BEST, load_network, write_weights
-from ..runtime.machine import pick_device, tell
+from ..runtime.machine import tell
 from ..runtime.manners import begun, in_one_line
 from ..training import Trainer
 from . import read
-from .plans import RECORDS, SEEDS_A_FOLD
+from .plans import FIRST_SEEDS, RECORDS, SEEDS_A_FOLD, own_runs
 
 WEIGHTS = ("student", "teacher")
 TEACHING_CASES = 2  # test phantoms whose predictions are kept for the notebooks
@@ -98,7 +98,8 @@ def make_run(record, run, *, recorded=None, work=None, progress=True):
     (partial / "history.csv").write_text(six_digits((snapshot / "history.csv").read_text()))
     if masks:
         np.savez_compressed(partial / "predictions.npz", **masks)
-    told = {**trainer.config.to_dict(), "root_path": cases.test_root.name, "snapshot_path": None, "train_list": None}
+    told = {**trainer.config.to_dict(), "root_path": cases.test_root.name, "snapshot_path": None, "train_list": None,
+            "method": Path(trainer.config.method).name}
     (partial / "config.json").write_text(json.dumps({
         "record": record, "arm": run.arm, "labels": run.labels, "variant": run.variant, "seed": run.seed,
         "data": plan.data if plan.data == "real" else {**plan.data, "seed": run.seed}, "at": plan.at,
@@ -136,7 +137,8 @@ def training_of(plan, run, work, progress):
         teacher = run._replace(arm="labels_only")
         train(training_of(plan, teacher, work, progress)[1], progress)
         own = own_labels(snapshot)
-        quality = label_by_teacher(work / teacher.name / "last.pth", root, names, run.labels, own, run.settings)
+        quality = label_by_teacher(work / teacher.name / "last.pth", root, names, run.labels, own,
+                                   patch_size=run.settings["patch_size"], downsample=run.settings["downsample"])
         cases = cases._replace(root=own / "cases", train=None, told={**cases.told, "pseudo_label_dice": quality})
         settings |= {"labelnum": len(names), "labeled_bs": 4, "batch_size": 4}
     config = TrainConfig(root_path=str(cases.root), model=run.model, seed=run.seed, snapshot_path=str(snapshot),
@@ -202,24 +204,6 @@ def fold_split(root, seed):
     return np.random.default_rng([1, seed]).permutation(others).tolist(), tested
 
 
-def label_by_teacher(checkpoint, root, names, labelled, dest, settings):
-    """Write a data set of ``names`` to ``dest`` whose labels, but for the first ``labelled``, are the largest component
-    of what the teacher of ``checkpoint`` predicts.  Returns the mean Dice of these labels."""
-    network, _ = load_network(checkpoint, "teacher")
-    network = network.to(pick_device(), memory_format=torch.channels_last_3d)
-    quality = []
-    for i, name in enumerate(names):
-        image, label = read_volume(Path(root) / name / FILE)
-        if i >= labelled:
-            found = largest_component(predict_volume(network, image, settings["patch_size"],
-                                                     downsample=settings["downsample"], enlarge=True)[0])
-            quality.append(case_metrics(found, label)["dice"])
-            label = found
-        write_volume(dest / "cases" / name / FILE, image, label)
-    write_list(dest / "train.list", names)
-    return round(float(np.mean(quality)), 4)
-
-
 def six_digits(text):
     """Numbers of a table with six digits that count: half the bytes, and more than any plot shows."""
     return re.sub(r"\d+\.\d+(e-?\d+)?", lambda number: f"{float(number[0]):.6g}", text)
@@ -279,24 +263,35 @@ def main(argv=None):
                                      epilog="example: python -m laseg_lib.records quick")
     parser.add_argument("record", choices=RECORDS)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, where the hardware has room")
+    parser.add_argument("--method", metavar="FILE.py:NAME", help="with the record methods: runs of your own method, on "
+                        "the same folds and labelled cases, below runs/recorded")
+    parser.add_argument("--labels", type=int, default=2, help="with --method: how many labelled volumes (2 or 4)")
     parser.add_argument("--only", default="", help="only runs whose name contains this, e.g. MT_8 or seed1337")
     begun()
     args = parser.parse_args(argv)
     if not 1 <= args.jobs <= 1000:
         parser.error("--jobs must be between 1 and 1000")
+    if args.method and (args.record != "methods" or ":" not in args.method or args.labels not in (2, 4)):
+        parser.error("--method FILE.py:NAME goes with the record methods, and --labels 2 or 4")
     try:
-        todo = [run for run in read.missing_runs(args.record) if args.only in run.name]
+        todo, recorded = read.missing_runs(args.record), None
+        if args.method:
+            recorded = read.HOME / "runs" / "recorded"
+            there = read.configs(args.record, recorded)
+            todo = [run for run in own_runs(args.method, args.labels, FIRST_SEEDS) if run.name not in there]
+        todo = [run for run in todo if args.only in run.name]
         print(f"{args.record}: {len(todo)} runs to make", flush=True)
         if args.jobs == 1:
             for run in todo:
-                print(make_run(args.record, run), flush=True)
+                print(make_run(args.record, run, recorded=recorded), flush=True)
             return 0
         for seed in {run.seed for run in todo}:  # written once, before the workers race for them
             find_data(RECORDS[args.record].data, seed)
         threads = max(1, (os.cpu_count() or 1) // args.jobs)
         with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
             for wave in waves(todo):
-                for future in [pool.submit(make_run, args.record, run, progress=False) for run in wave]:
+                for future in [pool.submit(make_run, args.record, run, recorded=recorded, progress=False)
+                               for run in wave]:
                     print(future.result(), flush=True)
     except (LasegError, OSError) as error:
         print(f"record {args.record}: {in_one_line(error)}", file=sys.stderr)

@@ -137,8 +137,8 @@ class Run(NamedTuple):
 
     @property
     def model(self):
-        """The arm of the library that it trains."""
-        return MODELS.get(self.arm, self.arm)
+        """The arm of the library that it trains; a method of the reader's own is trained as mean teacher is."""
+        return MODELS.get(self.arm, self.arm if self.arm in ARMS else "MT")
 
 
 class Plan(NamedTuple):
@@ -158,6 +158,12 @@ class Plan(NamedTuple):
 def trial(arm, labels, seed, variant=""):
     """One run of the record `trials`."""
     return Run(arm, labels, seed, {**TRIAL, **TRIAL_BATCH[labels], **TRIAL_VARIANTS[variant]}, variant)
+
+
+def own_runs(method, labels, seeds):
+    """Runs of the reader's own ``method`` (FILE.py:NAME), to be paired with those of `labels` and `methods`."""
+    settings = {**STRONG_SMALL, "method": method, "student_affine": 0.0}
+    return [Run(method.rpartition(":")[2], labels, seed, settings) for seed in seeds]
 
 
 def labels_runs(labels, arms, seeds, variant=""):

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from ..config import TrainConfig
 from ..errors import LasegError
-from ..vnet import network_from_state
+from ..vnet import network_from_state, settings_of
+from . import places
 
 LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
 # Other tools save a metric or a step as a NumPy number, beside the weights: what builds one, by its new and old name.
@@ -135,7 +136,8 @@ def read_weights(path):
 def load_network(path, weights="student"):
     """(VNet in eval mode, the checkpoint's config dict or {}) from a checkpoint of ours or of other tools.
 
-    ``weights``: 'student' or 'teacher'.  Other files hold one network: see ``only_network``.
+    ``weights``: 'student', 'teacher', or 'any' (the teacher, where there are two).  Other files hold one network: see
+    ``only_network``.
     The config has, besides the settings, ``spacing`` and ``cases`` where the checkpoint knows them: see
     ``Trainer.weights``.
     Raises LasegError when the file holds the weights of another architecture, or of other than two classes.
@@ -149,6 +151,8 @@ def load_network(path, weights="student"):
     if not isinstance(state, dict):
         raise LasegError(f"{path}: holds no dictionary of weights")
     if "student" in state or "teacher" in state:
+        if weights == "any":
+            weights = "teacher" if "teacher" in state else "student"
         if weights not in state:
             raise LasegError(f"{path}: holds no {weights}; it holds {', '.join(map(str, state))}")
         cases = state["cases"] if isinstance(state.get("cases"), dict) else {}
@@ -172,6 +176,23 @@ def load_network(path, weights="student"):
         raise LasegError(f"{path}: holds weights that are NaN or infinite: its training broke down; use an earlier "
                          "checkpoint, and a lower --base_lr")
     return network, {**config, **({"spacing": spacing} if spacing else {}), **({"cases": cases} if cases else {})}
+
+
+def begin_from(network, source):
+    """Copy the weights of ``source`` (a file, or 'atrium') into ``network``, a VNet, but for its last layer where the
+    classes differ.  LasegError for the weights of another V-Net."""
+    path = places.weights(source) if source == "atrium" else Path(source)
+    given = load_network(path, "any")[0]
+    mine, theirs = settings_of(network.state_dict()), settings_of(given.state_dict())
+    other = [name for name in mine if name != "n_classes" and mine[name] != theirs[name]]
+    if other:
+        raise LasegError(f"--init_weights {path}: the weights of a V-Net with "
+                         + ", ".join(f"--{name} {theirs[name]} (here {mine[name]})" for name in other)
+                         + "; train with the same settings")
+    state = given.state_dict()
+    if mine["n_classes"] != theirs["n_classes"]:
+        state |= {name: value for name, value in network.state_dict().items() if name.startswith("out_conv.")}
+    network.load_state_dict(state)
 
 
 def only_network(state):

@@ -192,8 +192,8 @@ def keep_memory():
 
 
 class StopRequest:
-    """Within ``with StopRequest() as stop``, Ctrl-C (a scheduler's SIGTERM, a closed terminal's SIGHUP) sets
-    ``stop.signal``.
+    """Within ``with StopRequest() as stop``, Ctrl-C sets ``stop.signal``; so do a scheduler's SIGTERM or SIGUSR1 and a
+    closed terminal's SIGHUP.
 
     Nothing is torn apart: the loop looks at it between two steps.  A second Ctrl-C is the ordinary one
     (but not under torchrun, which passes each on to processes that had it from the terminal already).
@@ -205,7 +205,8 @@ class StopRequest:
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", None)):
+            names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # Windows has the first two only
+            for number in (getattr(signal, name, None) for name in names):
                 if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup: whoever said so means it
                     self._before[number] = signal.signal(number, self._handle)
         return self

@@ -48,6 +48,11 @@ def recorded():
     return next((folder for folder in candidates if folder.is_dir()), PACKAGE / "recorded")
 
 
+def weights(name):
+    """The file of a network that comes along with the library: 'atrium' is the only one."""
+    return PACKAGE / "weights" / f"{name}.safetensors"
+
+
 def slurm_script():
     """The job script for a cluster, as text."""
     return (PACKAGE / "runtime" / "slurm.sh").read_text(encoding="utf-8")

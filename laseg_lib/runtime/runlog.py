@@ -40,6 +40,10 @@ def lock(folder):
         except Timeout as error:
             raise LasegError(f"{folder}: another process is training here; wait for it, stop it, or choose another "
                              "--snapshot_path") from error
+        except (OSError, NotImplementedError) as error:  # some network and shared folders have no locks
+            if os.access(folder, os.W_OK):
+                tell(f"WARNING: {folder}: this file system can't lock a file ({error}), so nothing stops a second "
+                     "training here: start one only, or put --snapshot_path on a local disk")
     return held
 
 

@@ -18,8 +18,10 @@ source .venv/bin/activate          # what `make lab` or `make test` has set up
 resume=()
 if [ -e "$RUN/log.txt" ]; then resume=(--resume); fi
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+here=()                            # a machine that doesn't know its own name would wait for ever
+if [ "$SLURM_JOB_NUM_NODES" = 1 ]; then first=127.0.0.1; here=(--local-addr 127.0.0.1); fi
 
-exec srun torchrun \
+exec srun torchrun "${here[@]}" \
     --nnodes="$SLURM_JOB_NUM_NODES" --nproc-per-node="$SLURM_GPUS_ON_NODE" \
     --rdzv-backend=c10d --rdzv-endpoint="$first:29500" --rdzv-id="$SLURM_JOB_ID" \
     -m laseg_lib train --snapshot_path "$RUN" "${resume[@]}" "$@"

@@ -23,6 +23,8 @@ def test_published_results_say_how_they_were_chosen():
         rows = read.published()[read.published().method == method]
         assert len(rows) and rows.checkpoint.str.contains("on the tests").all()
         assert (rows["largest component"] == "kept").all()
+    assert read.published()[read.published().method == "CrossMatch"].checkpoint.str.contains("on the tests").all()
+    assert read.published()[read.published().method.isin(["nnFilterMatch", "TCSeg"])].split.str.contains("index").all()
 
 
 def test_the_real_mean_teacher_tests_one_small_lambda():

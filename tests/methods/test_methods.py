@@ -1,14 +1,18 @@
 """The methods against what can be computed by hand, and the trainer that takes any of them."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from laseg_lib.config import METHODS, STRONG_RECIPE, TrainConfig
+from laseg_lib.data.volumes import FILE, case_names, read_volume, write_volume
 from laseg_lib.errors import LasegError
+from laseg_lib.inference import largest_component, predict_volume
 from laseg_lib.losses import segmentation_loss
-from laseg_lib.methods import copy_paste, cross_teaching, find, name_of, uncertainty
+from laseg_lib.methods import copy_paste, cross_teaching, find, name_of, self_training, uncertainty
 from laseg_lib.runtime.checkpoints import load_checkpoint
 from laseg_lib.training import Trainer
 from laseg_lib.vnet import VNet
@@ -216,3 +220,48 @@ def test_a_checkpoint_of_another_method_is_refused(phantom_root, tmp_path):
     first.log.close()
     with pytest.raises(LasegError, match="--method my_method"):
         Trainer(small(phantom_root, snapshot_path=run, method="copy_paste"), resume=True)
+
+
+def test_a_teacher_labels_what_has_no_label(phantom_root, tmp_path):
+    names = case_names(phantom_root, "train")[:4]
+    trainer = Trainer(TrainConfig(root_path=str(phantom_root), labelnum=2, max_samples=4, val_num=0, n_filters=2,
+                                  patch_size=(16, 16, 8), max_iterations=2, device="cpu", precision="fp32",
+                                  batch_size=2, labeled_bs=1, snapshot_path=str(tmp_path / "run")))
+    trainer.run(progress=False)
+    bare = tmp_path / "bare"
+    for name in names:
+        image, label = read_volume(phantom_root / name / FILE)
+        write_volume(bare / name / FILE, image, label if name in names[:2] else None)
+    quality = self_training.label_by_teacher(tmp_path / "run/last.pth", bare, names, 2, tmp_path / "new",
+                                             patch_size=(16, 16, 8))
+    assert math.isnan(quality) and case_names(tmp_path / "new/cases", "train") == names
+    for i, name in enumerate(names):
+        mine, label = read_volume(tmp_path / "new/cases" / name / FILE)
+        image, true = read_volume(phantom_root / name / FILE)
+        found = largest_component(predict_volume(trainer.teacher.eval(), image, (16, 16, 8))[0])
+        assert (mine == image).all() and (label == (true if i < 2 else found)).all()
+    again = self_training.label_by_teacher(tmp_path / "run/last.pth", phantom_root, names, 2, tmp_path / "again",
+                                           patch_size=(16, 16, 8))
+    assert 0 <= again <= 1
+
+
+OWN = """
+from laseg_lib.losses import segmentation_loss
+def louder(student, teacher, image, label, config, iteration, generator):
+    n = config.labelled_in_batch
+    return 2 * segmentation_loss(student(image)[:n], label[:n])[0], {}
+"""
+
+
+def test_a_method_of_the_readers_is_found_in_a_file(phantom_root, tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    settings = dict(root_path=str(phantom_root), labelnum=2, max_samples=4, val_num=0, n_filters=2, device="cpu",
+                    patch_size=(16, 16, 8), max_iterations=3, precision="fp32", batch_size=2, labeled_bs=1,
+                    snapshot_path=str(tmp_path / "run"), method=f"{tmp_path / 'mine.py'}:louder")
+    config = TrainConfig(**settings)
+    Trainer(config).run(2, progress=False)
+    trainer = Trainer(config, resume=True)
+    assert trainer.iteration == 2 and trainer.method.__name__ == "louder"
+    for wrong, told in (("gone.py:louder", "gone.py"), (f"{tmp_path / 'mine.py'}:softer", "mine.py defines no")):
+        with pytest.raises(LasegError, match=told):
+            find(config_of(method=wrong))

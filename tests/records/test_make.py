@@ -14,6 +14,7 @@ from test_training import closed_logs  # noqa: F401
 from laseg_lib.data.volumes import FILE, read_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.inference import predict_volume
+from laseg_lib.methods import self_training
 from laseg_lib.metrics import case_metrics
 from laseg_lib.records import make as records
 from laseg_lib.records import read
@@ -262,9 +263,9 @@ def test_self_training_learns_from_its_teachers_masks(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "held_out_split", lambda root, seed: (
         [f"PHANTOM_000{i}" for i in (3, 0, 2, 1)], ["PHANTOM_0004", "PHANTOM_0005"]))
     found = np.eye(32, 16, dtype=np.uint8)[..., None].repeat(8, 2)
-    monkeypatch.setattr(records, "largest_component", lambda mask: found)
-    write, seen = records.write_volume, {}
-    monkeypatch.setattr(records, "write_volume", lambda path, image, label: (
+    monkeypatch.setattr(self_training, "largest_component", lambda mask: found)
+    write, seen = self_training.write_volume, {}
+    monkeypatch.setattr(self_training, "write_volume", lambda path, image, label: (
         seen.update({path.parent.name: label.sum()}), write(path, image, label)))
     folder = records.make_run("tiny", run, recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
     told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -299,3 +300,25 @@ def test_a_network_that_comes_along_is_scored_as_it_is_stored(tmp_path, monkeypa
     (snapshot / "atrium.safetensors").write_bytes(b"cut off")
     with pytest.raises(LasegError, match="atrium.safetensors"):
         load_network(snapshot / "atrium.safetensors")
+
+
+def test_runs_of_the_readers_own_method_lie_beside_the_record(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.py").write_text("""
+from laseg_lib.losses import segmentation_loss
+def louder(student, teacher, image, label, config, iteration, generator):
+    n = config.labelled_in_batch
+    return 2 * segmentation_loss(student(image)[:n], label[:n])[0], {}
+""")
+    settings = {**SETTINGS, "val_num": 0, "downsample": 1, "batch_size": 2, "labeled_bs": 1}
+    monkeypatch.setattr(read, "HOME", tmp_path)
+    monkeypatch.setattr(records, "RECORDS", {"methods": Plan(dict(train=5, test=2, size=(32, 16, 8)), [])})
+    monkeypatch.setattr(read, "RECORDS", records.RECORDS)
+    monkeypatch.setattr("laseg_lib.records.plans.STRONG_SMALL", settings)
+    monkeypatch.setattr(records, "FIRST_SEEDS", (0,))
+    words = ["methods", "--method", f"{tmp_path / 'mine.py'}:louder"]
+    assert records.main(words) == 0 and "1 runs to make" in capsys.readouterr().out
+    table = read.load_metrics("methods", recorded=tmp_path / "runs/recorded")
+    assert set(table.arm) == {"louder"} and set(table.labels) == {2} and set(table.weights) == {"student", "teacher"}
+    said = (tmp_path / "runs/recorded/methods/louder_2_seed0/config.json").read_text(encoding="utf-8")
+    assert json.loads(said)["config"]["method"] == "mine.py:louder" and str(tmp_path) not in said
+    assert records.main(words) == 0 and "0 runs to make" in capsys.readouterr().out

@@ -39,7 +39,8 @@ def train_and_tell(progress, config, iterations, resume=False):
     names = trainer.train_set.image_list
     torch.save({"student": trainer.student.state_dict(), "teacher": trainer.teacher.state_dict(),
                 "drawn": [names.index(name) for name in drawn], "best": trainer.best, "history": trainer.history,
-                "streams": trainer.batches.state_dict()}, f"rank{distributed.rank()}.pt")
+                "streams": trainer.batches.state_dict(), "own": [net.state_dict() for net in trainer.own_networks]},
+               f"rank{distributed.rank()}.pt")
 
 
 @pytest.mark.parametrize("changes", [dict(), dict(teacher_mode="train", ema_buffers="keep"), dict(sync_norm=True)],
@@ -63,6 +64,20 @@ def test_networks_are_bit_equal_on_both_ranks_and_their_volumes_disjoint(root, t
     state = load_checkpoint(tmp_path / "run/last.pth")
     assert len(state["streams"]) == 2 and same(state["teacher"], b["teacher"])
     assert "best" not in texts[1] and "iteration" not in texts[1]
+
+
+def test_a_methods_own_network_is_one_on_both_ranks_and_learns(root, tmp_path):
+    config = tiny_config(root, snapshot_path="run", save_every=6, method="cross_teaching")
+    two(tmp_path, train_and_tell, config, 6)
+    a, b = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
+    assert same(a["own"], b["own"]) and same(a["student"], b["student"]) and same(a["teacher"], b["teacher"])
+    torch.manual_seed(config.seed)
+    assert not same(a["own"][0]["second.out_conv.weight"], a["student"]["out_conv.weight"])
+    state = load_checkpoint(tmp_path / "run/last.pth")
+    assert same(state["method"], a["own"])
+    momenta = [entry["momentum_buffer"] for entry in state["optimizer"]["state"].values()]
+    assert len(momenta) == 2 * sum(1 for _ in Trainer(tiny_config(root)).student.parameters())
+    assert all(momentum.abs().sum() > 0 for momentum in momenta[len(momenta) // 2:] if momentum.ndim > 1)
 
 
 def test_two_ranks_resume_exactly_and_one_rank_goes_on_saying_what_changed(root, tmp_path):
@@ -163,8 +178,9 @@ def test_processes_that_never_meet_are_told(monkeypatch):
 @pytest.mark.slow
 def test_torchrun_with_the_command_line(root, tmp_path):
     """One more word than on one process; one voice, one history, and a checkpoint that evaluates."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               "-m", "laseg_lib", "train", "--root_path", str(root), "--labelnum", "3", "--max_samples", "7",
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
+               "--nproc-per-node", "2", "-m", "laseg_lib", "train", "--root_path", str(root), "--labelnum", "3",
+               "--max_samples", "7",
                "--batch_size", "2", "--labeled_bs", "1", "--patch_size", "16", "16", "8", "--n_filters", "1",
                "--max_iterations", "3",
                "--device", "cpu", "--sync_norm", "--snapshot_path", str(tmp_path / "run")]

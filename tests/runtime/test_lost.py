@@ -244,3 +244,14 @@ def test_a_limit_of_the_address_space_is_seen():
             "print(before, round(machine.available_memory(torch.device('cpu')) / 1e9, 1) <= 1.0)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.split() == ["None", "True"], done.stderr
+
+
+@pytest.mark.parametrize("error", [OSError(524, "Unknown error 524"), OSError(37, "No locks available"),
+                                   NotImplementedError("flock")])
+def test_a_file_system_without_locks_is_told_and_trained_on(root, tmp_path, monkeypatch, capsys, error):
+    def refuse(self, *args, **kwargs):
+        raise error
+    monkeypatch.setattr("laseg_lib.runtime.runlog.FileLock.acquire", refuse)
+    Trainer(tiny_config(root, snapshot_path=str(tmp_path / "run"))).run(1, progress=False)
+    said = capsys.readouterr().err
+    assert str(tmp_path / "run") in said and "--snapshot_path" in said and (tmp_path / "run/last.pth").exists()

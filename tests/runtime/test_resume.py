@@ -73,7 +73,7 @@ def test_killed_at_20_random_moments_it_ends_as_if_never_killed(root, reference,
 
 
 @posix
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT] + [signal.SIGUSR1] * POSIX)
 def test_a_signal_ends_after_the_step_in_hand_with_a_checkpoint_and_a_word(root, reference, tmp_path, number):
     config = tiny_config(root, snapshot_path="run", save_every=500)  # so that only the signal writes one
     child = Child(tmp_path, train, config, DONE)

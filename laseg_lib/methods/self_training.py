@@ -1,0 +1,52 @@
+"""Self-training: a teacher, trained on the labelled volumes, labels the others once; a second network learns from all.
+
+    Y = largest component of argmax P_teacher(x),   then   L = L_seg(P, Y)   on labelled and unlabelled volumes alike
+
+It is no function of one batch, as the other methods are, but a data set: ``label_by_teacher`` writes it, and an
+ordinary supervised training (``--model supervised_equal``, every case labelled) learns from it.
+
+    laseg train --root_path R --labelnum 4 --model supervised ...          # the teacher: labels only
+    label_by_teacher("RUN/last.pth", R, names, 4, "pseudo", patch_size=..., downsample=2)
+    laseg train --root_path pseudo/cases --model supervised_equal --labelnum 80 ...
+
+Source: Lee 2013, "Pseudo-label", for one network that labels as it learns; the two steps are those of Yalniz et al.
+2019 (arXiv:1905.00546).
+Taken otherwise: labels are hard and made once, with no choice among them by confidence; of each only the largest
+component stays, since an atrium is one piece.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..data.atomic import write_list
+from ..data.volumes import FILE, has_label, read_volume, write_volume
+from ..inference import largest_component, predict_volume
+from ..metrics import case_metrics
+from ..runtime.checkpoints import load_network
+from ..runtime.machine import pick_device
+
+
+def label_by_teacher(checkpoint, root, names, labelled, dest, *, patch_size, downsample=1):
+    """Write a data set of the cases ``names`` of ``root`` to ``dest``.  The first ``labelled`` keep their labels; the
+    others get the largest component of what the teacher of ``checkpoint`` predicts.
+
+    ``patch_size``, ``downsample``: of the teacher's training.  Returns the mean Dice of the new labels where the cases
+    have true ones (NaN where none has): a number to look at, which must not choose anything.
+    Raises LasegError for files that can't be read.
+    """
+    network, _ = load_network(checkpoint, "teacher")
+    network = network.to(pick_device(), memory_format=torch.channels_last_3d)
+    root, dest, quality = Path(root), Path(dest), []
+    for i, name in enumerate(names):
+        path = root / name / FILE
+        image, label = read_volume(path, with_label=i < labelled or has_label(path))
+        if i >= labelled:
+            mask, _ = predict_volume(network, image, patch_size, downsample=downsample, enlarge=True)
+            found = largest_component(mask)
+            quality += [] if label is None else [case_metrics(found, label)["dice"]]
+            label = found
+        write_volume(dest / "cases" / name / FILE, image, label)
+    write_list(dest / "train.list", names)
+    return round(float(np.mean(quality)), 4) if quality else float("nan")
