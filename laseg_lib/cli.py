@@ -66,6 +66,8 @@ def parser():
     trained = "last.pth or best.pth of a training, or another V-Net's weights"
     window = "walkthrough (or seed): stride 18/18/4; fast: windows that overlap by half; whole: the volume at once"
 
+    orientation = "which of a NIfTI's two matrices counts, where they contradict each other"
+
     phantom = command("phantom", run_phantom, "write synthetic atria", "data --train 40 --test 10")
     phantom.add_argument("dest", type=Path, metavar="DEST", help="the folder to write into; cases lie in DEST/phantoms")
     phantom.add_argument("--train", type=int, default=40, help="training cases")
@@ -86,7 +88,9 @@ def parser():
                          "the case's name (default: lgemri.nrrd, or nnU-Net's imagesTr)")
     prepare.add_argument("--label", metavar="PATTERN", help="where the label of a scan is, with the same stars "
                          "(default: laendo.nrrd, or nnU-Net's labelsTr)")
-    prepare.add_argument("--label-value", type=int, metavar="N", help="the atrium's value, if a label holds several")
+    prepare.add_argument("--label-value", type=int, nargs="+", metavar="N",
+                         help="the atrium's value, or several, if a label holds others too")
+    prepare.add_argument("--orientation", choices=["qform", "sform"], help=orientation)
     prepare.add_argument("--label-as-scan", action="store_true",
                          help="ignore the labels' headers: their voxels are the scans'")
     prepare.add_argument("--labelled-list", type=Path, metavar="FILE", help="the labelled training cases, in order")
@@ -145,6 +149,7 @@ def parser():
                          help="keep all that is found, not the largest connected part alone")
     predict.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
                          help="a voxel's sides in mm, for scans that don't say")
+    predict.add_argument("--orientation", choices=["qform", "sform"], help=orientation)
     predict.add_argument("--voxel", type=float, nargs="+", metavar="MM", default=None,
                          help="side (or three) of the voxels that the network was trained on (default: as the "
                               "checkpoint says, or 0.625)")
@@ -208,10 +213,11 @@ def run_prepare(args):
         from .predict import Predictor
 
         find, found_by = Predictor(args.checkpoint).find, fingerprint(args.checkpoint)
-    root = prepare(args.raw_dir, args.dest, scan=args.scan, label=args.label, label_value=args.label_value,
-                   label_as_scan=args.label_as_scan, labelled_list=args.labelled_list, test_list=args.test_list,
-                   voxel_mm=args.voxel, spacing=args.spacing, find=find, found_by=found_by, test_share=args.test_share,
-                   seed=args.seed, say=say)
+    value = args.label_value[0] if args.label_value and len(args.label_value) == 1 else args.label_value
+    root = prepare(args.raw_dir, args.dest, scan=args.scan, label=args.label, label_value=value,
+                   orientation=args.orientation, label_as_scan=args.label_as_scan, labelled_list=args.labelled_list,
+                   test_list=args.test_list, voxel_mm=args.voxel, spacing=args.spacing, find=find, found_by=found_by,
+                   test_share=args.test_share, seed=args.seed, say=say)
     say(f"prepared volumes in {root}")
 
 
@@ -291,7 +297,8 @@ def run_predict(args):
         raise LasegError(f"--out {args.out}: is a file; name a folder")
     predictor = Predictor(args.checkpoint, weights=args.weights, patch_size=args.patch_size, downsample=args.downsample,
                           voxel_mm=voxel, device=args.device, window=args.window, whole=args.whole,
-                          keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing)
+                          keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing,
+                          orientation=args.orientation)
     failed = predict_files(predictor, args.scans, args.out, suffix=args.format, keep_probability=args.probability,
                            force=args.force, say=lambda line: tqdm.write(visible(line)),
                            complain=lambda line: tqdm.write(in_one_line(f"laseg predict: {line}"), file=sys.stderr))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from .data.files import stem_of
 from .data.prepare import MARGIN_MM, crop_box
 from .data.scans import (
     SCAN,
@@ -25,7 +26,6 @@ from .data.scans import (
     normalised,
     read_scan,
     require_spacing,
-    stem_of,
     straighten,
     write_image,
 )
@@ -81,15 +81,15 @@ class Predictor:
         return array_of(back_to(image_of(mask, straight), scan)) > 0.5
 
 
-def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM, spacing=None, window="fast",
-                 whole=False, keep_largest=True, precision="fp32", progress=False):
+def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM, spacing=None, orientation=None,
+                 window="fast", whole=False, keep_largest=True, precision="fp32", progress=False):
     """``Found`` in ``scan``: a NIfTI, NRRD or MetaImage file, a folder with a DICOM series, or ``mri_norm2.h5``.
 
     ``patch_size``, ``window``, ``downsample``: see ``predict_volume``.  ``voxel_mm``: a side (or three) of the voxels
     that the network was trained on, before any downsampling.  ``spacing``: a voxel's three sides in mm, for scans that
-    don't say them.  ``whole``: the network looks at the whole scan, once (as it does for ``mri_norm2.h5``, which is
-    cropped already); otherwise last in the boxes of ``looks_around``.  ``keep_largest``: only the largest
-    connected part of the mask stays.
+    don't say them.  ``orientation``: see ``read_scan``.  ``whole``: the network looks at the whole scan, once (as it
+    does for ``mri_norm2.h5``, which is cropped already); otherwise last in the boxes of ``looks_around``.
+    ``keep_largest``: only the largest connected part of the mask stays.
     A voxel is atrium when its probability, brought back to the scan's grid, exceeds one half.
     """
     scan = Path(scan)
@@ -100,7 +100,7 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
                  f"{in_mm(np.broadcast_to(voxel_mm, 3))}: prepare it alike")
         straight, whole = like, True
     else:
-        found, known = read_scan(scan, spacing), True
+        found, known = read_scan(scan, spacing, orientation), True
         require_spacing(found)
         like = found.image
         straight = normalised(like, scan, voxel_mm)

