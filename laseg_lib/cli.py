@@ -97,6 +97,10 @@ def parser():
     prepare.add_argument("--test-list", type=Path, metavar="FILE", help="the test cases")
     prepare.add_argument("--test-share", type=float, default=0.2,
                          help="of the labelled cases, drawn for testing where no list says which")
+    prepare.add_argument("--patient", metavar="PATTERN", help="the patient's part of a case's name is the star, as in "
+                         "'*_scan?'; no patient is in training and in test (default: by BIDS's and nnU-Net's names)")
+    prepare.add_argument("--skip-bad", action="store_true",
+                         help="leave out cases that can't be prepared; DEST/left_out.txt says which and why")
     prepare.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
                          help="a voxel's sides in mm, for headers that don't say")
     prepare.add_argument("--voxel", type=float, default=0.625, metavar="MM", help="side of the prepared voxels")
@@ -217,7 +221,7 @@ def run_prepare(args):
     root = prepare(args.raw_dir, args.dest, scan=args.scan, label=args.label, label_value=value,
                    orientation=args.orientation, label_as_scan=args.label_as_scan, labelled_list=args.labelled_list,
                    test_list=args.test_list, voxel_mm=args.voxel, spacing=args.spacing, find=find, found_by=found_by,
-                   test_share=args.test_share, seed=args.seed, say=say)
+                   test_share=args.test_share, patient=args.patient, skip_bad=args.skip_bad, seed=args.seed, say=say)
     say(f"prepared volumes in {root}")
 
 

@@ -23,8 +23,8 @@ def stem_of(path):
 
 
 def plain(name):
-    """A name or pattern as it is compared: its letters composed, its suffix in lower case, ``/`` between folders."""
-    name = unicodedata.normalize("NFC", str(name)).replace("\\", "/")
+    """A name or pattern as it is compared: its letters composed (NFC), its suffix in lower case."""
+    name = unicodedata.normalize("NFC", name)
     suffix = suffix_of(name)
     return name[:len(name) - len(suffix)] + suffix
 

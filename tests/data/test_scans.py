@@ -2,8 +2,10 @@
 
 import gzip
 import locale
+import re
 import struct
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -267,6 +269,100 @@ def test_prepare_into_the_scans_own_folder_keeps_its_lists(mixed):
     ready(mixed, mixed, say=said.append)
     assert (mixed / "train.list").read_bytes() == train and (mixed / "test.list").read_bytes() == test
     assert any("left out, on neither list: 2 (p4, p5)" in line for line in said)
+
+
+def test_names_are_the_same_with_letters_composed_or_not_and_suffixes_in_any_case(mixed, tmp_path):
+    for k, (name, scan, label) in enumerate([("Müller", "NFD", "NFC"), ("Größe", "NFC", "NFD")]):
+        (mixed / f"p{k}_mri.nii.gz").rename(mixed / f"{unicodedata.normalize(scan, name)}_mri.NII.gz")
+        (mixed / f"p{k}_la.nii.gz").rename(mixed / f"{unicodedata.normalize(label, name)}_la.nii.GZ")
+    said = []
+    ready(mixed, tmp_path / "out", scan="*_mri.NII.GZ", say=said.append)
+    assert "7 scans" in said[0] and "4 with a label" in said[0]
+    assert {"M\u00fcller", "Gr\u00f6\u00dfe"} < {*read_list(tmp_path / "out/train.list"),
+                                             *read_list(tmp_path / "out/test.list")}
+
+
+def test_a_pattern_may_have_windows_separators_and_a_folder_may_be_a_link(mixed, tmp_path):
+    for kind in ("mri", "la"):
+        (mixed / "store" / kind).mkdir(parents=True)
+        for file in mixed.glob(f"*_{kind}.nii.gz"):
+            file.rename(mixed / "store" / kind / file.name)
+        (mixed / kind).symlink_to(mixed / "store" / kind, target_is_directory=True)
+    (mixed / "store" / "loop").symlink_to(mixed, target_is_directory=True)
+    for scan, label in (("mri\\*_mri.nii.gz", "la\\*_la.nii.gz"), ("store/mri/*_mri.nii.gz", "store/la/*_la.nii.gz")):
+        said = []
+        ready(mixed, tmp_path / scan[:2], scan=scan, label=label, say=said.append)
+        assert "7 scans" in said[0] and "4 with a label" in said[0] and not any("no pattern fits" in s for s in said)
+
+
+def test_all_bad_cases_are_told_at_once_and_may_be_left_out(mixed, tmp_path, straight):
+    write(mixed, "p1_la.nii.gz", straight[1] * 0)
+    (mixed / "p2_mri.nii.gz").write_bytes((mixed / "p2_mri.nii.gz").read_bytes()[:3000])
+    (mixed / "p5_mri.nii.gz").write_text("version https://git-lfs.github.com/spec/v1\n")
+    said = []
+    with pytest.raises(LasegError, match="3 cases can't be prepared: .*--skip-bad") as error:
+        ready(mixed, tmp_path / "out", say=said.append, test_share=0)
+    for name, file in (("p1", "p1_la.nii.gz"), ("p2", "p2_mri.nii.gz"), ("p5", "p5_mri.nii.gz")):
+        assert name in str(error.value) and any(file in line for line in said)
+    assert not list((tmp_path / "out").glob("*.list"))
+    ready(mixed, tmp_path / "out", skip_bad=True, test_share=0)
+    assert read_list(tmp_path / "out" / "train.list") == ["p0", "p3", "p4", "p6"]
+    left = (tmp_path / "out" / "left_out.txt").read_text().splitlines()
+    assert [line.split(":")[0] for line in left] == ["p1", "p2", "p5"] and "git lfs pull" in left[2]
+    for k in (0, 3):
+        write(mixed, f"p{k}_la.nii.gz", straight[1] * 0)
+    with pytest.raises(LasegError, match="no labelled case is left"):
+        ready(mixed, tmp_path / "none", skip_bad=True, test_share=0)
+
+
+def two_visits(folder, straight, name, patients=6):
+    """Two scans of each patient, of which the second has no label where the patient's number is even."""
+    for k in range(patients):
+        for visit in (1, 2):
+            case = name.format(k, visit)
+            write((folder / case).parent, f"{(folder / case).name}_mri.nii.gz", straight[0])
+            if visit == 1 or k % 2:
+                write((folder / case).parent, f"{(folder / case).name}_la.nii.gz", straight[1])
+    return folder
+
+
+@pytest.mark.parametrize("name, patient, options", [
+    ("sub-{:02d}/ses-{}/sub-{:02d}_ses-{}", r"sub-\d+", {"scan": "sub-*_mri.nii.gz", "label": "sub-*_la.nii.gz"}),
+    ("patient{:03d}_frame{:02d}", r"patient\d+", {}), ("la_{:03d}_t{}", r"la_\d+", {}),
+    ("{:02d}x{}", r"^\d+", {"patient": "*x?"})])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_scans_of_a_patient_are_on_one_side_of_the_split(name, patient, options, seed, tmp_path, straight):
+    def case(k, visit):
+        return name.format(k, visit, k, visit)
+
+    raw = two_visits(tmp_path / "raw", straight, type("", (), {"format": staticmethod(case)}))
+    said = []
+    ready(raw, tmp_path / "out", seed=seed, say=said.append, test_share=0.3, **options)
+    sides = []
+    for which in ("train", "test"):
+        names = read_list(tmp_path / "out" / f"{which}.list")
+        sides.append({re.search(patient.replace("sub-", ""), name)[0] for name in names})
+    assert len(sides[1]) == 2 and len(sides[0]) == 4 and not sides[0] & sides[1]
+    assert not any("--patient" in line for line in said)
+
+
+def test_where_names_say_nothing_of_patients_it_is_said_and_lists_may_not_share_one(mixed, tmp_path):
+    said = []
+    ready(mixed, tmp_path / "out", say=said.append)
+    assert sum("--patient PATTERN" in line for line in said) == 1
+    (tmp_path / "l.list").write_text("p0\np1\n")
+    (tmp_path / "t.list").write_text("p2\n")
+    lists = {"labelled_list": tmp_path / "l.list", "test_list": tmp_path / "t.list"}
+    with pytest.raises(LasegError, match="--patient 'q.' doesn't fit the case p0"):
+        ready(mixed, tmp_path / "other", patient="q*", **lists)
+    for k in (1, 2):
+        for kind in ("mri", "la"):
+            (mixed / f"p{k}_{kind}.nii.gz").rename(mixed / f"same_t{k}_{kind}.nii.gz")
+    (tmp_path / "l.list").write_text("p0\nsame_t1\n")
+    (tmp_path / "t.list").write_text("same_t2\n")
+    with pytest.raises(LasegError, match="t.list: .*patient same .*same_t1.*--patient"):
+        ready(mixed, tmp_path / "other", **lists)
+    ready(mixed, tmp_path / "other", patient="*", **lists)
 
 
 def test_what_is_there_is_said_where_nothing_fits(mixed, tmp_path):
