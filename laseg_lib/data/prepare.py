@@ -404,8 +404,8 @@ def leave_out(bad, dest, skip_bad, say):
     for name, why in bad.items():
         say(f"  {name}: {why}")
     if not skip_bad:
-        raise LasegError(f"{len(bad)} cases can't be prepared: {', '.join(bad)}. The first: {next(iter(bad.values()))}. "
-                         "Correct all, or give --skip-bad to leave them out")
+        raise LasegError(f"{len(bad)} cases can't be prepared: {', '.join(bad)}. {next(iter(bad.values()))}. Correct "
+                         "these cases, or give --skip-bad to leave them out")
     write_whole(dest / "left_out.txt", "".join(f"{name}: {why}\n" for name, why in bad.items()))
     say(f"  left out, since they can't be prepared: {len(bad)} ({some(list(bad))}); {dest / 'left_out.txt'} says why")
 
