@@ -119,8 +119,13 @@ def parser():
 
     evaluate = command("evaluate", run_evaluate, "measure a checkpoint on whole volumes",
                        "model/LA_vnet_8_labeled/MT/last.pth --root_path data/phantoms --csv out.csv")
-    evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=trained)
-    evaluate.add_argument("--root_path", required=True, help=explanations()["root_path"])
+    evaluate.add_argument("checkpoint", type=Path, nargs="?", metavar="CHECKPOINT", help=trained)
+    evaluate.add_argument("--root_path", help=explanations()["root_path"])
+    evaluate.add_argument("--masks", type=Path, metavar="FOLDER", help="measure the masks in it, of whatever tool, in "
+                          "place of a checkpoint; matched by name with --labels, or with the cases of --root_path")
+    evaluate.add_argument("--labels", type=Path, metavar="FOLDER", help="with --masks: the labels of the scans")
+    evaluate.add_argument("--label-value", type=int, nargs="+", metavar="N",
+                          help="with --masks: the atrium's value, or several, if masks or labels hold others too")
     evaluate.add_argument("--split", choices=["train", "test"], default="test", help="which list names the cases")
     evaluate.add_argument("--weights", choices=["student", "teacher"], default="student", help="whose network")
     evaluate.add_argument("--window", choices=["walkthrough", "seed", "fast", "whole"], default="walkthrough",
@@ -141,8 +146,10 @@ def parser():
                       "model/LA_vnet_8_labeled/MT/last.pth patient1.nii.gz patient2.nii.gz --out masks")
     predict.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=trained)
     predict.add_argument("scans", type=Path, nargs="+", metavar="SCAN",
-                         help="NIfTI, NRRD, MetaImage, a folder with a DICOM series, or mri_norm2.h5")
-    predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="where NAME_la.nii.gz is written")
+                         help="NIfTI, NRRD, MetaImage, a folder with a DICOM series, or mri_norm2.h5; or a folder of "
+                              "scans, or a pattern in quotes, such as '*.nii.gz'")
+    predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="where NAME_la.nii.gz is written (for "
+                         "CASE_0000.nii.gz in a folder of nnU-Net's: CASE.nii.gz)")
     predict.add_argument("--format", choices=[".nii.gz", ".nrrd"], default=".nii.gz", help="of the masks")
     predict.add_argument("--probability", action="store_true", help="also write NAME_probability")
     predict.add_argument("--force", action="store_true", help="replace masks that are there")
@@ -271,15 +278,27 @@ def run_evaluate(args):
     if args.csv:
         require_writable(args.csv, "--csv")
         require_own_table(args.csv)
-    rows = evaluate_checkpoint(**{k: v for k, v in vars(args).items() if k not in ("csv", "run", "command")})
+    if (args.checkpoint is None) == (args.masks is None) or not (args.root_path or args.masks and args.labels):
+        raise LasegError("give a CHECKPOINT and --root_path, or --masks FOLDER and what it is compared with, --labels "
+                         "FOLDER or --root_path")
+    if args.masks:
+        from .data.masks import evaluate_masks
+
+        rows = evaluate_masks(args.masks, args.labels, args.root_path, split=args.split, label_value=args.label_value,
+                              spacing=args.spacing)
+        what = f"masks of {args.masks}"
+    else:
+        rows = evaluate_checkpoint(**{k: v for k, v in vars(args).items() if k not in (
+            "csv", "run", "command", "masks", "labels", "label_value")})
+        what = f"cases of {args.split}.list, {args.weights}, {args.window} window"
     mean = average(rows)
 
     def told(name):  # mm are NaN where nobody knows how large a voxel is
         mm = mean[f"{name}_mm"]
         return f"{mean[name]:.2f} voxels" + (f" ({mm:.2f} mm)" if mm == mm else "")
 
-    print(f"{len(rows)} cases of {args.split}.list, {args.weights}, {args.window} window: Dice {mean['dice']:.4f}, "
-          f"Jaccard {mean['jaccard']:.4f}, HD95 {told('hd95')}, ASD {told('asd')}")
+    print(f"{len(rows)} {visible(what)}: Dice {mean['dice']:.4f}, Jaccard {mean['jaccard']:.4f}, "
+          f"HD95 {told('hd95')}, ASD {told('asd')}")
     if mean["empty"]:
         print(f"WARNING: {mean['empty']} predictions are EMPTY; they count as Dice 0 and the volume's diagonal",
               file=sys.stderr)
@@ -290,6 +309,7 @@ def run_evaluate(args):
 def run_predict(args):
     from tqdm import tqdm
 
+    from .data.files import scans_of
     from .predict import Predictor, predict_files
 
     check_mm("spacing", args.spacing)
@@ -303,9 +323,10 @@ def run_predict(args):
                           voxel_mm=voxel, device=args.device, window=args.window, whole=args.whole,
                           keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing,
                           orientation=args.orientation)
-    failed = predict_files(predictor, args.scans, args.out, suffix=args.format, keep_probability=args.probability,
+    scans = [scan for given in args.scans for scan in scans_of(given)]
+    failed = predict_files(predictor, scans, args.out, suffix=args.format, keep_probability=args.probability,
                            force=args.force, say=lambda line: tqdm.write(visible(line)),
                            complain=lambda line: tqdm.write(in_one_line(f"laseg predict: {line}"), file=sys.stderr))
-    if failed and len(args.scans) > 1:
-        print(f"laseg predict: {failed} of {len(args.scans)} scans could not be done", file=sys.stderr)
+    if failed and len(scans) > 1:
+        print(f"laseg predict: {failed} of {len(scans)} scans could not be done", file=sys.stderr)
     return int(failed > 0)

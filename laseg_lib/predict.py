@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .data.files import stem_of
+from .data.files import first_channel, stem_of
 from .data.prepare import MARGIN_MM, crop_box
 from .data.scans import (
     SCAN,
@@ -255,15 +255,16 @@ def open_volume(path, spacing):
 # --- many scans -----------------------------------------------------------------------------------
 
 def names_of(scans):
-    """What the masks of ``scans`` are called: the file's name, or its folder's where that says more (the challenge's
-    'lgemri.nrrd', 'mri_norm2.h5', and wherever two would be called alike).  LasegError if two still are."""
+    """What the masks of ``scans`` are called: the file's name (in a folder of nnU-Net's without its channel), or its
+    folder's where that says more (the challenge's 'lgemri.nrrd', 'mri_norm2.h5', and wherever two would be called
+    alike).  LasegError if two still are."""
     def full(path):
         return Path(os.path.abspath(path))  # a loop of links has no end to resolve
 
     def folder(path):
         return full(path).parent.name
 
-    plain = [folder(p) if p.name in (SCAN, FILE) else full(p).name if p.is_dir() else stem_of(p)
+    plain = [folder(p) if p.name in (SCAN, FILE) else full(p).name if p.is_dir() else first_channel(p) or stem_of(p)
              for p in map(Path, scans)]
     names = [name if plain.count(name) == 1 else f"{folder(Path(scan))}_{name}" for name, scan in zip(plain, scans)]
     for i, name in enumerate(names):
@@ -275,7 +276,8 @@ def names_of(scans):
 
 def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=False, force=False, say=print,
                   complain=tell, progress=True):
-    """Predict every scan and write ``out/NAME_la`` + ``suffix``; returns how many could not be done.
+    """Predict every scan and write ``out/NAME_la`` + ``suffix``, where the scans follow nnU-Net ``out/NAME`` +
+    ``suffix``; returns how many could not be done.
 
     ``say`` is called with a line for each mask, ``complain`` with one for each scan that can't be done; the others go
     on.  ``keep_probability`` also writes ``NAME_probability``.  A file that is there is only replaced with ``force``.
@@ -288,6 +290,8 @@ def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=F
     for scan, name in tqdm(list(zip(scans, names_of(scans))), desc="predict", unit="scan", disable=not progress):
         kinds = ["la", "probability"] if keep_probability else ["la"]
         paths = {kind: out / f"{name}_{kind}{suffix}" for kind in kinds}
+        if first_channel(scan):
+            paths["la"] = out / f"{name}{suffix}"
         try:
             if there := [path for path in paths.values() if path.exists() and not force]:
                 raise LasegError(f"{there[0]}: is there already; give --force to replace it, or another --out")

@@ -1,6 +1,8 @@
 """Which scans a folder holds, by their names: links are followed, hidden files aside."""
 
+import glob
 import os
+import re
 import unicodedata
 from pathlib import Path
 
@@ -52,6 +54,43 @@ def require_text(path):
         str(path).encode()
     except UnicodeEncodeError as error:
         raise LasegError(f"{path}: its name holds bytes that are no text in UTF-8; rename it") from error
+
+
+def first_channel(path):
+    """What nnU-Net calls the case of the file CASE_0000.nii.gz; None where the files beside it aren't called so."""
+    path = Path(path)
+    case = re.fullmatch(r"(.+)_0000", stem_of(path))
+    beside = path.absolute().parent
+    if not case or not beside.is_dir() or not all(re.search(r"_\d{4}$", stem_of(file)) for file in beside.iterdir()
+                                                  if suffix_of(file) and not file.name.startswith(".")):
+        return None
+    return case[1]
+
+
+def scans_of(path):
+    """The scans that a path stands for: itself; the files that a pattern fits; those in a folder (of nnU-Net's channels
+    the first), or in the folders in it.  A folder with other files is a DICOM series, and one scan.
+
+    Masks that lie beside their scans, as ``laseg predict`` calls them, are no scans.
+    """
+    path = Path(path)
+    if not path.exists() and re.search(r"[*?\[]", str(path)):  # which the shells of Windows leave to the program
+        if found := sorted(Path(name) for name in glob.glob(str(path), recursive=True)):
+            return found
+        raise LasegError(f"{path}: no file fits this pattern; name files, or the folder around them")
+    if not path.is_dir():
+        return [path]
+    inside = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+    files = [file for file in inside if suffix_of(file) not in ("", ".dcm") and not file.is_dir()]
+    stems = {stem_of(file) for file in files}
+    files = [file for file in files if re.sub("_(la|probability)$", "", stem_of(file)) not in stems - {stem_of(file)}
+             and not (stem_of(file) == "laendo" and "lgemri" in stems)]
+    if files:
+        return [file for file in files if first_channel(file)] or files
+    folders = [folder for folder in inside if folder.is_dir()]
+    if not folders or any(file.is_file() for file in inside):
+        return [path]
+    return [scan for folder in folders for scan in scans_of(folder)]
 
 
 def data_files(path):
