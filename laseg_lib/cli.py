@@ -66,6 +66,8 @@ def parser():
     trained = "last.pth or best.pth of a training, or another V-Net's weights"
     window = "walkthrough (or seed): stride 18/18/4; fast: windows that overlap by half; whole: the volume at once"
 
+    orientation = "which of a NIfTI's two matrices counts, where they contradict each other"
+
     phantom = command("phantom", run_phantom, "write synthetic atria", "data --train 40 --test 10")
     phantom.add_argument("dest", type=Path, metavar="DEST", help="the folder to write into; cases lie in DEST/phantoms")
     phantom.add_argument("--train", type=int, default=40, help="training cases")
@@ -86,13 +88,19 @@ def parser():
                          "the case's name (default: lgemri.nrrd, or nnU-Net's imagesTr)")
     prepare.add_argument("--label", metavar="PATTERN", help="where the label of a scan is, with the same stars "
                          "(default: laendo.nrrd, or nnU-Net's labelsTr)")
-    prepare.add_argument("--label-value", type=int, metavar="N", help="the atrium's value, if a label holds several")
+    prepare.add_argument("--label-value", type=int, nargs="+", metavar="N",
+                         help="the atrium's value, or several, if a label holds others too")
+    prepare.add_argument("--orientation", choices=["qform", "sform"], help=orientation)
     prepare.add_argument("--label-as-scan", action="store_true",
                          help="ignore the labels' headers: their voxels are the scans'")
     prepare.add_argument("--labelled-list", type=Path, metavar="FILE", help="the labelled training cases, in order")
     prepare.add_argument("--test-list", type=Path, metavar="FILE", help="the test cases")
     prepare.add_argument("--test-share", type=float, default=0.2,
                          help="of the labelled cases, drawn for testing where no list says which")
+    prepare.add_argument("--patient", metavar="PATTERN", help="the patient's part of a case's name is the star, as in "
+                         "'*_scan?'; no patient is in training and in test (default: by BIDS's and nnU-Net's names)")
+    prepare.add_argument("--skip-bad", action="store_true",
+                         help="leave out cases that can't be prepared; DEST/left_out.txt says which and why")
     prepare.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
                          help="a voxel's sides in mm, for headers that don't say")
     prepare.add_argument("--voxel", type=float, default=0.625, metavar="MM", help="side of the prepared voxels")
@@ -111,8 +119,13 @@ def parser():
 
     evaluate = command("evaluate", run_evaluate, "measure a checkpoint on whole volumes",
                        "model/LA_vnet_8_labeled/MT/last.pth --root_path data/phantoms --csv out.csv")
-    evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=trained)
-    evaluate.add_argument("--root_path", required=True, help=explanations()["root_path"])
+    evaluate.add_argument("checkpoint", type=Path, nargs="?", metavar="CHECKPOINT", help=trained)
+    evaluate.add_argument("--root_path", help=explanations()["root_path"])
+    evaluate.add_argument("--masks", type=Path, metavar="FOLDER", help="measure the masks in it, of whatever tool, in "
+                          "place of a checkpoint; matched by name with --labels, or with the cases of --root_path")
+    evaluate.add_argument("--labels", type=Path, metavar="FOLDER", help="with --masks: the labels of the scans")
+    evaluate.add_argument("--label-value", type=int, nargs="+", metavar="N",
+                          help="with --masks: the atrium's value, or several, if masks or labels hold others too")
     evaluate.add_argument("--split", choices=["train", "test"], default="test", help="which list names the cases")
     evaluate.add_argument("--weights", choices=["student", "teacher"], default="student", help="whose network")
     evaluate.add_argument("--window", choices=["walkthrough", "seed", "fast", "whole"], default="walkthrough",
@@ -133,8 +146,10 @@ def parser():
                       "model/LA_vnet_8_labeled/MT/last.pth patient1.nii.gz patient2.nii.gz --out masks")
     predict.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=trained)
     predict.add_argument("scans", type=Path, nargs="+", metavar="SCAN",
-                         help="NIfTI, NRRD, MetaImage, a folder with a DICOM series, or mri_norm2.h5")
-    predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="where NAME_la.nii.gz is written")
+                         help="NIfTI, NRRD, MetaImage, a folder with a DICOM series, or mri_norm2.h5; or a folder of "
+                              "scans, or a pattern in quotes, such as '*.nii.gz'")
+    predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="where NAME_la.nii.gz is written (for "
+                         "CASE_0000.nii.gz in a folder of nnU-Net's: CASE.nii.gz)")
     predict.add_argument("--format", choices=[".nii.gz", ".nrrd"], default=".nii.gz", help="of the masks")
     predict.add_argument("--probability", action="store_true", help="also write NAME_probability")
     predict.add_argument("--force", action="store_true", help="replace masks that are there")
@@ -145,6 +160,7 @@ def parser():
                          help="keep all that is found, not the largest connected part alone")
     predict.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
                          help="a voxel's sides in mm, for scans that don't say")
+    predict.add_argument("--orientation", choices=["qform", "sform"], help=orientation)
     predict.add_argument("--voxel", type=float, nargs="+", metavar="MM", default=None,
                          help="side (or three) of the voxels that the network was trained on (default: as the "
                               "checkpoint says, or 0.625)")
@@ -208,10 +224,11 @@ def run_prepare(args):
         from .predict import Predictor
 
         find, found_by = Predictor(args.checkpoint).find, fingerprint(args.checkpoint)
-    root = prepare(args.raw_dir, args.dest, scan=args.scan, label=args.label, label_value=args.label_value,
-                   label_as_scan=args.label_as_scan, labelled_list=args.labelled_list, test_list=args.test_list,
-                   voxel_mm=args.voxel, spacing=args.spacing, find=find, found_by=found_by, test_share=args.test_share,
-                   seed=args.seed, say=say)
+    value = args.label_value[0] if args.label_value and len(args.label_value) == 1 else args.label_value
+    root = prepare(args.raw_dir, args.dest, scan=args.scan, label=args.label, label_value=value,
+                   orientation=args.orientation, label_as_scan=args.label_as_scan, labelled_list=args.labelled_list,
+                   test_list=args.test_list, voxel_mm=args.voxel, spacing=args.spacing, find=find, found_by=found_by,
+                   test_share=args.test_share, patient=args.patient, skip_bad=args.skip_bad, seed=args.seed, say=say)
     say(f"prepared volumes in {root}")
 
 
@@ -261,15 +278,27 @@ def run_evaluate(args):
     if args.csv:
         require_writable(args.csv, "--csv")
         require_own_table(args.csv)
-    rows = evaluate_checkpoint(**{k: v for k, v in vars(args).items() if k not in ("csv", "run", "command")})
+    if (args.checkpoint is None) == (args.masks is None) or not (args.root_path or args.masks and args.labels):
+        raise LasegError("give a CHECKPOINT and --root_path, or --masks FOLDER and what it is compared with, --labels "
+                         "FOLDER or --root_path")
+    if args.masks:
+        from .data.masks import evaluate_masks
+
+        rows = evaluate_masks(args.masks, args.labels, args.root_path, split=args.split, label_value=args.label_value,
+                              spacing=args.spacing)
+        what = f"masks of {args.masks}"
+    else:
+        rows = evaluate_checkpoint(**{k: v for k, v in vars(args).items() if k not in (
+            "csv", "run", "command", "masks", "labels", "label_value")})
+        what = f"cases of {args.split}.list, {args.weights}, {args.window} window"
     mean = average(rows)
 
     def told(name):  # mm are NaN where nobody knows how large a voxel is
         mm = mean[f"{name}_mm"]
         return f"{mean[name]:.2f} voxels" + (f" ({mm:.2f} mm)" if mm == mm else "")
 
-    print(f"{len(rows)} cases of {args.split}.list, {args.weights}, {args.window} window: Dice {mean['dice']:.4f}, "
-          f"Jaccard {mean['jaccard']:.4f}, HD95 {told('hd95')}, ASD {told('asd')}")
+    print(f"{len(rows)} {visible(what)}: Dice {mean['dice']:.4f}, Jaccard {mean['jaccard']:.4f}, "
+          f"HD95 {told('hd95')}, ASD {told('asd')}")
     if mean["empty"]:
         print(f"WARNING: {mean['empty']} predictions are EMPTY; they count as Dice 0 and the volume's diagonal",
               file=sys.stderr)
@@ -280,6 +309,7 @@ def run_evaluate(args):
 def run_predict(args):
     from tqdm import tqdm
 
+    from .data.files import scans_of
     from .predict import Predictor, predict_files
 
     check_mm("spacing", args.spacing)
@@ -291,10 +321,12 @@ def run_predict(args):
         raise LasegError(f"--out {args.out}: is a file; name a folder")
     predictor = Predictor(args.checkpoint, weights=args.weights, patch_size=args.patch_size, downsample=args.downsample,
                           voxel_mm=voxel, device=args.device, window=args.window, whole=args.whole,
-                          keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing)
-    failed = predict_files(predictor, args.scans, args.out, suffix=args.format, keep_probability=args.probability,
+                          keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing,
+                          orientation=args.orientation)
+    scans = [scan for given in args.scans for scan in scans_of(given)]
+    failed = predict_files(predictor, scans, args.out, suffix=args.format, keep_probability=args.probability,
                            force=args.force, say=lambda line: tqdm.write(visible(line)),
                            complain=lambda line: tqdm.write(in_one_line(f"laseg predict: {line}"), file=sys.stderr))
-    if failed and len(args.scans) > 1:
-        print(f"laseg predict: {failed} of {len(args.scans)} scans could not be done", file=sys.stderr)
+    if failed and len(scans) > 1:
+        print(f"laseg predict: {failed} of {len(scans)} scans could not be done", file=sys.stderr)
     return int(failed > 0)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .data.headers import in_mm
+from .data.files import first_channel, stem_of
 from .data.prepare import MARGIN_MM, crop_box
 from .data.scans import (
     SCAN,
@@ -26,11 +26,10 @@ from .data.scans import (
     normalised,
     read_scan,
     require_spacing,
-    stem_of,
     straighten,
     write_image,
 )
-from .data.volumes import FILE, SPACING_MM, differ, not_normalised, read_geometry, read_volume
+from .data.volumes import FILE, SPACING_MM, differ, in_mm, not_normalised, read_geometry, read_volume
 from .errors import LasegError
 from .evaluate import factor_of, patch_of, require_one_channel
 from .inference import largest_component, predict_volume
@@ -82,15 +81,15 @@ class Predictor:
         return array_of(back_to(image_of(mask, straight), scan)) > 0.5
 
 
-def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM, spacing=None, window="fast",
-                 whole=False, keep_largest=True, precision="fp32", progress=False):
+def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM, spacing=None, orientation=None,
+                 window="fast", whole=False, keep_largest=True, precision="fp32", progress=False):
     """``Found`` in ``scan``: a NIfTI, NRRD or MetaImage file, a folder with a DICOM series, or ``mri_norm2.h5``.
 
     ``patch_size``, ``window``, ``downsample``: see ``predict_volume``.  ``voxel_mm``: a side (or three) of the voxels
     that the network was trained on, before any downsampling.  ``spacing``: a voxel's three sides in mm, for scans that
-    don't say them.  ``whole``: the network looks at the whole scan, once (as it does for ``mri_norm2.h5``, which is
-    cropped already); otherwise last in the boxes of ``looks_around``.  ``keep_largest``: only the largest
-    connected part of the mask stays.
+    don't say them.  ``orientation``: see ``read_scan``.  ``whole``: the network looks at the whole scan, once (as it
+    does for ``mri_norm2.h5``, which is cropped already); otherwise last in the boxes of ``looks_around``.
+    ``keep_largest``: only the largest connected part of the mask stays.
     A voxel is atrium when its probability, brought back to the scan's grid, exceeds one half.
     """
     scan = Path(scan)
@@ -101,7 +100,7 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
                  f"{in_mm(np.broadcast_to(voxel_mm, 3))}: prepare it alike")
         straight, whole = like, True
     else:
-        found, known = read_scan(scan, spacing), True
+        found, known = read_scan(scan, spacing, orientation), True
         require_spacing(found)
         like = found.image
         straight = normalised(like, scan, voxel_mm)
@@ -256,15 +255,16 @@ def open_volume(path, spacing):
 # --- many scans -----------------------------------------------------------------------------------
 
 def names_of(scans):
-    """What the masks of ``scans`` are called: the file's name, or its folder's where that says more (the challenge's
-    'lgemri.nrrd', 'mri_norm2.h5', and wherever two would be called alike).  LasegError if two still are."""
+    """What the masks of ``scans`` are called: the file's name (in a folder of nnU-Net's without its channel), or its
+    folder's where that says more (the challenge's 'lgemri.nrrd', 'mri_norm2.h5', and wherever two would be called
+    alike).  LasegError if two still are."""
     def full(path):
         return Path(os.path.abspath(path))  # a loop of links has no end to resolve
 
     def folder(path):
         return full(path).parent.name
 
-    plain = [folder(p) if p.name in (SCAN, FILE) else full(p).name if p.is_dir() else stem_of(p)
+    plain = [folder(p) if p.name in (SCAN, FILE) else full(p).name if p.is_dir() else first_channel(p) or stem_of(p)
              for p in map(Path, scans)]
     names = [name if plain.count(name) == 1 else f"{folder(Path(scan))}_{name}" for name, scan in zip(plain, scans)]
     for i, name in enumerate(names):
@@ -276,7 +276,8 @@ def names_of(scans):
 
 def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=False, force=False, say=print,
                   complain=tell, progress=True):
-    """Predict every scan and write ``out/NAME_la`` + ``suffix``; returns how many could not be done.
+    """Predict every scan and write ``out/NAME_la`` + ``suffix``, where the scans follow nnU-Net ``out/NAME`` +
+    ``suffix``; returns how many could not be done.
 
     ``say`` is called with a line for each mask, ``complain`` with one for each scan that can't be done; the others go
     on.  ``keep_probability`` also writes ``NAME_probability``.  A file that is there is only replaced with ``force``.
@@ -289,6 +290,8 @@ def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=F
     for scan, name in tqdm(list(zip(scans, names_of(scans))), desc="predict", unit="scan", disable=not progress):
         kinds = ["la", "probability"] if keep_probability else ["la"]
         paths = {kind: out / f"{name}_{kind}{suffix}" for kind in kinds}
+        if first_channel(scan):
+            paths["la"] = out / f"{name}{suffix}"
         try:
             if there := [path for path in paths.values() if path.exists() and not force]:
                 raise LasegError(f"{there[0]}: is there already; give --force to replace it, or another --out")

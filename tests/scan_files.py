@@ -1,11 +1,14 @@
 """Scans of a blob in any geometry, as files of any format, for the tests of reading and predicting."""
 
+import contextlib
+import locale
+
 import numpy as np
 import SimpleITK as sitk
 import torch
 from torch import nn
 
-from laseg_lib.data.scans import image_of, own_locale
+from laseg_lib.data.scans import image_of
 from laseg_lib.transforms import rotation
 
 CENTRE, RADII = np.array([12.0, -20.0, 31.0]), np.array([14.0, 9.0, 11.0])  # mm, in the patient
@@ -38,6 +41,16 @@ def random_geometry(seed):
     direction = turn @ (np.eye(3)[rng.permutation(3)] * rng.choice([-1, 1], 3))
     spacing = rng.uniform(0.7, 1.5, 3)
     return direction, spacing, tuple(np.ceil(62 / spacing).astype(int).tolist())
+
+
+@contextlib.contextmanager
+def own_locale():
+    """Give the process its locale back: SimpleITK leaves it at "C" when it writes DICOM."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 @own_locale()

@@ -10,6 +10,7 @@ from scan_files import Bright, blob_scan, bright, random_geometry, write_dicom
 
 from laseg_lib import VNet
 from laseg_lib.cli import main
+from laseg_lib.data.files import scans_of
 from laseg_lib.data.scans import array_of, image_of
 from laseg_lib.data.volumes import write_volume
 from laseg_lib.errors import LasegError
@@ -239,6 +240,45 @@ def test_names_that_would_meet_are_told_apart(tmp_path):
         names_of(["a/x.nii", "a/x.mha"])
 
 
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize("names, found", [
+    (["c1_0000.nii.gz", "c2_0000.nii.gz", "c2_0001.nii.gz"], ["c1_0000.nii.gz", "c2_0000.nii.gz"]),
+    (["a.nii.gz", "b.NRRD", "notes.txt", ".c.nii.gz"], ["a.nii.gz", "b.NRRD"]),
+    (["a.nii.gz", "a_la.nii.gz", "b_la.nii.gz"], ["a.nii.gz", "b_la.nii.gz"]),
+    (["p1/lgemri.nrrd", "p1/laendo.nrrd", "p2/lgemri.nrrd"], ["p1/lgemri.nrrd", "p2/lgemri.nrrd"]),
+    (["IM1.dcm", "IM2.dcm"], ["."]), (["IM1", "IM2"], ["."]), ([], ["."]),
+    (["p1/IM1", "p1/IM2", "p2/IM1.dcm"], ["p1", "p2"])])
+def test_a_folder_stands_for_the_scans_in_it(names, found, tmp_path):
+    (tmp_path / "in").mkdir()
+    assert scans_of(touch(tmp_path / "in", *names)) == [tmp_path / "in" / name for name in found]
+
+
+def test_a_pattern_is_expanded_where_no_shell_did(tmp_path, monkeypatch):
+    monkeypatch.chdir(touch(tmp_path, "b.nii.gz", "a.nii.gz", "c[1].nii.gz", "d/e.nrrd"))
+    assert list(map(str, scans_of("*.nii.gz"))) == ["a.nii.gz", "b.nii.gz", "c[1].nii.gz"]
+    assert list(map(str, scans_of("**/*.nrrd"))) == ["d/e.nrrd"] and list(map(str, scans_of("x.nii"))) == ["x.nii"]
+    assert list(map(str, scans_of("c[1].nii.gz"))) == ["c[1].nii.gz"]
+    with pytest.raises(LasegError, match="no file fits this pattern"):
+        scans_of("*.mha")
+
+
+def test_masks_are_named_as_nnu_net_looks_for_them_where_the_folder_follows_it(tmp_path):
+    touch(tmp_path, "imagesTs/LA_011_0000.nii.gz", "imagesTs/LA_011_0001.nii.gz", "other/LA_012_0000.nii.gz",
+          "other/more.nii.gz")
+    scans = [tmp_path / "imagesTs/LA_011_0000.nii.gz", tmp_path / "other/LA_012_0000.nii.gz"]
+    image = image_of(np.ones((4, 4, 4), np.uint8), spacing=(1, 1, 1), origin=(0, 0, 0))
+    assert not predict_files(lambda scan, **_: Found(image, sitk.Cast(image, sitk.sitkFloat32), 1.0), scans,
+                             tmp_path / "out", keep_probability=True, say=lambda line: None, progress=False)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "LA_011.nii.gz", "LA_011_probability.nii.gz", "LA_012_0000_la.nii.gz", "LA_012_0000_probability.nii.gz"}
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """A network of ours that nobody trained, with student and teacher."""
@@ -268,7 +308,8 @@ def test_many_scans_at_a_time_and_one_that_cannot_be_read(checkpoint, tmp_path, 
     assert "good_la.nrrd" in told.out and ("ml" in told.out or "EMPTY" in told.out)
     assert "bad.nrrd" in told.err and "gone.mha: no such file" in told.err and "2 of 3 scans" in told.err
     before = (out / "good_la.nrrd").read_bytes()
-    assert run(checkpoint, tmp_path / "good.nii.gz", "--out", out, "--format", ".nrrd") == 1
+    for scans in (tmp_path / "good.nii.gz", tmp_path / "*.nii.gz"):
+        assert run(checkpoint, scans, "--out", out, "--format", ".nrrd") == 1
     assert "is there already; give --force" in capsys.readouterr().err
     assert (out / "good_la.nrrd").read_bytes() == before
     assert run(checkpoint, tmp_path / "good.nii.gz", "--out", out, "--format", ".nrrd", "--force", "--weights",

@@ -187,7 +187,7 @@ def test_only_figures_and_course_show_anything(module):
     assert not GRAPH[module][1] & SHOWS
 
 
-IMPORTED_AS = {"simpleitk": "SimpleITK"}
+IMPORTED_AS = {"simpleitk": "SimpleITK", "pynrrd": "nrrd"}
 BROUGHT = {"psutil", "urllib3"}  # by Jupyter, and asked only where it is there; by requests
 
 

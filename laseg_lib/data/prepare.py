@@ -18,6 +18,7 @@ the tables of this field share this, so they compare with each other, but not wi
 from a whole scan (``laseg predict`` does).
 """
 
+import os
 import re
 import zlib
 from collections import namedtuple
@@ -27,8 +28,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..errors import LasegError
-from .atomic import claim
-from .scans import LABEL, SCAN, array_of, below, content_of, read_case, scan_files, suffix_of, what_is_in
+from .atomic import claim, write_whole
+from .files import below, plain, scan_files, suffix_of, what_is_in
+from .scans import LABEL, SCAN, array_of, content_of, read_case
 from .volumes import (
     FILE,
     SPACING_MM,
@@ -59,10 +61,11 @@ class Patterns:
     ``scan`` and ``label`` are file patterns like '*_mri.nii.gz' and '*_la.nii.gz', or 'imagesTr/*_0000.nii.gz' and
     'labelsTr/*.nii.gz', to be found in the given folder or any below it.  A case has the name that stands for the
     stars; the label is the file whose stars stand for the same.  Without a star, a case has its folder's name.
-    A pattern may also match folders: those that hold a DICOM series.
+    A pattern may also match folders: those that hold a DICOM series.  Names are compared as ``plain`` makes them.
     """
 
     def __init__(self, scan=SCAN, label=LABEL):
+        scan, label = (plain(pattern.replace("\\", "/")) for pattern in (scan, label))
         self.scan, self.label = scan, label
         if scan.count("*") != label.count("*"):
             raise LasegError(f"--scan '{scan}' and --label '{label}': both need as many stars, which stand for the "
@@ -108,12 +111,13 @@ def patterns_for(raw_dir, scan=None, label=None):
 
 def find_cases(raw_dir, patterns):
     """{name: Case} of every scan below ``raw_dir``, by name.  LasegError where there is none, or two of one name."""
-    cases = {}
+    cases, found = {}, {}
     for path in below(raw_dir):
-        relative = path.relative_to(raw_dir).as_posix()
+        found.setdefault(plain(path.relative_to(raw_dir).as_posix()), []).append(path)
+    for relative, path in [(relative, path) for relative, paths in found.items() for path in paths]:
         # a case whose files lie in raw_dir itself has that folder's name
         name = patterns.name(relative) if "/" in relative or "*" in patterns.scan else patterns.name(
-            f"{raw_dir.resolve().name}/{relative}")
+            plain(f"{raw_dir.resolve().name}/{relative}"))
         if name is not None:
             require_target(path)
         if name is None or not holds_files(path):
@@ -121,11 +125,14 @@ def find_cases(raw_dir, patterns):
         if problem := name_problem(name):
             raise LasegError(f"{path}: its case would be called {name[:60]!r}, which can't name a folder here "
                              f"({problem}); rename it")
-        if name in cases:
+        if name in cases and not path.samefile(cases[name].scan):
             raise LasegError(f"{path}: a second case of the name {name}, the first is {cases[name].scan}; rename one")
-        label = raw_dir / patterns.label_of(relative)
-        require_target(label)
-        cases[name] = Case(path, label if holds_files(label) else None)
+        labels = found.get(plain(patterns.label_of(relative)), [])
+        for label in labels:
+            require_target(label)
+        if len({os.path.realpath(label) for label in labels}) > 1:
+            raise LasegError(f"{labels[0]}: the case {name} has a second label, {labels[1]}; rename one")
+        cases.setdefault(name, Case(path, next(filter(holds_files, labels), None)))
     if not cases:
         raise LasegError(f"{raw_dir}: no folder here holds a {patterns.scan}; {what_is_in(raw_dir)}. Give the folder "
                          "around the scans, and patterns such as --scan '*_mri.nii.gz' --label '*_la.nii.gz'")
@@ -145,35 +152,65 @@ def require_target(path):
 
 # --- which cases ----------------------------------------------------------------------------------
 
-def split(raw_dir, cases, test_share, seed, labelled_list=None, test_list=None):
+# A patient's part of a name: BIDS's sub-01, patient001; and at a name's end the scan of that patient: _ses-2, _frame12.
+PATIENT = re.compile(r"(?:^|[/_])(sub-[a-z0-9]+|(?:patient|subject|subj|pat)[-_]?\d+)(?=[/_.-]|$)", re.IGNORECASE)
+VISIT = re.compile(r"[-_](?:ses(?:sion)?|visit|time(?:point)?|tp?|v|scan|frame|fu|followup|pre|post|baseline)[-_]?\d*$",
+                   re.IGNORECASE)
+
+
+def patients_of(raw_dir, cases, pattern=None):
+    """({name: patient}, whether the names say so): by ``pattern``, whose first star stands for the patient, or by the
+    names of nnU-Net's and BIDS's users.  A case whose name says nothing is a patient of its own."""
+    if pattern:
+        fits = re.compile(re.escape(pattern).replace(r"\*", "(.+?)", 1).replace(r"\*", ".*").replace(r"\?", "."))
+        matches = {name: fits.fullmatch(name) for name in cases}
+        if other := [name for name in cases if not matches[name] or not fits.groups]:
+            raise LasegError(f"--patient '{pattern}' doesn't fit the case {other[0]} (and {len(other) - 1} more); its "
+                             "star must stand for the patient's part of each name")
+        return {name: match[1] for name, match in matches.items()}, True
+    said = {name: PATIENT.search(case.scan.relative_to(raw_dir).as_posix()) for name, case in cases.items()}
+    patients = {name: match[1].lower() if match else VISIT.sub("", name) or name for name, match in said.items()}
+    return patients, all(said.values()) or len(set(patients.values())) < len(patients)
+
+
+def split(raw_dir, cases, test_share, seed, labelled_list=None, test_list=None, patients=None):
     """The ``Split`` of the names in ``cases``.
 
     The two lists given, or train.list and test.list in ``raw_dir`` if it has both, decide.  Otherwise ``test_share`` of
-    the labelled cases are for testing, drawn by ``seed``.  Unlabelled ones all are for training.
+    the labelled patients are for testing, drawn by ``seed``.  Unlabelled ones all are for training.  No patient is on
+    both sides: what else there is of a test patient is left out, and lists that share one are refused.
     """
+    patients = patients or {name: name for name in cases}
     raw_lists = [raw_dir / "train.list", raw_dir / "test.list"]
     outlined = sorted(name for name, case in cases.items() if case.label)
     if not outlined:
         raise LasegError(f"{raw_dir}: none of the {len(cases)} scans has a label; a few must be outlined. "
                          "Labels lie beside their scans, or --label says where")
+
+    def of_others(names, others):
+        taken = {patients[name] for name in others}
+        return [name for name in names if patients[name] not in taken]
+
     if all(path.is_file() for path in raw_lists) and not (labelled_list or test_list):
         train, test = (listed(path, cases) for path in raw_lists)
         keep_apart(*raw_lists[:1], train, raw_lists[1], test)
         labelled = [name for name in train if cases[name].label]
         unlabelled = [name for name in train if not cases[name].label]
-        test_source = raw_lists[1]
+        chosen, test_source = train, raw_lists[1]
     else:
         test = listed(test_list, cases) if test_list else None
         labelled = listed(labelled_list, cases, outlined) if labelled_list else None
         if test is None:
-            test = drawn([name for name in outlined if name not in (labelled or ())], test_share, seed,
-                         keep=not labelled, raw_dir=raw_dir)
-        if labelled is None:
-            labelled = [name for name in outlined if name not in test]
+            test = drawn(of_others(outlined, labelled or ()), test_share, seed, not labelled, raw_dir, patients)
         if labelled_list:
             keep_apart(labelled_list, labelled, test_list or "the test cases", test)
-        unlabelled = [name for name in sorted(cases) if name not in labelled and name not in test]
-        test_source = test_list
+        chosen, test_source = labelled or [], test_list
+        labelled = of_others(outlined, test) if labelled is None else labelled
+        unlabelled = [name for name in of_others(sorted(cases), test) if name not in labelled]
+    if shared := sorted(set(chosen) - set(of_others(chosen, test))):
+        raise LasegError(f"{test_source}: a scan of the patient {patients[shared[0]]} is for testing, and {shared[0]} "
+                         "of the same patient for training; take one off its list, or give --patient '*' if these are "
+                         "different patients")
     if lacking := [name for name in test if not cases[name].label]:
         raise LasegError(f"{test_source}: {lacking[0]} has no label, and a test case needs one; take it off the list")
     if not labelled:
@@ -195,15 +232,18 @@ def listed(path, cases, outlined=None):
     return names
 
 
-def drawn(names, share, seed, keep, raw_dir):
-    """About ``share`` of ``names``, at least one (none where ``share`` is 0); ``keep``: one must be left."""
+def drawn(names, share, seed, keep, raw_dir, patients):
+    """The ``names`` of about ``share`` of their patients, at least one (none where ``share`` is 0); ``keep``: one
+    patient must be left."""
     if share == 0:
         return []
-    if len(names) < 1 + keep:
-        raise LasegError(f"{raw_dir}: {len(names)} labelled case{'s' * (len(names) != 1)} can't be split into training "
-                         "and test; add another, or give --test-share 0")
-    order = np.random.default_rng(seed).permutation(sorted(names)).tolist()
-    return sorted(order[:min(max(round(share * len(order)), 1), len(order) - keep)])
+    order = sorted({patients[name] for name in names})
+    if len(order) < 1 + keep:
+        raise LasegError(f"{raw_dir}: the labelled cases of {len(order)} patient{'s' * (len(order) != 1)} can't be "
+                         "split into training and test; add another, or give --test-share 0")
+    order = np.random.default_rng(seed).permutation(order).tolist()
+    tested = order[:min(max(round(share * len(order)), 1), len(order) - keep)]
+    return sorted(name for name in names if patients[name] in tested)
 
 
 def check_list(path, names):
@@ -256,13 +296,15 @@ def box_of_place(place, size, voxel, margin_mm=MARGIN_MM, least_mm=LEAST_MM):
 
 # --- the work -------------------------------------------------------------------------------------
 
-def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_scan=False, labelled_list=None,
-            test_list=None, voxel_mm=SPACING_MM, spacing=None, find=None, found_by=None, margin_mm=MARGIN_MM,
-            least_mm=LEAST_MM, test_share=0.2, seed=1337, progress=True, say=lambda line: None):
+def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_scan=False, orientation=None,
+            labelled_list=None, test_list=None, voxel_mm=SPACING_MM, spacing=None, find=None, found_by=None,
+            margin_mm=MARGIN_MM, least_mm=LEAST_MM, test_share=0.2, patient=None, skip_bad=False, seed=1337,
+            progress=True, say=lambda line: None):
     """Prepare every case under ``raw_dir``; returns ``dest/volumes``, the folder that holds them.
 
     ``scan``, ``label``: file patterns, see ``Patterns``; by default the challenge's names, or nnU-Net's.
-    ``label_value``: the atrium's value where a label holds several.  ``label_as_scan``: ignore the labels' headers.
+    ``label_value``: the atrium's value (or values) where a label holds others too.  ``label_as_scan``: ignore the
+    labels' headers.  ``orientation``: 'qform' or 'sform', which of a NIfTI's two matrices counts.
     ``labelled_list``, ``test_list``: files that fix the split; also ``raw_dir/train.list`` and ``test.list`` where both
     are there.  Otherwise ``test_share`` of the labelled cases, drawn with ``seed``, are for testing.  train.list names
     labelled cases first, then the unlabelled ones.
@@ -271,7 +313,9 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_
     its voxel's sides in mm; gives a mask of the atrium to crop around, or None where it finds nothing;
     ``found_by`` names it for ``dest``'s settings (the SHA-256 of its checkpoint).
     Each crop margin is drawn from ``margin_mm`` by seed and case name, so it doesn't depend on which other cases there
-    are.  ``say``: called with what was found, a line at a time, before the work begins.
+    are.  ``patient``: see ``patients_of``.  ``skip_bad``: cases that can't be prepared are left out, and
+    ``dest/left_out.txt`` says which and why; otherwise all are looked at, and then refused together.
+    ``say``: called with what was found, a line at a time, before the work begins.
     Finished cases are kept, so an interrupted run goes on where it was, and those whose scan or label is not what it
     was are made anew; the lists are written last, and one that is there is never overwritten.
     Raises LasegError, with the file and a remedy, for what can't be prepared.
@@ -284,12 +328,20 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_
         raise LasegError(f"{dest}: is a file; name a folder, where the prepared volumes are to lie")
     root, patterns = dest / FOLDER, patterns_for(raw_dir, scan, label)
     cases = find_cases(raw_dir, patterns)
-    parts = split(raw_dir, cases, test_share, seed, labelled_list, test_list)
+    patients, known = patients_of(raw_dir, cases, patient)
+    parts = split(raw_dir, cases, test_share, seed, labelled_list, test_list, patients)
     lists = {dest / "train.list": parts.labelled + parts.unlabelled, dest / "test.list": parts.test}
-    for path, names in lists.items():
-        check_list(path, names)
+    if not skip_bad:
+        for path, names in lists.items():
+            check_list(path, names)
     for line in told_plan(raw_dir, patterns, cases, parts):
         say(line)
+    tested = {patients[name] for name in parts.test}
+    if others := [name for name in parts.left_out if patients[name] in tested]:
+        say(f"  of these, of patients who are for testing: {len(others)} ({some(others)})")
+    if parts.test and not known:
+        say("  the names don't say which scans are of one patient, so each counts as a patient of its own; give "
+            "--patient PATTERN if some have several")
     if dest.resolve() != raw_dir.resolve() and not (labelled_list or test_list):
         lone = [f"{name}.list" for name in ("train", "test") if (raw_dir / f"{name}.list").is_file()]
         if len(lone) == 1:
@@ -297,37 +349,65 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_
                 "--test-list")
     claim(root, {"raw": str(raw_dir.resolve()), "scan": patterns.scan, "label": patterns.label,
                  "label_value": label_value, "voxel_mm": voxel_mm, "spacing": spacing, "margin_mm": margin_mm,
-                 "least_mm": least_mm, "seed": seed, "label_as_scan": label_as_scan or None, "found_by": found_by})
-    place = None
+                 "least_mm": least_mm, "seed": seed, "label_as_scan": label_as_scan or None, "found_by": found_by,
+                 "orientation": orientation})
+    options = {"voxel_mm": voxel_mm, "spacing": spacing, "label_value": label_value, "label_as_scan": label_as_scan,
+               "orientation": orientation}
+    place, bad = None, {}
     for name in tqdm([*parts.labelled, *parts.test, *parts.unlabelled], desc="prepare", unit="case",
                      disable=not progress):
         path, case = root / name / FILE, cases[name]
-        sources = {kind: content_of(file) for kind, file in case._asdict().items() if file}
-        if _finished(path, case.label is not None):
-            if read_sources(path) in ({}, sources):  # an older version didn't note them
+        try:
+            sources = {kind: content_of(file) for kind, file in case._asdict().items() if file}
+            if _finished(path, case.label is not None):
+                if read_sources(path) in ({}, sources):  # an older version didn't note them
+                    continue
+                say(f"  {name}: its scan or its label has changed since it was prepared; it is made anew")
+            image, mask = read_case(case.scan, case.label, **options)
+            if bad and not skip_bad and mask is None:  # where it is cropped would hang on the cases that are bad
                 continue
-            say(f"  {name}: its scan or its label has changed since it was prepared; it is made anew")
-        image, mask = read_case(case.scan, case.label, voxel_mm=voxel_mm, spacing=spacing, label_value=label_value,
-                                label_as_scan=label_as_scan)
-        values, sides = array_of(image), np.array(image.GetSpacing())
-        around = mask
-        if mask is None and find:
-            around = find(values, sides)
-        if around is not None and around.any():
-            rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-            box = crop_box(around, sides, rng, margin_mm, least_mm)
-        else:
-            place = place or usual_place(root / known / FILE for known in parts.labelled + parts.test)
-            box = box_of_place(place, values.shape, sides, margin_mm, least_mm)
-        corner = [part.start or 0 for part in box]
-        geometry = {"spacing": sides, "origin": image.TransformIndexToPhysicalPoint(corner),
-                    "centre": image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in values.shape])}
-        values, mask = check_volume(values[box], mask if mask is None else mask[box], case.scan)
-        write_volume(path, values, mask, sources, **geometry)
+            values, sides = array_of(image), np.array(image.GetSpacing())
+            around = mask
+            if mask is None and find:
+                around = find(values, sides)
+            if around is not None and around.any():
+                rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+                box = crop_box(around, sides, rng, margin_mm, least_mm)
+            else:
+                place = place or usual_place(root / known / FILE for known in parts.labelled + parts.test
+                                             if known not in bad)
+                box = box_of_place(place, values.shape, sides, margin_mm, least_mm)
+            corner = [part.start or 0 for part in box]
+            geometry = {"spacing": sides, "origin": image.TransformIndexToPhysicalPoint(corner),
+                        "centre": image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in values.shape])}
+            values, mask = check_volume(values[box], mask if mask is None else mask[box], case.scan)
+            write_volume(path, values, mask, sources, **geometry)
+        except LasegError as error:
+            bad[name] = str(error)
+            if skip_bad and not set(parts.labelled) - set(bad):
+                break
+    if bad:
+        leave_out(bad, dest, skip_bad, say)
+    if not set(parts.labelled) - set(bad):
+        raise LasegError(f"{raw_dir}: no labelled case is left for training; correct one of those that are left out")
     for path, names in lists.items():
-        if names:
+        if names := [name for name in names if name not in bad]:
+            check_list(path, names)
             keep_or_write_list(path, names)
     return root
+
+
+def leave_out(bad, dest, skip_bad, say):
+    """Tell the cases that can't be prepared, {name: why}; LasegError unless they may be left out."""
+    if not skip_bad and len(bad) == 1:
+        raise LasegError(next(iter(bad.values())))
+    for name, why in bad.items():
+        say(f"  {name}: {why}")
+    if not skip_bad:
+        raise LasegError(f"{len(bad)} cases can't be prepared: {', '.join(bad)}. {next(iter(bad.values()))}. Correct "
+                         "these cases, or give --skip-bad to leave them out")
+    write_whole(dest / "left_out.txt", "".join(f"{name}: {why}\n" for name, why in bad.items()))
+    say(f"  left out, since they can't be prepared: {len(bad)} ({some(list(bad))}); {dest / 'left_out.txt'} says why")
 
 
 def some(names):
@@ -340,10 +420,10 @@ def told_plan(raw_dir, patterns, cases, parts):
     yield f"{raw_dir}: {len(cases)} scans ({patterns.scan}), {len(outlined)} with a label ({patterns.label})"
     example = next(cases[name] for name in parts.labelled)
     yield f"  for example {example.scan.relative_to(raw_dir)} with {example.label.relative_to(raw_dir)}"
-    used = {case.label for case in cases.values()} | {case.scan for case in cases.values()}
-    rest = [path for path in scan_files(raw_dir) if not used & {path, *path.parents}]
+    used = {os.path.realpath(path) for case in cases.values() for path in case if path}
+    rest = [path for path in scan_files(raw_dir) if not used & set(map(os.path.realpath, [path, *path.parents]))]
     alone = [str(path.relative_to(raw_dir)) for path in rest
-             if patterns.label_expression.fullmatch(path.relative_to(raw_dir).as_posix())]
+             if patterns.label_expression.fullmatch(plain(path.relative_to(raw_dir).as_posix()))]
     others = [name for name in (str(path.relative_to(raw_dir)) for path in rest) if name not in alone]
     for what, names in (("training, labelled", parts.labelled), ("training, unlabelled", parts.unlabelled),
                         ("test", parts.test), ("left out, on neither list", parts.left_out),

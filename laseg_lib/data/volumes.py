@@ -9,11 +9,14 @@ Attributes of the file, where they are known: ``spacing`` (a voxel's three sides
 voxel lies in the patient, in mm) and ``centre`` (of the whole scan it was cut from).
 """
 
+import codecs
+import contextlib
 import copy
 import functools
 import hashlib
 import io
 import os
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -186,8 +189,36 @@ def name_problem(name):
     return "it is too long" if len(name.encode("utf-8", "replace")) > 200 else ""
 
 
+def text_of(path):
+    """The text of a list: in UTF-8, in UTF-16 or UTF-32 that begins by saying so, or in a Windows code page in which
+    every line names a case beside it.  LasegError for any other."""
+    held = Path(path).read_bytes()
+    marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
+             codecs.BOM_UTF16_BE: "utf-16"}
+    coding = next((coding for mark, coding in marks.items() if held.startswith(mark)), "utf-8-sig")
+    with contextlib.suppress(UnicodeDecodeError):
+        if "\0" not in (text := held.decode(coding)):
+            return text
+    folders = [folder for folder in Path(path).parent.iterdir() if folder.is_dir()]
+    for page in ("cp1252", "cp1250", "cp1251", "gb18030", "cp932") if not set(held) & set(range(9)) else ():
+        with contextlib.suppress(UnicodeDecodeError):
+            text = held.decode(page)
+            if all(any(file_of(folder, line.strip()).is_file() for folder in folders) for line in text.split("\n")
+                   if line.strip()):
+                return text
+    what = ("is no text" if set(held) & set(range(1, 9)) else "is text in UTF-16 that doesn't say so" if b"\0" in held
+            else "isn't UTF-8, but perhaps a Windows code page")
+    raise LasegError(f"{path}: {what}, and a list names one case a line; save it as UTF-8")
+
+
+def file_of(root, name):
+    """The file of a case; its folder may spell the name with its letters composed or not (a Mac does not)."""
+    spelt = [Path(root) / unicodedata.normalize(form, name) / FILE for form in ("NFC", "NFD")]
+    return next((path for path in spelt if path.exists()), Path(root) / name / FILE)
+
+
 def read_list(path):
-    """The case names in a ``.list`` file, in its order, checked.
+    """The case names in a ``.list`` file, in its order, with their letters composed (NFC), checked.
 
     Raises LasegError for a file that is missing, not text or empty, a name twice, or a name that
     would lead out of the data folder.
@@ -196,10 +227,7 @@ def read_list(path):
     if not path.is_file():
         raise LasegError(f"{path}: no such list; --root_path is the folder that holds the cases, "
                          "and train.list and test.list lie beside that folder")
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise LasegError(f"{path}: not a text file; it must name one case a line") from error
+    names = [unicodedata.normalize("NFC", line.strip()) for line in text_of(path).splitlines() if line.strip()]
     if not names:
         raise LasegError(f"{path}: names no case; it must name one case a line")
     for name in names:
@@ -246,6 +274,11 @@ def case_names(root_path, split="train"):
     return read_list(list_path(root_path, split))
 
 
+def in_mm(sides):
+    """A voxel's sides as text: '2 x 2.5 x 3 mm'."""
+    return " x ".join(f"{side:.3g}" for side in sides) + " mm"
+
+
 def differ(one, other, share=0.05):
     """Whether two voxels' sides in mm differ by more than a ``share``, where both are known."""
     return bool((np.abs(np.subtract(one, other)) > share * np.asarray(other, float)).any())
@@ -285,7 +318,7 @@ def split_of(config, names, processes=1):
     """
     first = last = len(names)
     if config.labelnum is None or config.val_num is None:
-        labelled = [has_label(Path(config.root_path) / name / FILE) for name in names]
+        labelled = [has_label(file_of(config.root_path, name)) for name in names]
         if not all(labelled):
             first, last = labelled.index(False), labelled[::-1].index(False)
     return config.with_split(len(names), processes=processes, labelled=first, labelled_at_end=last)
@@ -377,7 +410,7 @@ class LAHeart(Dataset):
                              f"{self.path(missing[0])}; fetch them, or take them off the list")
 
     def path(self, name):
-        return self.base_dir / name / FILE
+        return file_of(self.base_dir, name)
 
     def __len__(self):
         return len(self.image_list)

@@ -2,19 +2,21 @@
 
 import gzip
 import locale
+import re
 import struct
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from scan_files import blob_scan, random_geometry, write_dicom
 
+from laseg_lib.data.grid import normalise
 from laseg_lib.data.prepare import prepare
 from laseg_lib.data.scans import (
     array_of,
     image_of,
-    normalise,
     normalised,
     read_case,
     read_scan,
@@ -142,58 +144,16 @@ def test_what_a_nifti_says_is_kept_and_the_rest_is_asked_for(side, suffix, tmp_p
 
 
 @pytest.mark.parametrize("data, words", [
-    ("encoding: raw\ndata file: LIST\nd1.raw", "data files that its header names are not there, or not as many"),
-    ("encoding: raw\ndata file: gone.raw", "data files that its header names.*gone.raw"),
-    ("encoding: bz2", "compressed in a way that isn't read here"),
-    ("encoding: zstd", "compressed in a way that isn't read here"),
-    ("encoding: raw\ndata file: ../elsewhere.raw", "outside its folder"),
-    ("encoding: raw\ndata file: /etc/passwd", "outside its folder")])
+    ("encoding: raw\ndata file: LIST\nd1.raw", "cut off or damaged"),
+    ("encoding: raw\ndata file: gone.raw", "data file that its header names is not there.*gone.raw"),
+    ("encoding: zstd", "compressed in a way that isn't read here")])
 def test_the_true_cause_is_named(data, words, tmp_path):
     with pytest.raises(LasegError, match=rf"s.nhdr: .*{words}") as error:
         read_scan(nrrd(tmp_path / "s.nhdr", ["spacings: 1 1 1"], data, b""))
-    assert "copy it again" not in str(error.value) and "\n" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 META = "ObjectType = Image\nNDims = 3\nDimSize = 8 7 6\nElementType = MET_UCHAR\nElementSpacing = 1 1 1\n"
-
-
-@pytest.mark.parametrize("name, header", [
-    ("s.nhdr", "data file: LIST 2\n../secret.raw"), ("s.nhdr", "data file: ../secret%d.raw 1 6 1 2"),
-    ("s.nhdr", "data file: sub\x85/../../secret.raw"), ("s.nhdr", "data file: link.raw"),
-    ("s.mhd", META + "ElementDataFile : ../secret.raw\n"), ("s.mhd", META + "ElementDataFile = LIST\n../secret.raw\n"),
-    ("s.mhd", "Comment = ElementDataFile" + "x" * 400 + "\n" + META + "ElementDataFile = ../secret.raw\n"),
-    ("s.mhd", "Comment = " + "x" * 118 + "DICM\n" + META + "ElementDataFile = ../secret.raw\n")])
-def test_data_elsewhere_are_refused_however_they_are_named(name, header, tmp_path):
-    """Each is a way that SimpleITK itself would follow to a file that nobody asked for."""
-    (tmp_path / "secret.raw").write_bytes(bytes(range(8 * 7 * 6 // 2)) * 2)
-    path = tmp_path / "in" / name
-    path.parent.mkdir()
-    (path.parent / "link.raw").symlink_to(tmp_path / "secret.raw")
-    path.write_bytes(header.encode("latin-1"))
-    if name == "s.nhdr":
-        nrrd(path, ["spacings: 1 1 1"], "encoding: raw", b"")
-        path.write_bytes(path.read_bytes().rstrip() + b"\n" + header.encode("latin-1") + b"\n")
-    with pytest.raises(LasegError, match="outside its folder; put that file beside"):
-        read_scan(path)
-
-
-@pytest.mark.parametrize("name, data, words", [
-    ("s.mhd", "%s%s%s%n 1 6 1", "no pattern of a number"), ("s.mhd", "a%999999d 1 6 1", "no pattern of a number"),
-    ("s.mhd", "a\0b", "can't name a file"), ("s.mhd", "data.raw", "which is no file"),
-    ("s.mhd", "LIST\ndata.raw", "which is no file"), ("s.mhd", "d%d.raw 1 6 1", "which is no file")])
-def test_data_that_would_crash_or_hang_the_reader_are_refused(name, data, words, tmp_path):
-    """SimpleITK prints to a pattern of a file's as C does: %s reads somebody's memory, %999999d writes past its own."""
-    (tmp_path / name).write_text(META + f"ElementDataFile = {data}\n")
-    for other in ("data.raw", "d1.raw"):
-        (tmp_path / other).mkdir()  # a pipe there would wait for ever
-    with pytest.raises(LasegError, match=words):
-        read_scan(tmp_path / name)
-
-
-def test_a_header_without_an_end_is_refused(tmp_path):
-    (tmp_path / "s.mhd").write_text("Comment = x\n" * 90_000 + META + "ElementDataFile = /etc/passwd\n")
-    with pytest.raises(LasegError, match="header doesn't end"):
-        read_scan(tmp_path / "s.mhd")
 
 
 def test_slices_in_files_of_their_own_are_read(tmp_path):
@@ -215,7 +175,7 @@ def test_a_nifti_whose_voxels_begin_nowhere_is_told(offset, tmp_path):
                            ).read_bytes())
     head[108:112] = struct.pack("<f", offset)
     (tmp_path / "a.nii").write_bytes(head)
-    with pytest.raises(LasegError, match="voxels begin at byte"):
+    with pytest.raises(LasegError, match="a.nii: not a whole NIfTI file"):
         read_scan(tmp_path / "a.nii")
 
 
@@ -223,25 +183,6 @@ def test_complex_numbers_are_no_scan(tmp_path):
     image = sitk.Cast(image_of(np.ones((8, 7, 6)), spacing=(1, 1, 1), origin=(0, 0, 0)), sitk.sitkComplexFloat32)
     with pytest.raises(LasegError, match="complex numbers"):
         read_scan(write(tmp_path, "a.nii", image))
-
-
-def test_a_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
-    """Half a megabyte that unpacks to half a gigabyte of zeros; nothing of it is unpacked."""
-    monkeypatch.setattr(sitk, "ReadImage", lambda *_, **__: pytest.fail("was read"))
-    path = tmp_path / "s.nrrd"
-    path.write_text("NRRD0004\ntype: uint8\ndimension: 3\nsizes: 1024 1024 512\nspacings: 1 1 1\nencoding: gzip\n\n")
-    with pytest.raises(LasegError, match=r"the \d+ bytes of this scan would unpack to 0.5 GB"):
-        read_scan(path)
-    head = bytearray(348)
-    struct.pack_into("<i", head, 0, 348)
-    struct.pack_into("<8h", head, 40, 3, 1024, 1024, 512, 1, 1, 1, 1)
-    struct.pack_into("<2h", head, 70, 2, 8)
-    struct.pack_into("<8f", head, 76, 1, 1, 1, 1, 1, 1, 1, 1)
-    struct.pack_into("<f", head, 108, 352)
-    head[344:348] = b"n+1\0"
-    (tmp_path / "s.nii.gz").write_bytes(gzip.compress(head + bytes(99)))
-    with pytest.raises(LasegError, match=r"the \d+ bytes of this scan would unpack to 0.5 GB"):
-        read_scan(tmp_path / "s.nii.gz")
 
 
 def test_detached_and_compressed_data_are_read(tmp_path):
@@ -264,7 +205,7 @@ def test_dicom_that_cannot_be_a_volume_is_told(tmp_path, straight):
     with pytest.raises(LasegError, match="give the folder"):
         read_scan(files[0])
     files[3].unlink()
-    with pytest.raises(LasegError, match=r"series: its slices lie 1.25 to 2.50 mm apart; some are missing"):
+    with pytest.raises(LasegError, match=r"series: .*1.25 to 2.50 mm apart; some are missing"):
         read_scan(folder)
     (tmp_path / "empty").mkdir()
     write(tmp_path / "empty", "a.nii.gz", straight[0])
@@ -330,6 +271,100 @@ def test_prepare_into_the_scans_own_folder_keeps_its_lists(mixed):
     assert any("left out, on neither list: 2 (p4, p5)" in line for line in said)
 
 
+def test_names_are_the_same_with_letters_composed_or_not_and_suffixes_in_any_case(mixed, tmp_path):
+    for k, (name, scan, label) in enumerate([("Müller", "NFD", "NFC"), ("Größe", "NFC", "NFD")]):
+        (mixed / f"p{k}_mri.nii.gz").rename(mixed / f"{unicodedata.normalize(scan, name)}_mri.NII.gz")
+        (mixed / f"p{k}_la.nii.gz").rename(mixed / f"{unicodedata.normalize(label, name)}_la.nii.GZ")
+    said = []
+    ready(mixed, tmp_path / "out", scan="*_mri.NII.GZ", say=said.append)
+    assert "7 scans" in said[0] and "4 with a label" in said[0]
+    assert {"M\u00fcller", "Gr\u00f6\u00dfe"} < {*read_list(tmp_path / "out/train.list"),
+                                             *read_list(tmp_path / "out/test.list")}
+
+
+def test_a_pattern_may_have_windows_separators_and_a_folder_may_be_a_link(mixed, tmp_path):
+    for kind in ("mri", "la"):
+        (mixed / "store" / kind).mkdir(parents=True)
+        for file in mixed.glob(f"*_{kind}.nii.gz"):
+            file.rename(mixed / "store" / kind / file.name)
+        (mixed / kind).symlink_to(mixed / "store" / kind, target_is_directory=True)
+    (mixed / "store" / "loop").symlink_to(mixed, target_is_directory=True)
+    for scan, label in (("mri\\*_mri.nii.gz", "la\\*_la.nii.gz"), ("store/mri/*_mri.nii.gz", "store/la/*_la.nii.gz")):
+        said = []
+        ready(mixed, tmp_path / scan[:2], scan=scan, label=label, say=said.append)
+        assert "7 scans" in said[0] and "4 with a label" in said[0] and not any("no pattern fits" in s for s in said)
+
+
+def test_all_bad_cases_are_told_at_once_and_may_be_left_out(mixed, tmp_path, straight):
+    write(mixed, "p1_la.nii.gz", straight[1] * 0)
+    (mixed / "p2_mri.nii.gz").write_bytes((mixed / "p2_mri.nii.gz").read_bytes()[:3000])
+    (mixed / "p5_mri.nii.gz").write_text("version https://git-lfs.github.com/spec/v1\n")
+    said = []
+    with pytest.raises(LasegError, match="3 cases can't be prepared: .*--skip-bad") as error:
+        ready(mixed, tmp_path / "out", say=said.append, test_share=0)
+    for name, file in (("p1", "p1_la.nii.gz"), ("p2", "p2_mri.nii.gz"), ("p5", "p5_mri.nii.gz")):
+        assert name in str(error.value) and any(file in line for line in said)
+    assert not list((tmp_path / "out").glob("*.list"))
+    ready(mixed, tmp_path / "out", skip_bad=True, test_share=0)
+    assert read_list(tmp_path / "out" / "train.list") == ["p0", "p3", "p4", "p6"]
+    left = (tmp_path / "out" / "left_out.txt").read_text().splitlines()
+    assert [line.split(":")[0] for line in left] == ["p1", "p2", "p5"] and "git lfs pull" in left[2]
+    for k in (0, 3):
+        write(mixed, f"p{k}_la.nii.gz", straight[1] * 0)
+    with pytest.raises(LasegError, match="no labelled case is left"):
+        ready(mixed, tmp_path / "none", skip_bad=True, test_share=0)
+
+
+def two_visits(folder, straight, name, patients=6):
+    """Two scans of each patient, of which the second has no label where the patient's number is even."""
+    for k in range(patients):
+        for visit in (1, 2):
+            case = name.format(k, visit)
+            write((folder / case).parent, f"{(folder / case).name}_mri.nii.gz", straight[0])
+            if visit == 1 or k % 2:
+                write((folder / case).parent, f"{(folder / case).name}_la.nii.gz", straight[1])
+    return folder
+
+
+@pytest.mark.parametrize("name, patient, options", [
+    ("sub-{:02d}/ses-{}/sub-{:02d}_ses-{}", r"sub-\d+", {"scan": "sub-*_mri.nii.gz", "label": "sub-*_la.nii.gz"}),
+    ("patient{:03d}_frame{:02d}", r"patient\d+", {}), ("la_{:03d}_t{}", r"la_\d+", {}),
+    ("{:02d}x{}", r"^\d+", {"patient": "*x?"})])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_scans_of_a_patient_are_on_one_side_of_the_split(name, patient, options, seed, tmp_path, straight):
+    def case(k, visit):
+        return name.format(k, visit, k, visit)
+
+    raw = two_visits(tmp_path / "raw", straight, type("", (), {"format": staticmethod(case)}))
+    said = []
+    ready(raw, tmp_path / "out", seed=seed, say=said.append, test_share=0.3, **options)
+    sides = []
+    for which in ("train", "test"):
+        names = read_list(tmp_path / "out" / f"{which}.list")
+        sides.append({re.search(patient.replace("sub-", ""), name)[0] for name in names})
+    assert len(sides[1]) == 2 and len(sides[0]) == 4 and not sides[0] & sides[1]
+    assert not any("--patient" in line for line in said)
+
+
+def test_where_names_say_nothing_of_patients_it_is_said_and_lists_may_not_share_one(mixed, tmp_path):
+    said = []
+    ready(mixed, tmp_path / "out", say=said.append)
+    assert sum("--patient PATTERN" in line for line in said) == 1
+    (tmp_path / "l.list").write_text("p0\np1\n")
+    (tmp_path / "t.list").write_text("p2\n")
+    lists = {"labelled_list": tmp_path / "l.list", "test_list": tmp_path / "t.list"}
+    with pytest.raises(LasegError, match="--patient 'q.' doesn't fit the case p0"):
+        ready(mixed, tmp_path / "other", patient="q*", **lists)
+    for k in (1, 2):
+        for kind in ("mri", "la"):
+            (mixed / f"p{k}_{kind}.nii.gz").rename(mixed / f"same_t{k}_{kind}.nii.gz")
+    (tmp_path / "l.list").write_text("p0\nsame_t1\n")
+    (tmp_path / "t.list").write_text("same_t2\n")
+    with pytest.raises(LasegError, match="t.list: .*patient same .*same_t1.*--patient"):
+        ready(mixed, tmp_path / "other", **lists)
+    ready(mixed, tmp_path / "other", patient="*", **lists)
+
+
 def test_what_is_there_is_said_where_nothing_fits(mixed, tmp_path):
     with pytest.raises(LasegError, match=r"no folder here holds a lgemri.nrrd; found 11 of .nii.gz, such as p0_la"):
         prepare(mixed, tmp_path / "out", progress=False)
@@ -384,7 +419,7 @@ def test_intensities_that_cannot_be_are_told(value, tmp_path):
     values = np.random.default_rng(0).random((8, 7, 6))
     values[:4] = values[:4] * value
     path = write(tmp_path, "s.mha", image_of(values, spacing=(1, 1, 1), origin=(0, 0, 0)))
-    with pytest.raises(LasegError, match="s.mha: voxels are not finite.*too large"):
+    with pytest.raises(LasegError, match="s.mha: .*voxels are not finite.*too large"):
         read_case(path)
 
 
@@ -411,7 +446,7 @@ def test_a_nifti_that_was_cut_off_is_told(suffix, tmp_path, straight):
     assert read_scan(tmp_path / f"s{suffix}").image.GetSize() == straight[0].GetSize()
     whole = (tmp_path / f"s{suffix}").read_bytes()
     (tmp_path / f"cut{suffix}").write_bytes(whole[:len(whole) * 2 // 3])
-    with pytest.raises(LasegError, match="it was cut off; copy it again"):
+    with pytest.raises(LasegError, match="it was cut off.*copy it again"):
         read_scan(tmp_path / f"cut{suffix}")
 
 

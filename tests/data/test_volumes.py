@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import unicodedata
 
 import h5py
 import numpy as np
@@ -13,6 +14,7 @@ from laseg_lib.data.volumes import (
     case_names,
     downsample,
     find_root,
+    keep_apart,
     public_cases,
     read_geometry,
     read_list,
@@ -136,7 +138,9 @@ def test_lists(tmp_path):
 
 
 @pytest.mark.parametrize("text, message", [
-    (b"", "no case"), (b" \n\n", "no case"), (b"\xff\xfe\x00", "not a text file"), (b"a\nb\na\n", "a more than once"),
+    (b"", "no case"), (b" \n\n", "no case"), (b"\xff\xfe\x00", "UTF-16.*save it as UTF-8"),
+    (bytes(range(99)), "is no text.*UTF-8"), ("a\nb\n".encode("utf-16-le"), "UTF-16.*save it as UTF-8"),
+    ("Müller\n".encode("cp1252"), "code page.*save it as UTF-8"), (b"a\nb\na\n", "a more than once"),
     (b"../a\n", "no case name"), (b"..\n", "no case name"), (b"/etc\n", "no case name"), (b"C:\\x\n", "no case name"),
     (b"a\x07\n", "no case name")])
 def test_an_unsound_list_names_itself(text, message, tmp_path):
@@ -145,6 +149,33 @@ def test_an_unsound_list_names_itself(text, message, tmp_path):
     with pytest.raises(LasegError, match=message) as error:
         read_list(path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-8-sig", "utf-32"])
+def test_a_list_that_says_its_coding_is_read(coding, tmp_path):
+    (tmp_path / "train.list").write_bytes("Müller\r\nJäger\r\n".encode(coding))
+    assert read_list(tmp_path / "train.list") == ["Müller", "Jäger"]
+
+
+def test_a_list_in_a_code_page_is_read_where_each_line_names_a_case_beside_it(root):
+    name, path = "Größe", root.parent / "train.list"
+    (root / "a").rename(root / name)
+    path.write_bytes(f"{name}\r\nb\r\n".encode("cp1252"))
+    assert read_list(path) == [name, "b"] == LAHeart(root).image_list
+    path.write_bytes(f"{name}\r\nÄ\r\n".encode("cp1252"))
+    with pytest.raises(LasegError, match="code page.*save it as UTF-8"):
+        read_list(path)
+
+
+@pytest.mark.parametrize("stored, listed", [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_name_is_the_same_with_its_letters_composed_or_not(stored, listed, root):
+    (root / "a").rename(root / unicodedata.normalize(stored, "Jäger"))
+    (root.parent / "train.list").write_text(unicodedata.normalize(listed, "Jäger") + "\nb\n", encoding="utf-8")
+    assert len(LAHeart(root)[0]["image"]) and read_list(root.parent / "train.list")[0] == "J\u00e4ger"
+    (root.parent / "test.list").write_text(unicodedata.normalize(stored, "Jäger") + "\n", encoding="utf-8")
+    with pytest.raises(LasegError, match="is in test.list too"):
+        keep_apart("train.list", read_list(root.parent / "train.list"), "test.list",
+                   read_list(root.parent / "test.list"))
 
 
 def test_laheart_reads_the_list_beside_the_folder(root):

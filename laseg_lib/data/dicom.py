@@ -1,0 +1,183 @@
+"""A DICOM series as one image: pydicom reads the tags, dcm2niix makes NIfTI of the voxels.
+
+dcm2niix knows slopes that differ from slice to slice, frames in any order, and compressed voxels.  It takes a stack on
+a slant, or one file with a gap, without complaint.  So where the slices lie is looked at before.
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import LasegError
+from .files import require_text, what_is_in
+from .headers import AS_LABEL_MAP, read_nifti, require_space
+
+SEGMENTATIONS = ("Segmentation Storage", "Surface Segmentation Storage", "RT Structure Set Storage")
+
+
+def read_dicom(path):
+    """(SimpleITK's image of float32, which sides of a voxel are known, whether the directions of the axes are) of the
+    series in a folder, or of the many slices in one file."""
+    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file()
+                                                 and not file.name.startswith("."))
+    for file in files:
+        require_text(file)
+    series = series_of(path, files)
+    heads = list(series.values())
+    name = name_of(heads[0])
+    places, lies = planes_of(heads)
+    require_space(path, (heads[0].Rows, heads[0].Columns, len(places)))
+    if len(places) < 2:
+        raise LasegError(f"{path}: holds one slice of {name}, and a scan must be W x H x D; give the folder of the "
+                         "whole series")
+    oriented, located = bool(np.isfinite(lies).all()), bool(np.isfinite(places).all() and np.isfinite(lies).all())
+    step = step_between(path, name, places, lies) if located else 1
+    image = converted(path, name, series)
+    if located:  # dcm2niix turns the rows round, as NIfTI has them; here the axes run as DICOM's do
+        import SimpleITK as sitk
+
+        wanted = np.stack([lies[0, :3], lies[0, 3:], np.cross(lies[0, :3], lies[0, 3:])])
+        turned = (wanted * np.reshape(image.GetDirection(), (3, 3)).T).sum(1) < 0
+        image = sitk.Flip(image, turned.tolist())
+        image.SetSpacing((*image.GetSpacing()[:2], step))
+    measures = (heads[0].get("SharedFunctionalGroupsSequence") or [{}])[0].get("PixelMeasuresSequence") or [heads[0]]
+    plane = bool(measures[0].get("PixelSpacing"))
+    return image, (plane, plane, located), oriented
+
+
+def name_of(head):
+    return f"series {head.get('SeriesNumber') or '?'} {head.get('SeriesDescription', '')}".strip()
+
+
+def tags_of(file):
+    """The tags of a DICOM file as pydicom's Dataset, without voxels; None for another file."""
+    import pydicom
+
+    try:
+        head = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+        return head if head.get("SOPClassUID") else None
+    except Exception:  # of other files pydicom raises what it likes
+        return None
+
+
+def series_of(path, files):
+    """{file: its tags} of the one DICOM series among ``files``, each slice once.  LasegError where there is none, or
+    more than one, or a segmentation, or a file that looks like one of the slices and can't be read."""
+    tags = {file: tags_of(file) for file in files}
+    classes = {file: head.SOPClassUID.name for file, head in tags.items() if head}
+    if objects := [name for name in classes.values() if name in SEGMENTATIONS]:
+        raise LasegError(f"{path}: holds a segmentation as DICOM (SEG or RTSTRUCT: {objects[0]}), which isn't read "
+                         f"here; {AS_LABEL_MAP}")
+    images = {file: head for file, head in tags.items() if head and "Rows" in head and "SeriesInstanceUID" in head}
+    if not images and path.is_file():
+        raise LasegError(f"{path}: not a whole DICOM file ({next(iter(classes.values()), 'no tags')}, no image); "
+                         "copy or export the series again")
+    if not images:
+        raise LasegError(f"{path}: no DICOM series in this folder; {what_is_in(path)}")
+    series = {head.SeriesInstanceUID: name_of(head) for head in images.values()}
+    if len(series) > 1:
+        raise LasegError(f"{path}: holds {len(series)} DICOM series ({', '.join(series.values())}); give each a folder "
+                         "of its own")
+
+    def shape(file):
+        return re.sub(r"\d+", "#", file.name.lower())
+
+    shapes, kinds = {shape(file) for file in images}, {classes[file] for file in images}
+    if lost := [file for file in files if (is_cut_off(file, images[file]) if file in images else
+                                           classes[file] in kinds if file in classes else shape(file) in shapes)]:
+        raise LasegError(f"{lost[0]}: looks like a slice of the series beside it and can't be read as one"
+                         + (f" (nor can {len(lost) - 1} more)" if lost[1:] else "") + "; copy it again, or remove it")
+    once = {}
+    for file, head in images.items():
+        once.setdefault(head.get("SOPInstanceUID", file), file)
+    return {file: images[file] for file in once.values()}
+
+
+def is_cut_off(file, head):
+    """Whether a DICOM file whose voxels are not compressed is smaller than these alone."""
+    syntax = head.file_meta.get("TransferSyntaxUID") if hasattr(head, "file_meta") else None
+    voxels = head.Rows * head.Columns * int(head.get("NumberOfFrames") or 1)
+    return not (syntax and syntax.is_compressed) and file.stat().st_size < voxels * head.get("BitsAllocated", 8) // 8
+
+
+def planes_of(heads):
+    """(where each slice lies, N x 3; how its rows and columns run, N x 6) by the tags of files with one slice or many;
+    NaN where they don't say."""
+    places, lies = [], []
+    for head in heads:
+        shared = (head.get("SharedFunctionalGroupsSequence") or [{}])[0]
+        for frame in head.get("PerFrameFunctionalGroupsSequence") or [{}] * int(head.get("NumberOfFrames") or 1):
+            for found, group, tag, count in ((places, "PlanePositionSequence", "ImagePositionPatient", 3),
+                                             (lies, "PlaneOrientationSequence", "ImageOrientationPatient", 6)):
+                said = [part[group][0].get(tag) for part in (frame, shared) if part.get(group)] + [head.get(tag)]
+                found.append(next((value for value in said if value), [np.nan] * count))
+    return np.array(places, float), np.array(lies, float)
+
+
+def step_between(path, name, places, lies):
+    """How far apart the slices of a series lie, in mm; LasegError unless they make one stack of them."""
+    normal = np.cross(lies[0, :3], lies[0, 3:])
+    places = places[np.argsort(places @ normal)]
+    steps = np.diff(places @ normal)
+    whole = steps[steps > 0.01]
+    way = places[-1] - places[0]
+    aslant = np.linalg.norm(way - (way @ normal) * normal)
+    problem = ""
+    if np.abs(lies - lies[0]).max() > 0.01:
+        problem = "lie in different directions, as a localizer's do; export one stack alone"
+    elif len(whole) < len(steps):
+        problem = (f"are {len(places)} at {len(whole) + 1} places: time points, echoes or copies; export one image of "
+                   "each place")
+    elif steps.max() > 1.05 * steps.min() + 0.01:
+        problem = (f"lie {steps.min():.2f} to {steps.max():.2f} mm apart; some are missing, or there are two series in "
+                   "one: export it again")
+    elif aslant > 0.01 * np.linalg.norm(way):
+        problem = (f"are stacked aslant, as with a tilted gantry ({aslant:.1f} mm from first to last), so its axes are "
+                   "not at right angles; resample it to a plain grid first")
+    if problem:
+        raise LasegError(f"{path}: the slices of {name} {problem}")
+    return steps.mean()
+
+
+def converted(path, name, series):
+    """The image that dcm2niix makes of a series, in a folder that holds its slices alone.
+
+    It takes slices with other study times for other images.  Some tools write the time of each file there, so copies
+    have none.
+    """
+    import dcm2niix
+    import pydicom
+
+    with tempfile.TemporaryDirectory(prefix="laseg-") as place:
+        (Path(place) / "in").mkdir()
+        names = {str(Path(place, "in", f"{k:05d}.dcm")): file for k, file in enumerate(series)}
+        times = {(head.get("StudyDate"), head.get("StudyTime")) for head in series.values()}
+        for copy, file in names.items():
+            shutil.copyfile(file, copy)
+            if len(times) > 1:
+                whole = pydicom.dcmread(file, force=True)
+                whole.StudyDate = whole.StudyTime = ""
+                whole.save_as(copy)
+        # No JSON, nothing packed, no cropping and no turning, and one image: that it is one stack has been seen.
+        options = ["-b", "n", "-z", "n", "-g", "i", "-x", "i", "-m", "y", "-f", "scan", "-o", place]
+        done = subprocess.run([dcm2niix.bin, *options, str(Path(place, "in"))], capture_output=True, text=True,
+                              errors="replace", check=False)
+        said = (done.stdout + done.stderr).partition("\n")[2]  # the first line is its version
+        made = sorted(Path(place).glob("*.nii"))
+        if len(made) == 1 and done.returncode == 0:
+            return read_nifti(made[0])[0]
+    for copy, file in names.items():
+        said = said.replace(copy, str(file))
+    lines = [line.strip() for line in said.splitlines() if re.search("Warn|Error|Unable|not stacked", line)]
+    if cut := re.search(r"not large enough.*?: (.*)", said):
+        raise LasegError(f"{cut[1]}: is a slice of {name} that was cut off; copy it again")
+    if re.search(r"transfer syntax|decod|JPEG|JP2|compress", said):
+        raise LasegError(f"{path}: the voxels of {name} are compressed in a way that isn't read here; export it "
+                         "without compression (dcmdjpeg and gdcmconv --raw do that)")
+    raise LasegError(f"{path}: dcm2niix makes {len(made)} images of {name}, not one "
+                     f"({(lines or [f'status {done.returncode}'])[-1]}); export one of them alone (one echo, phase or "
+                     "time point), or the series again")

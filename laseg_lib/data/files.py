@@ -1,0 +1,115 @@
+"""Which scans a folder holds, by their names: links are followed, hidden files aside."""
+
+import glob
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+from ..errors import LasegError
+
+FORMATS = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".nrrd": "NRRD", ".nhdr": "NRRD", ".mha": "MetaImage",
+           ".mhd": "MetaImage", ".dcm": "DICOM"}
+
+
+def suffix_of(path):
+    """'.nii.gz' and the like, in lower case; '' for a format that is not read here."""
+    name = Path(path).name.lower()
+    return next((s for s in sorted(FORMATS, key=len, reverse=True) if name.endswith(s)), "")
+
+
+def stem_of(path):
+    """The name without '.nii.gz' and the like."""
+    name = Path(path).name
+    return name[:len(name) - len(suffix_of(path))]
+
+
+def plain(name):
+    """A name or pattern as it is compared: its letters composed (NFC), its suffix in lower case."""
+    name = unicodedata.normalize("NFC", name)
+    suffix = suffix_of(name)
+    return name[:len(name) - len(suffix)] + suffix
+
+
+def below(folder):
+    """Every file and folder below ``folder``, sorted; hidden ones aside.  Links are followed, but into no folder that
+    the way there came through already."""
+    found = []
+    for where, folders, names in os.walk(folder, followlinks=True):
+        way = {os.path.realpath(place) for place in [where, *Path(where).parents]}
+        folders[:] = [name for name in sorted(folders) if not name.startswith(".")
+                      and os.path.realpath(os.path.join(where, name)) not in way]
+        found += [Path(where, name) for name in [*folders, *names] if not name.startswith(".")]
+    return sorted(found)
+
+
+def scan_files(folder):
+    """Every file below ``folder`` whose name is one of a format that is read here; hidden ones aside."""
+    return [path for path in below(folder) if suffix_of(path) and not path.is_dir()]
+
+
+def require_text(path):
+    """LasegError for a name with bytes that are no text: SimpleITK ends the whole program over it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise LasegError(f"{path}: its name holds bytes that are no text in UTF-8; rename it") from error
+
+
+def first_channel(path):
+    """What nnU-Net calls the case of the file CASE_0000.nii.gz; None where the files beside it aren't called so."""
+    path = Path(path)
+    case = re.fullmatch(r"(.+)_0000", stem_of(path))
+    beside = path.absolute().parent
+    if not case or not beside.is_dir() or not all(re.search(r"_\d{4}$", stem_of(file)) for file in beside.iterdir()
+                                                  if suffix_of(file) and not file.name.startswith(".")):
+        return None
+    return case[1]
+
+
+def scans_of(path):
+    """The scans that a path stands for: itself; the files that a pattern fits; those in a folder (of nnU-Net's channels
+    the first), or in the folders in it.  A folder with other files is a DICOM series, and one scan.
+
+    Masks that lie beside their scans, as ``laseg predict`` calls them, are no scans.
+    """
+    path = Path(path)
+    if not path.exists() and re.search(r"[*?\[]", str(path)):  # which the shells of Windows leave to the program
+        if found := sorted(Path(name) for name in glob.glob(str(path), recursive=True)):
+            return found
+        raise LasegError(f"{path}: no file fits this pattern; name files, or the folder around them")
+    if not path.is_dir():
+        return [path]
+    inside = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+    files = [file for file in inside if suffix_of(file) not in ("", ".dcm") and not file.is_dir()]
+    stems = {stem_of(file) for file in files}
+    files = [file for file in files if re.sub("_(la|probability)$", "", stem_of(file)) not in stems - {stem_of(file)}
+             and not (stem_of(file) == "laendo" and "lgemri" in stems)]
+    if files:
+        return [file for file in files if first_channel(file)] or files
+    folders = [folder for folder in inside if folder.is_dir()]
+    if not folders or any(file.is_file() for file in inside):
+        return [path]
+    return [scan for folder in folders for scan in scans_of(folder)]
+
+
+def data_files(path):
+    """The files beside a header (.nhdr, .mhd) that hold its voxels: those that it names, or, where it gives a pattern,
+    those with its suffix."""
+    if suffix_of(path) not in (".nhdr", ".mhd"):
+        return []
+    with open(path, "rb") as file:
+        text = file.read(2**20).decode("latin-1")
+    others = sorted(file for file in path.parent.iterdir() if file.is_file() and file != path and file.suffix)
+    return [file for file in others if file.name in text] or [file for file in others if file.suffix in text]
+
+
+def what_is_in(folder):
+    """What scans a folder holds, for an error message: 'found 12 of .nii.gz, such as a.nii.gz'."""
+    found = {}
+    for file in scan_files(folder):
+        found.setdefault(suffix_of(file), []).append(file)
+    if not found:
+        return "found no NIfTI, NRRD, MetaImage or DICOM (.dcm) file in it"
+    return "found " + "; ".join(f"{len(files)} of {suffix}, such as {files[0].relative_to(folder)}"
+                                for suffix, files in sorted(found.items(), key=lambda item: -len(item[1])))

@@ -1,0 +1,152 @@
+"""A scan on its grid: normalised, made straight, and brought back to where it was.
+
+Arrays are W x H x D, so the first index is x; SimpleITK's own arrays run the other way.
+"""
+
+import numpy as np
+import torch
+
+from ..errors import LasegError
+from ..runtime.machine import require_memory, require_room_for
+from .volumes import SPACING_MM
+
+STRAIGHT = np.eye(3)
+
+
+def array_of(image):
+    """SimpleITK's image as an array W x H x D."""
+    import SimpleITK as sitk
+
+    return sitk.GetArrayFromImage(image).T
+
+
+def image_of(array, like=None, *, spacing=None, origin=None):
+    """An array W x H x D as SimpleITK's image: in the geometry of the image ``like``, or straight, with a voxel's
+    ``spacing`` and the ``origin`` of the first one, both in mm."""
+    require_room_for("SimpleITK", 300)
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.ascontiguousarray(np.asarray(array).T))
+    if like is not None:
+        image.CopyInformation(like)
+    else:
+        image.SetSpacing(np.asarray(spacing, float).tolist())
+        image.SetOrigin(np.asarray(origin, float).tolist())
+    return image
+
+
+def normalise(array, path, measured=None):
+    """``array`` as float32 of zero mean and unit variance over the scan (or over its voxels ``measured``, bool);
+    LasegError where that means nothing."""
+    values = np.asarray(array, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        counted = values if measured is None else values[measured]
+        mean, std = counted.mean(), counted.std()
+        if not np.isfinite([mean, std]).all() or std == 0:
+            raise LasegError(f"{path}: voxels are not finite, all the same, or far too large; export the scan again")
+        result = np.float32((values - mean) / std)
+    if not np.isfinite(result).all() or not result.any():
+        raise LasegError(f"{path}: voxels are not finite, all the same, or far too large; export the scan again")
+    return result
+
+
+def same_grid(one, two, share=0.01):
+    """Whether two images have the same size, and their voxels lie at the same places to ``share`` of a voxel."""
+    if one.GetSize() != two.GetSize():
+        return False
+    far = [n - 1 for n in one.GetSize()]
+    corners = [[at if bit else 0 for at, bit in zip(far, bits)] for bits in np.ndindex(2, 2, 2)]
+    apart = [np.abs(np.subtract(one.TransformIndexToPhysicalPoint(c), two.TransformIndexToPhysicalPoint(c))).max()
+             for c in corners]
+    return max(apart) <= share * min(one.GetSpacing())
+
+
+def is_plain(image):
+    """Whether the axes run along those of the patient, in whatever order, to a thousandth."""
+    direction = np.abs(np.reshape(image.GetDirection(), (3, 3)))
+    return np.abs(direction - np.round(direction)).max() < 1e-3
+
+
+def wedges_in(image):
+    """Where an oblique scan may hold wedges that no scanner measured, bool W x H x D; None where it has none.
+
+    Whoever turned a scan onto an oblique grid filled what lay outside with one value.  That is the value of at least
+    half of its corners, where it reaches the border and takes more than a hundredth of the scan; a voxel more around
+    it may be a blend of both.  A straight scan has no wedges: the air in it may have one value, and belongs to it.
+    """
+    from scipy import ndimage
+
+    if is_plain(image):
+        return None
+    values = array_of(image)
+    corners, counts = np.unique(values[::values.shape[0] - 1, ::values.shape[1] - 1, ::values.shape[2] - 1],
+                                return_counts=True)
+    same = values == corners[counts.argmax()]
+    if counts.max() < 4 or same.mean() < 0.01 or same.all():
+        return None
+    parts, _ = ndimage.label(np.pad(same, 1, constant_values=True))  # all that reaches the border is one part
+    return ndimage.binary_dilation((parts == parts[0, 0, 0])[1:-1, 1:-1, 1:-1])
+
+
+def normalised(image, path, voxel_mm=SPACING_MM):
+    """A scan as SimpleITK's image, straight and normalised over all that was measured, float32; see ``straighten``.
+
+    Of a scan with wedges only the box that holds all that was measured; what is left of them there repeats the measured
+    voxel nearest to it, as what lies outside a scan does.  Wedges leave of a box a box.  Where less than four fifths of
+    it would be left, it is a body in air of one value (an ellipse leaves 0.785), and all was measured.
+    """
+    import SimpleITK as sitk
+    from scipy import ndimage
+
+    values, wedges = array_of(image), wedges_in(image)
+    if wedges is not None and not wedges.all():
+        require_memory(20 * values.size, torch.device("cpu"), path, "crop this scan")
+        measured = image_of(np.float32(~wedges), image)
+        there = np.int32(array_of(sitk.Resample(measured, straighten(measured, voxel_mm))) > 0.5)
+        box, = ndimage.find_objects(there) or [None]
+        if box and there[box].mean() > 0.8:
+            values = normalise(values, path, ~wedges)
+            nearest = ndimage.distance_transform_edt(wedges, image.GetSpacing(), return_distances=False,
+                                                     return_indices=True)
+            return straighten(image_of(values[tuple(nearest)], image), voxel_mm)[box]
+    return straighten(image_of(normalise(values, path), image), voxel_mm)
+
+
+def straighten(image, voxel_mm=SPACING_MM):
+    """``image`` with straight axes and voxels of ``voxel_mm`` (a number or three; None: about as wide as they are).
+
+    Axes are swapped and turned round without touching a value; only what is oblique, or has other voxels, is
+    interpolated, by cubic B-splines: linear interpolation would blur it, as no scan is that a network has learnt from.
+    What comes in from outside the scan repeats its border, as in ``RandomAffine``: a network has seen that, and never a
+    black wedge.
+    """
+    import SimpleITK as sitk
+
+    image = sitk.DICOMOrient(image, "LPS")
+    voxel = np.array(image.GetSpacing()) if voxel_mm is None else np.broadcast_to(np.asarray(voxel_mm, float), 3)
+    if is_plain(image) and np.allclose(image.GetSpacing(), voxel, rtol=1e-3, atol=0):
+        return image
+    size = np.array(image.GetSize())
+    corners = [image.TransformContinuousIndexToPhysicalPoint((bits * size - 0.5).tolist())
+               for bits in np.array(list(np.ndindex(2, 2, 2)))]
+    low, high = np.min(corners, 0), np.max(corners, 0)
+    sides = np.maximum(np.ceil((high - low) / voxel - 1e-3), 1)
+    require_memory(12 * np.prod(sides) + 16 * np.prod(size), torch.device("cpu"),
+                   f"a scan of {sides.astype(int)} voxels, once straight,",
+                   "crop it, or use larger voxels")
+    resample = sitk.ResampleImageFilter()
+    resample.SetSize(sides.astype(int).tolist())
+    resample.SetOutputSpacing(voxel.tolist())
+    resample.SetOutputOrigin((low + voxel / 2).tolist())
+    resample.SetOutputDirection(STRAIGHT.ravel().tolist())
+    resample.SetInterpolator(sitk.sitkBSpline)
+    resample.SetUseNearestNeighborExtrapolator(True)
+    resample.SetOutputPixelType(sitk.sitkFloat32)
+    return resample.Execute(image)
+
+
+def back_to(image, like):
+    """What was found on a straight grid (float, 0 outside) on the grid of the scan ``like``, trilinear."""
+    import SimpleITK as sitk
+
+    return sitk.Resample(image, like, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)

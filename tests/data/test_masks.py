@@ -1,0 +1,127 @@
+"""Another tool's masks against labels: by name, on one grid, with our metrics."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scan_files import blob_scan
+
+from laseg_lib.cli import main
+from laseg_lib.data.masks import by_case, evaluate_masks
+from laseg_lib.data.prepare import prepare
+from laseg_lib.data.scans import array_of, image_of
+from laseg_lib.data.volumes import write_volume
+from laseg_lib.errors import LasegError
+from laseg_lib.metrics import case_metrics
+
+
+@pytest.fixture
+def label():
+    return blob_scan(np.eye(3), (1.25, 1.25, 2), (50, 48, 30))[1]
+
+
+def saved(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def smaller(label):
+    return sitk.BinaryErode(label, (1, 1, 1))
+
+
+def test_a_mask_is_measured_as_its_arrays_are(label, tmp_path):
+    want = case_metrics(array_of(smaller(label)), array_of(label), label.GetSpacing())
+    saved(tmp_path / "labels" / "LA_1.nii.gz", label)
+    saved(tmp_path / "masks" / "LA_1_0000.nrrd", smaller(label))
+    assert evaluate_masks(tmp_path / "masks", tmp_path / "labels") == [
+        {"case": "LA_1", **{name: pytest.approx(value) for name, value in want.items()}}]
+
+
+def test_a_mask_stored_in_another_order_of_axes_lies_on_the_same_grid(label, tmp_path):
+    saved(tmp_path / "labels" / "p1_label.nrrd", label)
+    saved(tmp_path / "masks" / "p1_la.nii.gz", sitk.DICOMOrient(smaller(label), "RAI"))
+    row, = evaluate_masks(tmp_path / "masks", tmp_path / "labels")
+    assert row["dice"] == pytest.approx(case_metrics(array_of(smaller(label)), array_of(label))["dice"])
+
+
+@pytest.mark.parametrize("change", [
+    lambda mask: mask[2:], lambda mask: mask.SetOrigin((0, 0, 0)), lambda mask: mask.SetSpacing((1, 1, 2))])
+def test_a_mask_that_is_not_on_the_grid_of_its_label_is_told(change, label, tmp_path):
+    mask = sitk.Image(label)
+    mask = change(mask) or mask
+    saved(tmp_path / "labels" / "p1.nrrd", label)
+    saved(tmp_path / "masks" / "p1.nrrd", mask)
+    with pytest.raises(LasegError, match="masks/p1.nrrd: not on the grid of its label .*labels/p1.nrrd.*export"):
+        evaluate_masks(tmp_path / "masks", tmp_path / "labels")
+
+
+def test_an_empty_mask_is_a_failure_and_several_values_are_taken_as_one(label, tmp_path):
+    saved(tmp_path / "labels" / "a.nrrd", label * 2)
+    saved(tmp_path / "labels" / "b.nrrd", label * 2)
+    saved(tmp_path / "masks" / "a.nrrd", label * 0)
+    saved(tmp_path / "masks" / "b.nrrd", smaller(label) + label)
+    rows = evaluate_masks(tmp_path / "masks", tmp_path / "labels", label_value=[1, 2])
+    assert rows[0]["empty"] and rows[0]["dice"] == 0 and rows[1]["dice"] == 1
+    with pytest.raises(LasegError, match="holds .0, 1, 2.*--label-value|holds .0, 2.*--label-value"):
+        evaluate_masks(tmp_path / "masks", tmp_path / "labels")
+
+
+def test_names_without_a_partner_are_told(label, tmp_path, capsys):
+    for name in ("labels/a", "labels/b", "masks/b", "masks/c"):
+        saved(tmp_path / f"{name}.nrrd", label)
+    assert [row["case"] for row in evaluate_masks(tmp_path / "masks", tmp_path / "labels")] == ["b"]
+    told = capsys.readouterr().err
+    assert "labels/a.nrrd" in told and "masks/c.nrrd" in told
+    with pytest.raises(LasegError, match="no mask is called as a label is: c.*x"):
+        (tmp_path / "masks" / "b.nrrd").unlink()
+        (tmp_path / "labels" / "a.nrrd").rename(tmp_path / "labels" / "x.nrrd")
+        (tmp_path / "labels" / "b.nrrd").unlink()
+        evaluate_masks(tmp_path / "masks", tmp_path / "labels")
+    with pytest.raises(LasegError, match="nowhere: no such folder"):
+        evaluate_masks(tmp_path / "nowhere", tmp_path / "labels")
+    with pytest.raises(LasegError, match="a second file of the case p"):
+        by_case([tmp_path / "p_la.nrrd", tmp_path / "p.nii.gz"])
+
+
+def test_masks_of_whole_scans_are_measured_on_prepared_volumes(label, tmp_path):
+    for k in range(3):
+        scan, gold = blob_scan(np.eye(3), (1.25,) * 3, (50, 48, 46 + k))
+        saved(tmp_path / "raw" / f"p{k}_mri.nrrd", scan)
+        saved(tmp_path / "raw" / f"p{k}_la.nrrd", gold)
+        saved(tmp_path / "masks" / f"p{k}.nii.gz", gold)
+    root = prepare(tmp_path / "raw", tmp_path / "out", scan="*_mri.nrrd", label="*_la.nrrd", voxel_mm=1.25,
+                   margin_mm=(1, 1), least_mm=1, progress=False)
+    row, = evaluate_masks(tmp_path / "masks", root_path=root)
+    assert row["dice"] == 1 and row["asd_mm"] == 0
+    moved = sitk.ReadImage(str(tmp_path / "masks" / f"{row['case']}.nii.gz"))
+    moved.SetOrigin((900, 0, 0))
+    saved(tmp_path / "masks" / f"{row['case']}.nii.gz", moved)
+    with pytest.raises(LasegError, match="doesn't lie where"):
+        evaluate_masks(tmp_path / "masks", root_path=root)
+
+
+def test_where_a_volume_does_not_say_where_it_lies_voxels_are_compared_one_by_one(label, tmp_path):
+    """The public volumes' masks are written with any header."""
+    gold = array_of(label)
+    write_volume(tmp_path / "d" / "A" / "mri_norm2.h5", np.random.default_rng(0).normal(size=gold.shape), gold)
+    (tmp_path / "test.list").write_text("A\n")
+    mask = image_of(gold, spacing=(1, 1, 1), origin=(0, 0, 0))
+    mask.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    saved(tmp_path / "masks" / "A.nii.gz", mask)
+    row, = evaluate_masks(tmp_path / "masks", root_path=tmp_path / "d")
+    assert row["dice"] == 1 and np.isnan(row["hd95_mm"])
+    saved(tmp_path / "masks" / "A.nii.gz", mask[1:])
+    with pytest.raises(LasegError, match="say where it lies; give --labels"):
+        evaluate_masks(tmp_path / "masks", root_path=tmp_path / "d")
+
+
+def test_the_command_writes_a_table_and_says_what_is_missing(label, tmp_path, capsys):
+    saved(tmp_path / "labels" / "a.nrrd", label)
+    saved(tmp_path / "masks" / "a.nrrd", label)
+    assert main(["evaluate", "--masks", str(tmp_path / "masks"), "--labels", str(tmp_path / "labels"), "--csv",
+                 str(tmp_path / "t.csv")]) == 0
+    assert "1 masks of" in capsys.readouterr().out
+    assert (tmp_path / "t.csv").read_text().splitlines()[1].startswith("a,1.0,1.0,0.0")
+    for words in ([], ["x.pth"], ["--masks", "m"], ["x.pth", "--masks", "m", "--root_path", "r"]):
+        assert main(["evaluate", *words]) == 1
+        assert "--masks FOLDER" in capsys.readouterr().err
