@@ -24,17 +24,7 @@ from .data.volumes import LAHeart, fingerprint, split_of, training_names
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
-from .runtime import distributed
-from .runtime.checkpoints import (
-    BEST,
-    LAST,
-    begun,
-    check_momenta,
-    explain_foreign,
-    load_last,
-    same_cases,
-    save_checkpoint,
-)
+from .runtime import checkpoints, distributed
 from .runtime.machine import (
     StopRequest,
     autocast,
@@ -126,11 +116,11 @@ class Trainer:
             raise LasegError("resume needs a --snapshot_path, the folder that holds the checkpoint")
         self.iteration, self.saved, self.history, self.best, self.log = 0, 0, [], None, None
         self.cut_short = False
-        state = load_last(config.snapshot_path, warn=self.tell) if resume else None
-        if config.snapshot_path and not resume and begun(config.snapshot_path):
+        state = checkpoints.load_last(config.snapshot_path, warn=self.tell) if resume else None
+        if config.snapshot_path and not resume and checkpoints.begun(config.snapshot_path):
             raise LasegError(f"{config.snapshot_path}: holds a training already; "
                              "go on with it (--resume), or choose another --snapshot_path")
-        with explain_foreign(config.snapshot_path):
+        with checkpoints.explain_foreign(config.snapshot_path):
             if state is not None:
                 self.load_state_dict(state)
             if config.snapshot_path and self.first:
@@ -224,7 +214,7 @@ class Trainer:
         if self.best is None or scores["val_dice_student"] > self.best:
             self.best = scores["val_dice_student"]
             if self.log:
-                save_checkpoint(Path(self.config.snapshot_path) / BEST, self.weights())
+                checkpoints.save_checkpoint(Path(self.config.snapshot_path) / checkpoints.BEST, self.weights())
         return {**scores, "best_dice": self.best}
 
     def _stop_on_nan(self, name, value, iteration):
@@ -265,16 +255,17 @@ class Trainer:
             raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with the classes "
                              f"{', '.join(before)}, and the volumes' are {', '.join(self.classes)} now; bring those "
                              "back, or start anew")
-        same_cases(self.config.snapshot_path, self.cases, state.get("cases"), "training", self.tell)
+        checkpoints.same_cases(self.config.snapshot_path, self.cases, state.get("cases"), "training", self.tell)
         if self.first and state.get("val_cases") is not None:  # an older checkpoint doesn't know
-            same_cases(self.config.snapshot_path, self.val_cases, state["val_cases"], "validation", self.tell)
+            checkpoints.same_cases(self.config.snapshot_path, self.val_cases, state["val_cases"], "validation",
+                                   self.tell)
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         for network, weights in zip(self.own_networks, state.get("method", []), strict=True):
             network.load_state_dict(weights)
         self.optimizer.load_state_dict(state["optimizer"])
         self.iteration = self.saved = int(state["iteration"])
-        check_momenta(self.optimizer, self.iteration)
+        checkpoints.check_momenta(self.optimizer, self.iteration)
         self.best = None if state["best"] is None else float(state["best"])
         rank, world, before = distributed.rank(), distributed.world(), len(state["streams"])
         if before == world:
@@ -293,5 +284,5 @@ class Trainer:
         self._stop_on_nan("sum of the weights", float(weights), self.iteration)
         state = self.state_dict()
         if self.first:
-            save_checkpoint(Path(self.config.snapshot_path) / LAST, state, keep_previous=True)
+            checkpoints.save_checkpoint(Path(self.config.snapshot_path) / checkpoints.LAST, state, keep_previous=True)
         self.saved = self.iteration
