@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from .errors import LasegError
-from .metrics import dice_of
+from .metrics import mean_dice_of
 from .runtime.machine import autocast, explain_memory, require_room_for
 
 WALKTHROUGH_STRIDE = (18, 18, 4)  # of the walkthrough's window, in voxels
@@ -62,13 +62,17 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
             score = _sliding(probability, volume, patch_size, stride, batch_size)
     if enlarge and downsample > 1:
         score = enlarged(score.float(), size, downsample)
-    score = score[0].float().cpu()
-    label = torch.cat([1 - score.sum(0, keepdim=True), score]).argmax(0).to(torch.uint8).numpy()
-    score = (score[0] if len(score) == 1 else score).numpy()
+    score = score[0].float().cpu().numpy()
     if np.isnan(score).any():  # NaN is not above one half: it would look like a volume without an atrium
         raise LasegError("the network's output is NaN: its weights or the volume's voxels are beyond what it can work "
                          "with; use an earlier checkpoint, or prepare this volume again")
-    return label, score
+    return most_probable(score), score[0] if len(score) == 1 else score
+
+
+def most_probable(score):
+    """The label (uint8) of voxels with probabilities ``score`` (K, ...) of the classes 1 to K, the rest of 1 the
+    background's."""
+    return np.concatenate([1 - score.sum(0, keepdims=True), score]).argmax(0).astype(np.uint8)
 
 
 def first_output(output, x):
@@ -127,14 +131,14 @@ def _whole(probability, volume, divisor):
 
 
 def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):
-    """Mean Dice (0 to 1) of ``model`` over a dataset of whole volumes, by default through the fast window: a few points
-    below the tables' (data/recorded/README.md, speeds), which is near enough to follow a training."""
+    """Mean Dice (0 to 1) of ``model`` over a dataset of whole volumes and over their classes, by default through the
+    fast window: a few points below the tables' (data/recorded/README.md, speeds), which is near enough to follow a
+    training."""
     scores = []
     for i in range(len(dataset)):
         sample = dataset[i]
-        label = np.asarray(torch.as_tensor(sample["label"]).cpu(), bool)
-        prediction = predict_volume(model, sample["image"], patch_size, window=window, precision=precision)[0] > 0
-        scores.append(dice_of(prediction, label))
+        prediction, _ = predict_volume(model, sample["image"], patch_size, window=window, precision=precision)
+        scores.append(mean_dice_of(prediction, torch.as_tensor(sample["label"]).cpu().numpy()))
     return float(np.mean(scores))
 
 

@@ -9,9 +9,7 @@
 import copy
 import math
 import signal
-from collections import Counter
 from dataclasses import replace
-from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -20,13 +18,13 @@ from tqdm.auto import tqdm
 
 from . import methods, ramps
 from .batches import Batches
+from .classes import ATRIUM, as_text, parse_classes
 from .config import TrainConfig
-from .data.volumes import LAHeart, differ, fingerprint, in_mm, read_geometry, split_of, training_names
+from .data.volumes import LAHeart, fingerprint, split_of, training_names
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
-from .runtime import distributed
-from .runtime.checkpoints import BEST, LAST, begin_from, begun, explain_foreign, load_last, save_checkpoint
+from .runtime import checkpoints, distributed
 from .runtime.machine import (
     StopRequest,
     autocast,
@@ -63,8 +61,8 @@ class Trainer:
         require_memory(training_bytes(config), self.device, "this network and batch",
                        "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
         seed_everything(config.seed, config.deterministic)
-        self._make_networks(method or methods.find(config), resume)
         self._open_data(names)
+        self._make_networks(method or methods.find(config), resume)
         self._begin_or_go_on(resume)
 
     def _make_networks(self, method, resume):
@@ -72,12 +70,13 @@ class Trainer:
         config = self.config
         keep_memory()
         self.precision = "bf16" if uses_bf16(self.device, config.precision, config.patch_size) else "fp32"
-        self.student = self._on_device(VNet(1, 2, config.n_filters, config.normalization, config.has_dropout))
+        n_classes = 1 + len(self.classes)
+        self.student = self._on_device(VNet(1, n_classes, config.n_filters, config.normalization, config.has_dropout))
         if config.init_weights and not resume:
-            begin_from(self.student, config.init_weights)
+            checkpoints.begin_from(self.student, config.init_weights)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher.train(config.teacher_mode == "train")
-        self.method = method(config) if isinstance(method, type) else method
+        self.method = method(config, n_classes) if isinstance(method, type) else method
         own = self.own_networks = [self._on_device(self.method)] if isinstance(self.method, nn.Module) else []
         self.replica = distributed.replicate(self.student, self.device)  # the student itself, in a single process
         self.loss_of = distributed.replicate(own[0], self.device) if own else self.method
@@ -103,28 +102,14 @@ class Trainer:
         if config.snapshot_path:
             self.cases, self.val_cases = ({name: fingerprint(some.path(name)) for name in some.image_list}
                                           for some in (self.train_set, self.val_set))
-        self.spacing = self._one_spacing()
+        self.classes, self.spacing = self.train_set.classes, self.train_set.usual_spacing(self.tell)
         self.train_set.require_labels()
         self.val_set.require_labels()
+        self.val_set.require_classes(self.classes)
         self.val_set.require_sound()  # an unsound one would end the training at its first validation
         self.cache_bytes = self.train_set.cache_bytes() if cache else 0  # filled as the volumes are first drawn
         where = self.device if config.cache == "device" else torch.device("cpu")
         require_memory(self.cache_bytes, where, f"a cache of {len(self.train_set)} volumes", "use --cache none")
-
-    def _one_spacing(self):
-        """The sides in mm of the training cases' voxels, of the most where they differ; None where nobody knows."""
-        paths = {name: self.train_set.path(name) for name in self.train_set.image_list}
-        sides = {name: read_geometry(path)["spacing"].tolist() for name, path in paths.items()}
-        known = {name: mm for name, mm in sides.items() if all(side == side for side in mm)}
-        if not known:
-            return None
-        usual = Counter(tuple(round(side, 3) for side in mm) for mm in known.values()).most_common(1)[0][0]
-        usual = next(mm for mm in known.values() if tuple(round(side, 3) for side in mm) == usual)
-        if other := [name for name, mm in known.items() if differ(mm, usual)]:
-            self.tell(f"WARNING: {paths[other[0]]}: its voxels are {in_mm(known[other[0]])}, most others' "
-                      f"{in_mm(usual)}" + (f"; so it is with {len(other) - 1} more" if other[1:] else "")
-                      + "; the network sees all as one size: prepare the cases alike")
-        return usual
 
     def _begin_or_go_on(self, resume):
         """Iteration 0, or where the last checkpoint was; the files of the run are opened."""
@@ -133,11 +118,11 @@ class Trainer:
             raise LasegError("resume needs a --snapshot_path, the folder that holds the checkpoint")
         self.iteration, self.saved, self.history, self.best, self.log = 0, 0, [], None, None
         self.cut_short = False
-        state = load_last(config.snapshot_path, warn=self.tell) if resume else None
-        if config.snapshot_path and not resume and begun(config.snapshot_path):
+        state = checkpoints.load_last(config.snapshot_path, warn=self.tell) if resume else None
+        if config.snapshot_path and not resume and checkpoints.begun(config.snapshot_path):
             raise LasegError(f"{config.snapshot_path}: holds a training already; "
                              "go on with it (--resume), or choose another --snapshot_path")
-        with explain_foreign(config.snapshot_path):
+        with checkpoints.explain_foreign(config.snapshot_path):
             if state is not None:
                 self.load_state_dict(state)
             if config.snapshot_path and self.first:
@@ -231,7 +216,7 @@ class Trainer:
         if self.best is None or scores["val_dice_student"] > self.best:
             self.best = scores["val_dice_student"]
             if self.log:
-                save_checkpoint(Path(self.config.snapshot_path) / BEST, self.weights())
+                checkpoints.save_checkpoint(Path(self.config.snapshot_path) / checkpoints.BEST, self.weights())
         return {**scores, "best_dice": self.best}
 
     def _stop_on_nan(self, name, value, iteration):
@@ -242,11 +227,12 @@ class Trainer:
 
     def weights(self):
         """What is needed to predict: copies of both networks, the settings, the sides in mm of the voxels they were
-        made for (before any downsampling; None where the files don't say), and {case: SHA-256} of what they learnt
-        from."""
+        made for (before any downsampling; None where the files don't say), {case: SHA-256} of what they learnt from,
+        and the classes, where these aren't the left atrium alone."""
+        copies = {name: {key: value.detach().clone() for key, value in network.state_dict().items()}
+                  for name, network in (("student", self.student), ("teacher", self.teacher))}
         return {"config": self.config.to_dict(), "spacing": self.spacing, "iteration": self.iteration,
-                "cases": self.cases, **{name: {key: value.detach().clone() for key, value in net.state_dict().items()}
-                                        for name, net in (("student", self.student), ("teacher", self.teacher))}}
+                "cases": self.cases, **copies, **({} if self.classes == ATRIUM else {"classes": as_text(self.classes)})}
 
     def state_dict(self):
         """Everything that the next iteration depends on, so that a resumed training is the same one."""
@@ -266,9 +252,15 @@ class Trainer:
         if other:
             raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with other settings: "
                              + ", ".join(f"--{name} {theirs[name]} (now {mine[name]})" for name in other))
-        self._same_cases(self.cases, state.get("cases"), "training")
+        before = list(parse_classes(state.get("classes", as_text(ATRIUM)), self.config.snapshot_path))
+        if before != list(self.classes):
+            raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with the classes "
+                             f"{', '.join(before)}, and the volumes' are {', '.join(self.classes)} now; bring those "
+                             "back, or start anew")
+        checkpoints.same_cases(self.config.snapshot_path, self.cases, state.get("cases"), "training", self.tell)
         if self.first and state.get("val_cases") is not None:  # an older checkpoint doesn't know
-            self._same_cases(self.val_cases, state["val_cases"], "validation")
+            checkpoints.same_cases(self.config.snapshot_path, self.val_cases, state["val_cases"], "validation",
+                                   self.tell)
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         for network, weights in zip(self.own_networks, state.get("method", []), strict=True):
@@ -285,20 +277,6 @@ class Trainer:
                       f"random draws begin anew from seed {self.config.seed} and iteration {self.iteration}")
         del self.history[self.iteration:]
 
-    def _same_cases(self, ours, theirs, kind):
-        """LasegError unless ``ours`` are the volumes, in the order, that the checkpoint was trained or validated on."""
-        if ours is None:
-            return None
-        if theirs is None:
-            return self.tell("an older checkpoint, which doesn't say on which cases it was trained: not checked")
-        for number, (mine, other) in enumerate(zip_longest(ours.items(), theirs.items())):
-            if mine != other:
-                name, before = (pair[0] if pair else "no case" for pair in (mine, other))
-                what = f"{name} has other contents now" if name == before else f"it is {name} now, it was {before}"
-                raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with other cases: number "
-                                 f"{number + 1} of the {kind} list: {what}; bring them back, or start anew")
-        return None
-
     def save(self):
         """Write the last checkpoint (nothing without a snapshot_path).  Weights not finite replace no good ones."""
         if not self.config.snapshot_path:
@@ -307,5 +285,5 @@ class Trainer:
         self._stop_on_nan("sum of the weights", float(weights), self.iteration)
         state = self.state_dict()
         if self.first:
-            save_checkpoint(Path(self.config.snapshot_path) / LAST, state, keep_previous=True)
+            checkpoints.save_checkpoint(Path(self.config.snapshot_path) / checkpoints.LAST, state, keep_previous=True)
         self.saved = self.iteration

@@ -35,6 +35,13 @@ def image_of(array, like=None, *, spacing=None, origin=None):
     return image
 
 
+def join(images):
+    """Images of one grid as one of four axes; a single one as it is."""
+    import SimpleITK as sitk
+
+    return sitk.JoinSeries(images) if len(images) > 1 else images[0]
+
+
 def normalise(array, path, measured=None):
     """``array`` as float32 of zero mean and unit variance over the scan (or over its voxels ``measured``, bool);
     LasegError where that means nothing."""

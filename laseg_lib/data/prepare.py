@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..classes import ATRIUM, as_text
 from ..errors import LasegError
 from .atomic import claim, write_whole
 from .files import below, plain, scan_files, suffix_of, what_is_in
@@ -296,15 +297,16 @@ def box_of_place(place, size, voxel, margin_mm=MARGIN_MM, least_mm=LEAST_MM):
 
 # --- the work -------------------------------------------------------------------------------------
 
-def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_scan=False, orientation=None,
-            labelled_list=None, test_list=None, voxel_mm=SPACING_MM, spacing=None, find=None, found_by=None,
-            margin_mm=MARGIN_MM, least_mm=LEAST_MM, test_share=0.2, patient=None, skip_bad=False, seed=1337,
-            progress=True, say=lambda line: None):
+def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=None, label_as_scan=False,
+            orientation=None, labelled_list=None, test_list=None, voxel_mm=SPACING_MM, spacing=None, find=None,
+            found_by=None, margin_mm=MARGIN_MM, least_mm=LEAST_MM, test_share=0.2, patient=None, skip_bad=False,
+            seed=1337, progress=True, say=lambda line: None):
     """Prepare every case under ``raw_dir``; returns ``dest/volumes``, the folder that holds them.
 
     ``scan``, ``label``: file patterns, see ``Patterns``; by default the challenge's names, or nnU-Net's.
-    ``label_value``: the atrium's value (or values) where a label holds others too.  ``label_as_scan``: ignore the
-    labels' headers.  ``orientation``: 'qform' or 'sform', which of a NIfTI's two matrices counts.
+    ``label_value``: the atrium's value, or values, where a label holds others too.  ``classes``: {name: value} of
+    several classes, which become 1 to K in this order.  ``label_as_scan``: ignore the labels' headers.
+    ``orientation``: 'qform' or 'sform', which of a NIfTI's two matrices counts.
     ``labelled_list``, ``test_list``: files that fix the split; also ``raw_dir/train.list`` and ``test.list`` where both
     are there.  Otherwise ``test_share`` of the labelled cases, drawn with ``seed``, are for testing.  train.list names
     labelled cases first, then the unlabelled ones.
@@ -350,9 +352,9 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_
     claim(root, {"raw": str(raw_dir.resolve()), "scan": patterns.scan, "label": patterns.label,
                  "label_value": label_value, "voxel_mm": voxel_mm, "spacing": spacing, "margin_mm": margin_mm,
                  "least_mm": least_mm, "seed": seed, "label_as_scan": label_as_scan or None, "found_by": found_by,
-                 "orientation": orientation})
-    options = {"voxel_mm": voxel_mm, "spacing": spacing, "label_value": label_value, "label_as_scan": label_as_scan,
-               "orientation": orientation}
+                 "orientation": orientation, **({"classes": as_text(classes)} if classes else {})})
+    options = {"voxel_mm": voxel_mm, "spacing": spacing, "label_value": classes or label_value,
+               "label_as_scan": label_as_scan, "orientation": orientation}
     place, bad = None, {}
     for name in tqdm([*parts.labelled, *parts.test, *parts.unlabelled], desc="prepare", unit="case",
                      disable=not progress):
@@ -380,8 +382,9 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_
             corner = [part.start or 0 for part in box]
             geometry = {"spacing": sides, "origin": image.TransformIndexToPhysicalPoint(corner),
                         "centre": image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in values.shape])}
-            values, mask = check_volume(values[box], mask if mask is None else mask[box], case.scan)
-            write_volume(path, values, mask, sources, **geometry)
+            values, mask = check_volume(values[box], mask if mask is None else mask[box], case.scan,
+                                        len(classes or ATRIUM))
+            write_volume(path, values, mask, sources, classes or ATRIUM, **geometry)
         except LasegError as error:
             bad[name] = str(error)
             if skip_bad and not set(parts.labelled) - set(bad):

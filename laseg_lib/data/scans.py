@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ..errors import LasegError
 from ..runtime.machine import tell
+from ..transforms import each_class, of_greatest_share
 from .atomic import replacing
 from .dicom import read_dicom
 from .files import FORMATS, data_files, require_text, suffix_of
-from .grid import array_of, back_to, image_of, normalised, same_grid, straighten  # noqa: F401  (also found here)
+from .grid import array_of, back_to, image_of, join, normalised, same_grid, straighten  # noqa: F401  (also found here)
 from .headers import NO_SIZE, read_meta, read_nifti, read_nrrd, require_content
 from .volumes import SPACING_MM, fingerprint
 
@@ -154,12 +156,28 @@ def write_image(path, image):
 
 # --- scan and label -------------------------------------------------------------------------------
 
+def whole(values):
+    """``values`` as whole numbers where they are that but for rounding (1.0000002), otherwise as they are."""
+    rounded = np.rint(values)
+    return rounded if np.abs(values - rounded).max() < 0.01 else values
+
+
+def class_numbers(values, path, value=None):
+    """The class of each of the label's voxels, uint8: 1 to K in the order of ``value``, a dictionary {class: its
+    value}; or 1 where ``atrium_of`` finds the atrium."""
+    if not isinstance(value, dict):
+        return np.uint8(atrium_of(values, path, value))
+    values = whole(values)
+    if missing := [name for name, one in value.items() if not (values == one).any()]:
+        raise LasegError(f"{path}: no voxel has {value[missing[0]]}, the value of {missing[0]} by --classes, it holds "
+                         f"{np.unique(values).tolist()[:8]}; give the classes' own values, or leave this case out")
+    return sum(np.uint8(number) * (values == one) for number, one in enumerate(value.values(), 1))
+
+
 def atrium_of(values, path, value=None):
     """The label's voxels that are atrium, bool: those of ``value`` (one or several), or of the only value beside 0 (1
-    or 255).  Values count as whole numbers where they are that but for rounding."""
-    whole = np.rint(values)
-    if np.abs(values - whole).max() < 0.01:
-        values = whole
+    or 255)."""
+    values = whole(values)
     there = [int(number) if number == int(number) else number for number in np.unique(values).tolist()]
     wanted = np.atleast_1d(value).tolist() if value is not None else []
     if 0 in wanted:
@@ -178,13 +196,13 @@ def atrium_of(values, path, value=None):
 
 
 def read_label(path, scan, value=None, orientation=None):
-    """The label of ``scan`` as SimpleITK's image of 0 and 1 (uint8), in the geometry that its own header gives.
+    """The label of ``scan`` as SimpleITK's image of 0 and 1 to K (uint8), in the geometry that its own header gives.
 
     A label whose header says nothing has its scan's, if it has as many voxels.
     Raises LasegError where scan and label contradict each other.
     """
     label = read_scan(path, orientation=orientation)
-    image = image_of(np.uint8(atrium_of(array_of(label.image), path, value)), label.image)
+    image = image_of(class_numbers(array_of(label.image), path, value), label.image)
     sizes = f"the scan is {scan.image.GetSize()} and the label is {label.image.GetSize()}"
     if not (all(label.said) and label.oriented >= scan.oriented):
         if label.image.GetSize() != scan.image.GetSize():
@@ -212,16 +230,17 @@ def told(point):
 
 
 def label_on(straight, label, path):
-    """The label (0 and 1) on the grid of the straightened scan, uint8 W x H x D: voxels of which at least half is
-    atrium.  LasegError when a part of the atrium lies outside the scan."""
+    """The label (0 and 1 to K) on the grid of the straightened scan, uint8 W x H x D: the class with the greatest share
+    of a voxel.  LasegError when a part of the atrium lies outside the scan."""
     import SimpleITK as sitk
 
     turned = sitk.DICOMOrient(label, "LPS")
     if same_grid(turned, straight):
         return array_of(turned)
-    share = sitk.Resample(sitk.Cast(turned, sitk.sitkFloat32), straight, sitk.Transform(), sitk.sitkLinear, 0.0)
-    found = np.uint8(array_of(share) >= 0.5)
-    before, after = (float(a.sum()) * np.prod(image.GetSpacing()) for a, image in
+    each = [sitk.Resample(image_of(np.float32(mask), turned), straight, sitk.Transform(), sitk.sitkLinear, 0.0)
+            for mask in each_class(torch.from_numpy(array_of(turned)))]
+    found = np.uint8(of_greatest_share(torch.stack([torch.from_numpy(array_of(share)) for share in each])))
+    before, after = (float((a > 0).sum()) * np.prod(image.GetSpacing()) for a, image in
                      ((array_of(label), label), (found, straight)))
     if after < 0.9 * before:
         raise LasegError(f"{path}: by the headers {100 * (1 - after / before):.0f} % of the atrium lies outside its "
@@ -235,8 +254,8 @@ def read_case(scan, label=None, *, voxel_mm=SPACING_MM, spacing=None, label_valu
     grid, or None) of one case.
 
     ``scan``, ``label``: their files.  ``spacing``: a voxel's sides in mm where the scan's header doesn't say it.
-    ``label_value``: the atrium's value, or several.  ``label_as_scan``: the label's voxels are the scan's, whatever its
-    header says.  ``orientation``: see ``read_scan``.
+    ``label_value``: the atrium's value, or several, or {class: value}.  ``label_as_scan``: the label's voxels are the
+    scan's, whatever its header says.  ``orientation``: see ``read_scan``.
     Raises LasegError, with the file and a remedy, for what can't be right.
     """
     found = read_scan(scan, spacing, orientation)
@@ -250,7 +269,7 @@ def read_case(scan, label=None, *, voxel_mm=SPACING_MM, spacing=None, label_valu
     if values.shape != found.image.GetSize():
         raise LasegError(f"{label}: is {values.shape}, its scan {found.image.GetSize()}; "
                          "with --label-as-scan both must be the same W x H x D")
-    mask = image_of(np.uint8(atrium_of(values, label, label_value)), found.image)
+    mask = image_of(class_numbers(values, label, label_value), found.image)
     return straight, label_on(straight, mask, label)
 
 

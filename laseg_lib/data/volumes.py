@@ -7,6 +7,8 @@ and ``label`` (uint8, W x H x D, 1 = left atrium).  A case that is never asked f
 normal case: only the first ``labelnum`` training cases, validation and test cases are.
 Attributes of the file, where they are known: ``spacing`` (a voxel's three sides in mm), ``origin`` (where the first
 voxel lies in the patient, in mm) and ``centre`` (of the whole scan it was cut from).
+A label of other classes holds 0 (background) to K; the attribute ``classes`` names the classes 1 to K, each with the
+value that it had in the label that somebody drew: "wall=1", "cavity=2".
 """
 
 import codecs
@@ -18,6 +20,7 @@ import io
 import os
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -26,13 +29,14 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import Dataset
 
+from ..classes import ATRIUM, as_text, parse_classes
 from ..errors import LasegError
 from ..runtime.machine import require_memory, tell
+from ..transforms import each_class, of_greatest_share
 from .atomic import write_list, write_whole
 
 SPACING_MM = 0.625  # each side of a voxel of the public volumes; the files don't say so
 FILE = "mri_norm2.h5"
-MOST_PACKED = 500  # an image packs to a third of its bytes, a label of few voxels to a hundredth or two
 PUBLIC = Path(__file__).resolve().parent / "public"  # the public volumes' lists and sums, which come with this package
 
 
@@ -41,8 +45,8 @@ def read_volume(path, *, with_label=True):
 
     ``with_label=False``: the label isn't looked at, and None stands in its place.
     Raises LasegError, with the file and a remedy, for a file that is missing, truncated or not HDF5,
-    lacks ``image`` or ``label``, holds shapes that differ, voxels that are not finite, labels
-    other than 0 and 1, or no atrium at all.
+    lacks ``image`` or ``label``, holds shapes that differ, voxels that are not finite, a label
+    beyond its classes, or one of background alone.
     """
     remedy = "fetch, prepare or copy this case again"
     if not Path(path).is_file():
@@ -56,9 +60,10 @@ def read_volume(path, *, with_label=True):
             needed = image.size * (image.dtype.itemsize + 4) + with_label * label.size * (label.dtype.itemsize + 1)
             require_memory(needed, torch.device("cpu"), path, "crop this volume, or take it off the list")
             image, label = image[()], label[()] if with_label else None
+            classes = _classes_of(file, path)
     except (OSError, RuntimeError, TypeError, ValueError, KeyError, AttributeError, MemoryError) as error:
         raise LasegError(f"{path}: {why_unreadable(error, remedy)}") from error
-    return check_volume(image, label, path)
+    return check_volume(image, label, path, len(classes))
 
 
 def own_dataset(file, name, path):
@@ -87,8 +92,9 @@ def why_unreadable(error, remedy):
     return f"can't be read, it is truncated or not HDF5 ({text}); {remedy}"
 
 
-def check_volume(image, label, path):
-    """``image`` as float32 and ``label`` (or None) as uint8 if they are sound, otherwise LasegError (see above)."""
+def check_volume(image, label, path, classes=1):
+    """``image`` as float32 and ``label`` (or None) as uint8 if they are sound, otherwise LasegError (see above).
+    ``classes``: how many the label may hold, beside the background."""
     if label is None:
         return check_volume(image, np.ones(np.shape(image), np.uint8), path)[0], None
     image, label = np.asarray(image), np.asarray(label)
@@ -102,19 +108,24 @@ def check_volume(image, label, path):
         image = image.astype(np.float32, copy=False)
     if not np.isfinite(image).all():
         raise LasegError(f"{path}: the image has voxels that are NaN or infinite; prepare this case again")
-    if not ((label == 0) | (label == 1)).all():
-        raise LasegError(f"{path}: the label must hold 0 and 1 only, it holds {np.unique(label)[:5]}; "
-                         "`laseg prepare` turns the challenge's 255 into 1")
-    if not label.any():
-        raise LasegError(f"{path}: the label is empty, no voxel is left atrium; leave this case out of the list")
-    return image, label.astype(np.uint8, copy=False)
+    with np.errstate(invalid="ignore"):  # NaN and what is no whole number of a byte is not what it was
+        whole = label.astype(np.uint8, copy=False)
+    if whole.max() > classes or not (whole == label).all():
+        raise LasegError(f"{path}: the label must hold 0 and {'1 only' if classes == 1 else f'1 to {classes}'}, it "
+                         f"holds {np.unique(label)[:5]}; `laseg prepare` turns the challenge's 255 into 1, and its "
+                         "--classes names several classes")
+    if not whole.any():
+        raise LasegError(f"{path}: the label is empty, no voxel is "
+                         f"{'left atrium' if classes == 1 else 'of any class'}; leave this case out of the list")
+    return image, whole
 
 
-def write_volume(path, image, label=None, sources=None, **geometry):
+def write_volume(path, image, label=None, sources=None, classes=ATRIUM, **geometry):
     """Write one ``mri_norm2.h5``, whole or not at all; makes its folder.
 
     ``geometry``: ``spacing``, ``origin``, ``centre``, three numbers each, for the file's attributes.  ``sources``: the
-    SHA-256 of what ``scan`` and ``label`` were made from, for the same.
+    SHA-256 of what ``scan`` and ``label`` were made from, for the same.  ``classes``: what the label's values 1 to K
+    are, {name: value in the label it was made from}.
     """
     path = Path(path)
     whole = io.BytesIO()  # in memory first: on a full disk HDF5 itself can crash
@@ -127,6 +138,8 @@ def write_volume(path, image, label=None, sources=None, **geometry):
             file.attrs[name] = np.broadcast_to(np.asarray(value, np.float64), 3)
         for kind, digest in (sources or {}).items():
             file.attrs[f"{kind}_sha256"] = digest
+        if classes != ATRIUM:
+            file.attrs["classes"] = as_text(classes)
     write_whole(path, whole.getbuffer())
 
 
@@ -161,6 +174,23 @@ def read_geometry(path):
     if np.isnan(found["spacing"]).all() and path.parent.name in public_cases():
         found["spacing"] = np.full(3, SPACING_MM)
     return found
+
+
+def read_classes(path):
+    """{name: value in the label it was made from} of a volume's classes 1 to K; ``ATRIUM`` where the file says nothing.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return _classes_of(file, path)
+    except (OSError, RuntimeError) as error:
+        raise LasegError(f"{path}: {why_unreadable(error, 'fetch, prepare or copy this case again')}") from error
+
+
+def _classes_of(file, path):
+    if "classes" not in file.attrs:
+        return ATRIUM
+    texts = np.atleast_1d(file.attrs["classes"]).tolist()
+    return parse_classes([text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in texts], path)
 
 
 @functools.cache
@@ -321,7 +351,41 @@ def split_of(config, names, processes=1):
         labelled = [has_label(file_of(config.root_path, name)) for name in names]
         if not all(labelled):
             first, last = labelled.index(False), labelled[::-1].index(False)
-    return config.with_split(len(names), processes=processes, labelled=first, labelled_at_end=last)
+    return with_split(config, len(names), processes=processes, labelled=first, labelled_at_end=last)
+
+
+def with_split(config, n_cases, list_path="train.list", processes=1, *, labelled=None, labelled_at_end=None):
+    """``config`` with labelnum, max_samples and val_num decided for ``n_cases`` names in the list,
+    of which each of ``processes`` draws its own share.
+
+    ``labelled``, ``labelled_at_end``: how many of the first and of the last names have a label (default: all).
+    Raises LasegError, with the numbers, when they don't fit together.
+    """
+    labelled = n_cases if labelled is None else labelled
+    val_num = config.val_num
+    if val_num is None:
+        spare = n_cases // 10 if config.max_samples is None else n_cases - config.max_samples
+        val_num = max(0, min(4, spare, n_cases if labelled_at_end is None else labelled_at_end))
+    if val_num < 0 or config.max_samples is None and val_num >= n_cases:
+        raise LasegError(f"{list_path} names {n_cases} cases: --val_num {val_num} must be 0 or more, and leave "
+                         "some to train on")
+    max_samples = n_cases - val_num if config.max_samples is None else config.max_samples
+    labelnum = config.labelnum
+    if labelnum is None:
+        labelnum = max(1, max_samples // 5) if labelled >= max_samples else labelled
+    if not 0 < max_samples <= n_cases:
+        raise LasegError(f"{list_path} names {n_cases} cases: --max_samples {max_samples} must be 1 to that")
+    if max_samples + val_num > n_cases:
+        raise LasegError(f"{list_path} names {n_cases} cases, too few for --max_samples {max_samples} and "
+                         f"--val_num {val_num}: try --max_samples {n_cases - val_num}, or --val_num 0")
+    each = f"a batch on each of {processes} processes" if processes > 1 else "a batch"
+    if labelnum > max_samples or max_samples - labelnum < config.unlabeled_bs * processes:
+        raise LasegError(f"--labelnum {labelnum} of --max_samples {max_samples} leaves fewer unlabelled cases than "
+                         f"the {config.unlabeled_bs} of {each}: lower --labelnum, or use --model supervised")
+    if labelnum < config.labelled_in_batch * processes:
+        raise LasegError(f"--labelnum {labelnum} is fewer than the {config.labelled_in_batch} labelled volumes of "
+                         f"{each}: raise --labelnum, or lower --batch_size and --labeled_bs")
+    return replace(config, labelnum=labelnum, max_samples=max_samples, val_num=val_num)
 
 
 def find_root(path):
@@ -340,7 +404,8 @@ def find_root(path):
 
 
 def downsample(image, label, factor):
-    """``image`` average-pooled and ``label`` by majority (ties count as atrium), ``factor`` voxels to one.
+    """``image`` average-pooled and ``label`` by the greatest share (a tie with the background goes to the class),
+    ``factor`` voxels to one.
 
     Whole blocks only: up to factor - 1 voxels at the far end of an axis are cut off.
     """
@@ -349,8 +414,8 @@ def downsample(image, label, factor):
     if factor < 1 or min(image.shape) < factor:
         raise LasegError(f"a volume of {image.shape} can't be made {factor} times smaller; give --downsample 1 or 2")
     image = F.avg_pool3d(torch.from_numpy(np.ascontiguousarray(image))[None], factor)[0]
-    share = F.avg_pool3d(torch.from_numpy(np.ascontiguousarray(label)).float()[None], factor)[0]
-    return image.numpy(), (share >= 0.5).to(torch.uint8).numpy()
+    each = torch.stack(each_class(torch.from_numpy(np.ascontiguousarray(label)))).float()
+    return image.numpy(), of_greatest_share(F.avg_pool3d(each, factor)).to(torch.uint8).numpy()
 
 
 def fingerprint(path):
@@ -385,7 +450,7 @@ class LAHeart(Dataset):
 
     ``base_dir``: the folder that holds the cases; ``<split>.list`` lies beside it.
     ``split``: 'train' or 'test'.  ``num``: only the first ``num`` cases.  ``transform``: called with each sample.
-    A sample is ``{'image': float32 (W, H, D), 'label': uint8 (W, H, D)}``.
+    A sample is ``{'image': float32 (W, H, D), 'label': uint8 (W, H, D)}``; ``classes`` names the label's values.
 
     ``cache``: None reads the file each time, 'memory' keeps what was read, 'cpu' or 'cuda' keeps it
     as tensors on that device (5 bytes a voxel each).  ``downsample``: see the function.
@@ -441,9 +506,36 @@ class LAHeart(Dataset):
             return {"image": image, "label": label}
         return {"image": torch.from_numpy(image).to(self.cache), "label": torch.from_numpy(label).to(self.cache)}
 
+    @functools.cached_property
+    def classes(self):
+        """{name: value in the label it was made from} of the classes 1 to K, by the files of the cases whose labels
+        count.  LasegError where two name other classes."""
+        found = {name: read_classes(self.path(name)) for name in self.image_list[:self.labelled]}
+        first = next(iter(found.values()), ATRIUM)
+        if other := [name for name, classes in found.items() if list(classes) != list(first)]:
+            raise LasegError(f"{self.path(other[0])}: its classes are {', '.join(found[other[0]])}, those of "
+                             f"{self.path(next(iter(found)))} {', '.join(first)}; prepare the cases alike")
+        return first
+
     def spacing(self, name):
         """The three sides in mm of a voxel as the samples of this dataset have it, NaN where nobody knows."""
         return read_geometry(self.path(name))["spacing"] * self.downsample
+
+    def usual_spacing(self, warn):
+        """The sides in mm of the cases' voxels, the commonest ones if they differ, with a word to ``warn``; None where
+        nobody knows."""
+        paths = {name: self.path(name) for name in self.image_list}
+        sides = {name: read_geometry(path)["spacing"].tolist() for name, path in paths.items()}
+        known = {name: mm for name, mm in sides.items() if all(side == side for side in mm)}
+        if not known:
+            return None
+        usual = Counter(tuple(round(side, 3) for side in mm) for mm in known.values()).most_common(1)[0][0]
+        usual = next(mm for mm in known.values() if tuple(round(side, 3) for side in mm) == usual)
+        if other := [name for name, mm in known.items() if differ(mm, usual)]:
+            warn(f"WARNING: {paths[other[0]]}: its voxels are {in_mm(known[other[0]])}, most others' "
+                 f"{in_mm(usual)}" + (f"; so it is with {len(other) - 1} more" if other[1:] else "")
+                 + "; the network sees all as one size: prepare the cases alike")
+        return usual
 
     def require_labels(self):
         """LasegError when a case that will be asked for its label has none: better known now than after an hour."""
@@ -452,6 +544,12 @@ class LAHeart(Dataset):
             raise LasegError(f"{self.path(missing[0])}: holds no label, and {len(missing)} of {self.split}.list that "
                              "need one don't; the first --labelnum cases, those that validate (the last --val_num) and "
                              "test cases do: outline them, or change the list or these numbers")
+
+    def require_classes(self, classes):
+        """LasegError when there are cases with a label, and their classes aren't ``classes``."""
+        if self.image_list[:self.labelled] and list(self.classes) != list(classes):
+            raise LasegError(f"{self.path(self.image_list[0])}: its classes are {', '.join(self.classes)}, and "
+                             f"{', '.join(classes)} are needed here; prepare the cases alike")
 
     def require_sound(self):
         """Read every case once: LasegError for the first that is unsound, before the work and not in its middle."""

@@ -142,14 +142,6 @@ def _read(path):
         return ""
 
 
-def refuse_bomb(path, part, packed, unpacked, most, remedy):
-    """LasegError for a file of which ``part`` has ``packed`` bytes on the disk and would have ``unpacked`` in memory,
-    gigabytes and more than ``most`` times as many: no volume, scan or network packs so well."""
-    if unpacked > 2**28 and unpacked > most * packed:
-        raise LasegError(f"{path}: the {packed} bytes of {part} would unpack to {unpacked / 1e9:.1f} GB, more than "
-                         f"{most} times as many; {remedy}")
-
-
 def require_memory(needed, device, what, remedy):
     """LasegError when ``what`` needs more bytes than there are; a system would kill the process without a word."""
     there = available_memory(device)
