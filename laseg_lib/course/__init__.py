@@ -57,7 +57,7 @@ def course_data():
 
 
 def on_the_page(names):
-    """The progress of write_phantoms in a notebook; where all are there, they are read in no time, and nothing is said."""
+    """The progress of write_phantoms in a notebook; nothing is said where all are there, for these are soon read."""
     return counted(names, "phantom", patience=2.0)
 
 
@@ -86,7 +86,7 @@ def train(trainer, until=None, callback=None):
     if callback:
         callback(trainer)
     if trainer.iteration >= end:
-        print(f"Nothing to train: this training is at iteration {trainer.iteration} of {config.max_iterations} already.")
+        print(f"Nothing to train: this training is at iteration {trainer.iteration} of {config.max_iterations}.")
         return trainer.history
     with Progress(end, "iteration") as at, contextlib.redirect_stderr(sys.stdout):  # stderr is red on a page
         def tell(trainer):

@@ -90,7 +90,7 @@ class Exercise:
         if one_number and differs and len(answers) > 2 and all(self.same(answers[0], other) for other in answers):
             return (f"Not yet: your answer is {told(answers[0])} for every case. For {told(self.cases[wrong[0]])} it "
                     f"should be {told(expected[wrong[0]])}.")
-        # Two mistakes at once: some cases may show one of them alone.  A single one, or a plain 0 or 1, is a coincidence.
+        # Two mistakes at once: some cases may show one of them alone.  One case, or a plain 0 or 1, is a coincidence.
         telling = {hint: [i for i in wrong if self.same(answers[i], theirs[i]) and not bare(answers[i])]
                    for hint, theirs in found.items()}
         hint = max(telling, key=lambda hint: len(telling[hint]), default=None)

@@ -169,7 +169,8 @@ check_receptive_field = Exercise(
      "The voxel itself counts too: begin with 1.": lambda layers: receptive_field(layers) - 1})
 
 check_padded_size = Exercise(
-    padded_size, [((60, 40, 30), (16, 16, 8)), ((50, 33, 21), (16, 8, 4)), ((190, 140, 86), (16, 16, 8)), ((112, 112, 80), (16, 16, 16))],
+    padded_size, [((60, 40, 30), (16, 16, 8)), ((50, 33, 21), (16, 8, 4)),
+                  ((190, 140, 86), (16, 16, 8)), ((112, 112, 80), (16, 16, 16))],
     {"That is smaller than the volume: round up, not down.":
         lambda size, divisor: tuple(side // d * d for side, d in zip(size, divisor)),
      "A side that fits already needs no padding.":

@@ -7,6 +7,18 @@ from ..ema import update_ema_variables
 from ..figures.style import INK, LOOKS, SMALL, TEXT, dress, line_style, new_axes
 from .exercise import Exercise
 
+# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+ALT = {
+    "fit":
+        "Left: the student's weights fill a cloud around the minimum, the teacher's stay in its middle. Right: loss"
+        " above the minimum; the teacher is near soon and as good as the slow student, which comes much later.",
+    "teachers":
+        "Dice over 240 iterations. The student climbs and jumps up and down. The teacher with averaged buffers "
+        "starts later, then runs smoothly, mostly above it. The one with copied buffers is close. The one with kept"
+        " buffers stays far below all others.",
+}
+
+
 _TWO = {"left": 0.08, "right": 0.97, "bottom": 0.15, "top": 0.91, "wspace": 0.27}
 
 

@@ -156,8 +156,8 @@ def _area_without(step):
         a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
         cross = np.cross(b - a, c - a)
         return float({"half": np.linalg.norm(cross, axis=1).sum(), "sum": np.linalg.norm(cross.sum(0)) / 2,
-                      "axes": np.linalg.norm(cross, axis=0).sum() / 2, "axes, half": np.linalg.norm(cross, axis=0).sum(),
-                      "signs": np.abs(cross).sum() / 2,
+                      "axes": np.linalg.norm(cross, axis=0).sum() / 2,
+                      "axes, half": np.linalg.norm(cross, axis=0).sum(), "signs": np.abs(cross).sum() / 2,
                       "origin": np.linalg.norm(np.cross(b, c), axis=1).sum() / 2}[step])
     return wrong
 

@@ -123,5 +123,5 @@ check_flipped = Exercise(
          range(3), key=lambda axis: dice_of(np.flip(label, axis), np.flip(p, axis))),
      "Take the highest Dice, not the lowest.": lambda label, p: min(
          range(-1, 3), key=lambda axis: dice_of(np.flip(label, axis) if axis >= 0 else label, p)),
-     "That is -1 each time. Flip the label alone, and along one axis: `np.flip` without an axis turns all three round.": lambda label, p: -1 if dice_of(
-         label, p) >= dice_of(np.flip(label), p) else 0})
+     "That is -1 each time. Flip the label alone, and along one axis: `np.flip` without an axis turns all three round.":
+        lambda label, p: -1 if dice_of(label, p) >= dice_of(np.flip(label), p) else 0})

@@ -57,11 +57,12 @@ def test_an_interrupt_shows_no_red_and_stops_run_all():
             outputs = []
             reply = client.execute_interactive(code, output_hook=outputs.append, timeout=120, **options)
             shown = [message for message in outputs if message["msg_type"] in ("stream", "error", "display_data")]
-            return [(m["msg_type"], m["content"].get("name"), m["content"].get("text")) for m in shown], reply["content"]
+            texts = [(m["msg_type"], m["content"].get("name"), m["content"].get("text")) for m in shown]
+            return texts, reply["content"]
 
         assert run("import laseg_lib.course") == ([], mock.ANY)
         shown, reply = run("raise KeyboardInterrupt('stopped after iteration 3 of 6')")
-        assert reply["status"] == "error" and reply["ename"] == "KeyboardInterrupt"  # so JupyterLab runs no further cell
+        assert reply["status"] == "error" and reply["ename"] == "KeyboardInterrupt"  # so no further cell runs
         (kind, stream, text), = shown
         assert (kind, stream) == ("stream", "stdout") and "stopped after iteration 3 of 6" in text
         shown, reply = run("1 / 0")

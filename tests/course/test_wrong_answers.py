@@ -28,7 +28,8 @@ def herons_without_root(vertices, triangles):
 
 
 def flips_both(label, prediction):
-    scores = [dice_of(label, prediction)] + [dice_of(np.flip(label, axis), np.flip(prediction, axis)) for axis in range(3)]
+    flipped = [dice_of(np.flip(label, axis), np.flip(prediction, axis)) for axis in range(3)]
+    scores = [dice_of(label, prediction), *flipped]
     return int(np.argmax(scores)) - 1
 
 

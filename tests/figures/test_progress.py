@@ -36,7 +36,8 @@ def test_only_the_live_view_is_displayed(monkeypatch):
 
 def test_what_is_done_at_once_shows_no_line(monkeypatch):
     shown = []
-    monkeypatch.setattr("laseg_lib.figures.viewer.LiveLine.show_live", lambda line: shown.append(line.children[1].value))
+    show = "laseg_lib.figures.viewer.LiveLine.show_live"
+    monkeypatch.setattr(show, lambda line: shown.append(line.children[1].value))
     list(counted(range(3), "phantom", patience=3600))
     assert shown == []
     list(counted(range(3), "phantom"))
