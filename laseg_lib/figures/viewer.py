@@ -259,8 +259,8 @@ class SliceViewer(SliderView):
     """Three orthogonal planes in a row, with cross-hair, gold label and any number of predictions.
 
     Sliders move the planes, and so does the mouse: click or drag in a picture for the cross-hair.  After a click, or
-    with Ctrl, the wheel over it moves its slice; otherwise it scrolls the page.  With the focus on the picture, arrow keys do: left and right for x, up and down for
-    z, with Shift for y.
+    with Ctrl, the wheel over it moves its slice; otherwise it scrolls the page.  With the focus on the picture, arrow
+    keys do: left and right for x, up and down for z, with Shift for y.
 
     ``image`` (W, H, D), ``label`` and ``predictions`` ({name: mask}) as for ``draw_slices``; or
     ``cases``: {name: (image, label) or (image, label, predictions), or a function without arguments
