@@ -215,6 +215,7 @@ class Alive(Preprocessor):
                     resources["moving"] = moving.context(stem)
                 made = moving.alive(cell.source, stem, resources["moving"])
                 data["text/html"] = made or data["text/html"] + WAS_LIVE
+                resources["moves"] = resources.get("moves") or bool(made)
             outputs.append(output)
         if "outputs" in cell:
             cell.outputs = outputs

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import handout
 from nbconvert.preprocessors import Preprocessor
+from nbformat import NotebookNode
 
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.runtime.manners import polite
@@ -77,7 +78,14 @@ def slides_of(notebook):
     for cell in notebook.cells:
         if slide_type(cell) in ("skip", "notes"):
             continue
-        if slide_type(cell) in BEGINS or not slides:
+        begins = slide_type(cell) in BEGINS or not slides
+        if begins and slides and cell.source.startswith("<details>"):  # the answer belongs to the slide that asked
+            fold, end, rest = cell.source.partition("</details>")
+            slides[-1].append(NotebookNode(cell | {"source": fold + end}))
+            cell = NotebookNode(cell | {"source": rest.strip()})
+            if not cell.source:
+                continue
+        if begins:
             slides.append([])
         slides[-1].append(cell)
     return slides
