@@ -75,7 +75,7 @@ handout: $(READY)
 faults: $(READY)
 	OMP_NUM_THREADS=1 $(PY) tests/faults.py $(FAULTS_ARGS)
 
-## slides     slides of 00, 05, 07 and 10 from their stored outputs, without a network: build/slides
+## slides     slides of 00, 01, 05, 07, 09 and 10 from their stored outputs, without a network: build/slides
 slides: $(READY)
 	$(PY) tools/slides.py $(SLIDES_ARGS)
 

@@ -10,22 +10,20 @@ written here, a light and a dark page, a list of pages, previous and next, and a
 Not Jupyter Book 2 or MyST: these pages are to open from a USB stick, and theirs want a web server (mystmd's
 issues 188 and 950); the slice viewer, and scenes without a network, would be ours to write there too.
 
-Formulas become MathML, which every browser since 2023 shows. Scenes stay alive: plotly.js, from
-plotly's own package, lies beside the pages. A cell with the tag "slice-viewer" becomes a viewer on a
-canvas, always of a phantom, whatever volumes the notebook was executed on. All else is a still.
+Formulas become MathML, which every browser since 2023 shows. Everything that moves stays alive: scenes by
+plotly.js, from plotly's own package, which lies beside the pages; sliders, curves and slice viewers by moving.py.
 """
 
 import argparse
 import base64
-import gzip
 import json
 import mimetypes
 import re
 import sys
 from pathlib import Path
 
+import moving
 import nbformat
-import numpy as np
 from bs4 import BeautifulSoup
 from jinja2 import pass_context
 from latex2mathml.converter import convert
@@ -37,13 +35,10 @@ from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
 from laseg_lib.data.atomic import write_whole
-from laseg_lib.data.phantom import FIELD_MM, make_phantom
 from laseg_lib.errors import LasegError
 from laseg_lib.figures.meshes import PLOTLY
 from laseg_lib.figures.names import in_html
-from laseg_lib.figures.pictures import STILL, to_png
-from laseg_lib.figures.slices import DIM, INK, PAPER, PLANES, draw_slices, plane_boxes, window_of
-from laseg_lib.figures.style import LOOKS
+from laseg_lib.figures.pictures import STILL
 from laseg_lib.runtime.manners import polite
 
 REPO = Path(__file__).resolve().parent.parent
@@ -52,7 +47,6 @@ SCRIPT = "plotly.min.js"
 PROSE = {"notebooks/GLOSSARY.md": "Glossary", "notebooks/INSTRUCTOR.md": "Teaching with these notebooks",
          "README.md": "About LASeg", "data/README.md": "Data", "data/recorded/README.md": "Recorded runs"}
 WAS_LIVE = '<p class="note">A still. In JupyterLab this picture moves.</p>'
-VIEWER_TAG, SIZE = "slice-viewer", (95, 70, 44)  # the phantom of notebook 01, voxels of 1.25 mm
 
 
 @polite
@@ -83,7 +77,8 @@ def write(notebooks, folder):
         write_whole(folder / name, text)
         searched.append([name, title, sections(text)])
     write_whole(folder / "search.js", f"const PAGES = {json.dumps(searched, ensure_ascii=False)};")
-    write_whole(folder / "page.js", (TEMPLATE / "page.js").read_bytes())
+    for script in ("page.js", "moving.js"):
+        write_whole(folder / script, (TEMPLATE / script).read_bytes())
     write_whole(folder / SCRIPT, get_plotlyjs())
     write_whole(folder / "style.css", style())
     return [name for name, _ in pages]
@@ -128,7 +123,7 @@ def page(notebook, path, names, pages, here, bare=False):
     around = [*pages, None]  # None before the first and after the last
     return exporter.from_notebook_node(notebook, {
         "metadata": {"name": heading(notebook), "path": str(path.parent)}, "pages": pages, "here": here, "bare": bare,
-        "before": around[at - 1], "after": around[at + 1]})[0]
+        "before": around[at - 1], "after": around[at + 1], "stem": Path(here).stem})[0]
 
 
 def heading(notebook):
@@ -157,9 +152,9 @@ def contents(notebooks):
     others = " · ".join(f"[{title}]({page_name(REPO / path)})" for path, title in PROSE.items())
     return "\n".join([
         "# LASeg: the course as a hand-out", "",
-        "The notebooks as they were executed, to read without Jupyter and without a network. The slice viewer of "
-        "notebook 01 and the scenes of notebook 10 move; every other picture is a still. To run the code, start "
-        "JupyterLab with `make lab`. Press / to search.", "",
+        "The notebooks as they were executed, to read without Jupyter and without a network. Viewers, "
+        "sliders, curves and scenes move, by mouse, keyboard and finger. To run the code, start JupyterLab with "
+        "`make lab`. Press / to search.", "",
         "| notebook | what it is for |", "|---|---|", *rows, "", others])
 
 
@@ -203,10 +198,10 @@ class Pages(HTMLExporter):
 
 
 class Alive(Preprocessor):
-    """Scenes and the slice viewer as HTML that moves; words that speak to someone with a kernel go."""
+    """Scenes and views as HTML that moves; words that speak to someone with a kernel go."""
 
     def preprocess_cell(self, cell, resources, index):
-        outputs = []
+        outputs, stem = [], resources.get("stem")
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if set(data) == {"text/plain"} and output.output_type == "display_data":
@@ -216,8 +211,11 @@ class Alive(Preprocessor):
                 data["text/html"] = scene(data, in_html(alt))
                 resources["scripts"] = [SCRIPT]
             elif f'class="{STILL}"' in data.get("text/html", ""):
-                viewer = VIEWER_TAG in cell.metadata.get("tags", [])
-                data["text/html"] = slice_viewer() if viewer else data["text/html"] + WAS_LIVE
+                if "moving" not in resources:
+                    resources["moving"] = moving.context(stem)
+                made = moving.alive(cell.source, stem, resources["moving"])
+                data["text/html"] = made or data["text/html"] + WAS_LIVE
+                resources["moves"] = resources.get("moves") or bool(made)
             outputs.append(output)
         if "outputs" in cell:
             cell.outputs = outputs
@@ -231,29 +229,6 @@ def scene(data, alt):
     return (f'<div class="scene alive" role="img" aria-label="{alt}" style="height: {height}px"></div>'
             f'<script type="application/json">{numbers}</script>'
             f'<img class="still" src="data:image/png;base64,{data["image/png"]}" alt="{alt}">')
-
-
-def slice_viewer(seed=0, size=SIZE):
-    """The viewer's HTML around a phantom of ``size``: grey levels and label, zipped, the same every time."""
-    image, label = make_phantom(seed, size)
-    spacing, (window, level), (low, high) = FIELD_MM[0] / size[0], window_of(image), (image.min(), image.max())
-    point = [int(n) for n in np.argwhere(label).mean(0)]
-    start = dict(zip("xyz", point)) | {"window": round(window, 1), "level": round(level, 1)}
-    grey = np.round((image - low) * (255 / (high - low))).astype(np.uint8)
-    head = {"shape": size, "spacing": spacing, "low": float(low), "high": float(high), "start": start,
-            "planes": PLANES, "boxes": plane_boxes(size, spacing), "gold": LOOKS["gold"].colour,
-            "ink": css(INK), "dim": css(DIM), "paper": css(PAPER), "title": f"PHANTOM_{seed:04d}"}
-    still = draw_slices(image, label, **start, spacing=spacing, title=head["title"])
-    parts = {"HEAD": json.dumps(head), "STILL": base64.b64encode(to_png(still, small=True)).decode(),
-             "VOLUME": base64.b64encode(gzip.compress(grey.tobytes() + label.tobytes(), mtime=0)).decode(),
-             "ALT": "Axial, coronal and sagittal slice through a phantom. The orange outline is the gold label: "
-                    "a chamber with veins leaving it. Arrow keys move the planes."}
-    text = (TEMPLATE / "slices.html").read_text(encoding="utf-8")
-    return re.sub(r"@([A-Z]+)@", lambda match: parts[match[1]], text)
-
-
-def css(grey):
-    return f"rgb{tuple(grey)}"
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import moving
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
@@ -26,6 +27,7 @@ from laseg_lib.data.atomic import write_whole
 from laseg_lib.errors import LasegError
 from laseg_lib.runtime.manners import polite
 
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 MAX_BYTES = 1_000_000
 MAX_LINES = 25
 MAX_CELL_SECONDS = 90
@@ -61,18 +63,23 @@ def main(argv=None):
 def execute(path, timeout=300, slow=MAX_CELL_SECONDS):
     """Execute the notebook at `path` and write it back with its outputs; returns what went wrong: a cell that raised
     or was stopped after `timeout` seconds, one that took more than `slow` seconds, files left behind."""
+    path = path.resolve()
     notebook = read_notebook(path)
     notebook.metadata.pop("widgets", None)
     neighbours = set(path.parent.iterdir())
     # coalesce_streams: one output a stream, however the kernel happened to chop it
     client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", coalesce_streams=True,
                             resources={"metadata": {"path": str(path.resolve().parent)}})
-    start = time.perf_counter()
+    start, keeps = time.perf_counter(), path.stem in moving.KEEP and path.parent == NOTEBOOKS
+    if keeps:  # what its moving pictures are drawn from where there is no kernel
+        notebook.cells.append(nbformat.v4.new_code_cell(moving.keep_code(path.stem)))
     try:
         client.execute()
     except (CellExecutionError, CellTimeoutError) as error:
         return [f"stopped, nothing stored: {error}"]
     took = time.perf_counter() - start
+    if keeps:
+        notebook.cells.pop()
     seconds = {number: cell_seconds(cell) for number, cell in enumerate(notebook.cells)}
     slowest = max(seconds, key=seconds.get, default=0)
     print(f"{path.name:32} {took:6.1f} s   slowest: cell {slowest}, {seconds.get(slowest, 0):.1f} s", flush=True)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Write slides of the four notebooks that carry a talk, from their stored outputs: build/slides.
+"""Write slides of the six notebooks that carry a talk, from their stored outputs: build/slides.
 
-    python tools/slides.py                                   00, 05, 07 and 10
+    python tools/slides.py                                   00, 01, 05, 07, 09 and 10
     python tools/slides.py notebooks/05_ema_teacher.ipynb    some of them
 
 Which cell begins a slide, goes on with one, or is left out is the notebook's own metadata, as JupyterLab edits
@@ -17,12 +17,14 @@ from pathlib import Path
 
 import handout
 from nbconvert.preprocessors import Preprocessor
+from nbformat import NotebookNode
 
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.runtime.manners import polite
 
 REPO = handout.REPO
-TALK = ("00_start_here", "05_ema_teacher", "07_train_mean_teacher", "10_atria_in_3d")
+TALK = ("00_start_here", "01_left_atrium_data", "05_ema_teacher", "07_train_mean_teacher",
+        "09_supervised_comparison", "10_atria_in_3d")
 BEGINS = ("slide", "subslide")
 
 
@@ -49,7 +51,8 @@ def write(notebooks, folder):
                          "index.html", bare=True)
     write_whole(folder / "index.html", index)
     write_whole(folder / handout.SCRIPT, handout.get_plotlyjs())
-    write_whole(folder / "slides.js", (handout.TEMPLATE / "slides.js").read_bytes())
+    for script in ("slides.js", "moving.js"):
+        write_whole(folder / script, (handout.TEMPLATE / script).read_bytes())
     slides = (handout.TEMPLATE / "slides.css").read_text(encoding="utf-8")
     write_whole(folder / "style.css", handout.style() + slides)
 
@@ -62,7 +65,7 @@ def page(notebook, path):
     exporter.register_preprocessor(Slides, enabled=True)
     exporter.register_preprocessor(handout.Alive, enabled=True)
     return exporter.from_notebook_node(notebook, {
-        "metadata": {"name": f"{handout.heading(notebook)}: slides", "path": str(path.parent)}})[0]
+        "metadata": {"name": f"{handout.heading(notebook)}: slides", "path": str(path.parent)}, "stem": path.stem})[0]
 
 
 def slide_type(cell):
@@ -75,7 +78,14 @@ def slides_of(notebook):
     for cell in notebook.cells:
         if slide_type(cell) in ("skip", "notes"):
             continue
-        if slide_type(cell) in BEGINS or not slides:
+        begins = slide_type(cell) in BEGINS or not slides
+        if begins and slides and cell.source.startswith("<details>"):  # the answer belongs to the slide that asked
+            fold, end, rest = cell.source.partition("</details>")
+            slides[-1].append(NotebookNode(cell | {"source": fold + end}))
+            cell = NotebookNode(cell | {"source": rest.strip()})
+            if not cell.source:
+                continue
+        if begins:
             slides.append([])
         slides[-1].append(cell)
     return slides

@@ -6,6 +6,7 @@ import inspect
 import os
 import platform
 import shutil
+import sys
 import tempfile
 import textwrap
 from collections import namedtuple
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from IPython import get_ipython
 from IPython.display import Code, display
 
 from ..config import TrainConfig
@@ -55,8 +57,8 @@ def course_data():
 
 
 def on_the_page(names):
-    """The progress of write_phantoms in a notebook."""
-    return counted(names, "phantom")
+    """The progress of write_phantoms in a notebook; nothing is said where all are there, for these are soon read."""
+    return counted(names, "phantom", patience=2.0)
 
 
 def volumes_to_look_at():
@@ -73,20 +75,46 @@ def spacing_of(shape, real):
     return np.full(3, SPACING_MM) if real else np.divide(FIELD_MM, shape)
 
 
-def train(trainer, iterations=None, callback=None):
-    """``trainer.run`` with *iteration n of N* on the page.  An interrupt ends the cell, and Run All with it."""
-    limit = trainer.config.max_iterations
-    end = limit if iterations is None else min(limit, trainer.iteration + iterations)
-    with Progress(end, "iteration") as at:
+def train(trainer, until=None, callback=None):
+    """Train until iteration ``until``, the end if not given, with *iteration n of N* on the page.
+
+    A second run goes on where an interrupt stopped the first; one that is there already trains nothing and says so.
+    An interrupt ends the cell, and Run All with it.  ``callback`` is called at the start too: it shows what there is.
+    """
+    config = trainer.config
+    end = config.max_iterations if until is None else min(config.max_iterations, until)
+    if callback:
+        callback(trainer)
+    if trainer.iteration >= end:
+        print(f"Nothing to train: this training is at iteration {trainer.iteration} of {config.max_iterations}.")
+        return trainer.history
+    with Progress(end, "iteration") as at, contextlib.redirect_stderr(sys.stdout):  # stderr is red on a page
         def tell(trainer):
             at(trainer.iteration)
             if callback:
                 callback(trainer)
 
-        trainer.run(iterations, callback=tell, progress=False)
+        trainer.run(end - trainer.iteration, callback=tell, progress=False)
         if trainer.iteration < end:  # run() returns politely; a page that went on would show what is half done
-            raise KeyboardInterrupt(f"stopped after iteration {trainer.iteration}")
+            raise KeyboardInterrupt(f"stopped after iteration {trainer.iteration} of {end}")
     return trainer.history
+
+
+def at_its_end(trainer):
+    """Whether a training is over; where it was stopped before, the page says so."""
+    there, end = trainer.iteration, trainer.config.max_iterations
+    if there < end:
+        print(f"This training was stopped after iteration {there} of {end}. Run its cell again, then this one.")
+    return there >= end
+
+
+def tell_interrupt(shell, kind, error, trace, tb_offset=None):
+    """One line in place of a red traceback.  The cell still counts as failed, so that Run All stops."""
+    print(f"Interrupted: {error}." if str(error) else "Interrupted.", "Nothing is broken; the cell can be run again.")
+
+
+if (shell := get_ipython()) is not None:
+    shell.set_custom_exc((KeyboardInterrupt,), tell_interrupt)
 
 
 def try_on_test(trainer, number=0):

@@ -85,12 +85,19 @@ class Exercise:
         for hint, theirs in found.items():
             if self.same(answers, theirs):
                 return f"Not yet. {hint}"
-        # Two mistakes at once: some case may show one of them alone.
-        for i in wrong:
-            for hint, theirs in found.items():
-                if self.same(answers[i], theirs[i]):
-                    return (f"Not yet. Your answer for {told(self.cases[i])}, {told(answers[i])}, is what comes out by "
-                            f"this mistake, perhaps one of several: {hint}")
+        one_number = shape_of(answers[0]) == shape_of(expected[0]) == ()
+        differs = any(not self.same(expected[0], other) for other in expected)
+        if one_number and differs and len(answers) > 2 and all(self.same(answers[0], other) for other in answers):
+            return (f"Not yet: your answer is {told(answers[0])} for every case. For {told(self.cases[wrong[0]])} it "
+                    f"should be {told(expected[wrong[0]])}.")
+        # Two mistakes at once: some cases may show one of them alone.  One case, or a plain 0 or 1, is a coincidence.
+        telling = {hint: [i for i in wrong if self.same(answers[i], theirs[i]) and not bare(answers[i])]
+                   for hint, theirs in found.items()}
+        hint = max(telling, key=lambda hint: len(telling[hint]), default=None)
+        if hint and len(telling[hint]) > 1 and 2 * len(telling[hint]) >= len(wrong):
+            i = telling[hint][0]
+            return (f"Not yet. Your answer for {told(self.cases[i])}, {told(answers[i])}, is what comes out by "
+                    f"this mistake, perhaps one of several: {hint}")
         return self._differ(self.cases[wrong[0]], expected[wrong[0]], answers[wrong[0]])
 
     def _differ(self, case, right, answer):
@@ -206,6 +213,12 @@ def same(a, b, tolerance=1e-5):
     if a.size == b.size == 1:  # a number, or one in a list
         a, b = a.ravel(), b.ravel()
     return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-4, atol=tolerance, equal_nan=True))
+
+
+def bare(answer):
+    """Whether an answer is one number, and that 0, 1 or -1."""
+    value = plain(answer)
+    return isinstance(value, (bool, int, float)) and value in (0, 1, -1)
 
 
 def shape_of(answer):

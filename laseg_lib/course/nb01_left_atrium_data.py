@@ -152,9 +152,14 @@ def places(size, patch):
 
 
 check_places = Exercise(
-    places, [((6, 5, 4), (4, 4, 4)), ((190, 140, 88), (112, 112, 80)), ((190, 140, 72), (112, 112, 80))],
+    places, [((6, 5, 4), (4, 4, 4)), ((13, 11, 7), (5, 4, 3)),
+             ((190, 140, 88), (112, 112, 80)), ((190, 140, 72), (112, 112, 80))],
     {"Trap 2! With room for k voxels there are k + 1 offsets, from 0 to k: add one on each axis.":
         lambda size, patch: math.prod(max(a - b, 0) for a, b in zip(size, patch)),
+     "That is how many patches fit side by side. Crops may overlap: one begins at each offset.":
+        lambda size, patch: math.prod(max(a // b, 1) for a, b in zip(size, patch)),
+     "That is how many patches fit side by side, none on a short axis. Crops may overlap: one begins at each offset.":
+        lambda size, patch: math.prod(a // b for a, b in zip(size, patch)),
      "The three offsets are chosen independently: multiply, don't add.":
         lambda size, patch: sum(max(a - b, 0) + 1 for a, b in zip(size, patch)),
      "An axis shorter than the patch is padded to it: one place, not none or a negative number.":

@@ -115,14 +115,19 @@ def receptive_field(layers):
     return seen
 
 
-def kernel_side(parameters, n_in, n_out):
-    """The side of the cubic kernel of a convolution with so many weights and biases."""
-    return round(((parameters / n_out - 1) / n_in) ** (1 / 3))
+def kernel_side(parameters, n_in, n_out, dimensions):
+    """The side of the kernel of a convolution with so many weights and biases; all its sides are alike."""
+    return round(((parameters / n_out - 1) / n_in) ** (1 / dimensions))
 
 
 def padded_size(size, divisor):
     """The smallest size that the network takes and that holds ``size``, a number a side."""
     return tuple(-(-side // d) * d for side, d in zip(size, divisor))
+
+
+def _steps(layers):
+    """How far apart neighbours are before each layer, in voxels of the input."""
+    return np.cumprod([1, *(stride for _, stride in layers)])[:-1]
 
 
 def _late_step(layers):
@@ -134,21 +139,29 @@ def _late_step(layers):
 
 
 check_side = Exercise(
-    kernel_side, [(448, 1, 16), (1_769_728, 256, 256), (2_000_016, 1000, 16), (272, 16, 16)],
-    {"The biases are among the parameters: take one away for each output channel.":
-        lambda p, i, o: (p / o / i) ** (1 / 3),
-     "That is the number of voxels in the kernel. Its side is the third root of it.": lambda p, i, o: (p / o - 1) / i,
+    kernel_side, [(448, 1, 16, 3), (1_769_728, 256, 256, 3), (2_000_016, 1000, 16, 3), (272, 16, 16, 3),
+                  (48, 1, 8, 1), (156, 1, 6, 2), (90_012, 60, 12, 3)],
+    {"The biases are among the parameters: take one away for each output channel. (Rounding hides it in 3D.)":
+        lambda p, i, o, d: round((p / o / i) ** (1 / d)),
+     "The biases are among the parameters: take one away for each output channel.":
+        lambda p, i, o, d: (p / o / i) ** (1 / d),
+     "That is the number of voxels in the kernel. Its side is the root of it, the third root in 3D.":
+        lambda p, i, o, d: (p / o - 1) / i,
      "A third root of 27 comes out as 2.9999… or 3.0: round it to the next whole number, don't cut it off.":
-        lambda p, i, o: int(((p / o - 1) / i) ** (1 / 3)),
+        lambda p, i, o, d: int(((p / o - 1) / i) ** (1 / d)),
      "A kernel in 3D has three sides: take the third root, not the square root.":
-        lambda p, i, o: round(((p / o - 1) / i) ** 0.5),
+        lambda p, i, o, d: round(((p / o - 1) / i) ** 0.5),
+     "The third root is for 3D. A kernel has as many sides as there are dimensions.":
+        lambda p, i, o, d: round(((p / o - 1) / i) ** (1 / 3)),
      "There is one bias for each output channel, not one for the whole layer.":
-        lambda p, i, o: round(((p - 1) / o / i) ** (1 / 3), 4)})
+        lambda p, i, o, d: round(((p - 1) / o / i) ** (1 / d), 4)})
 
 check_receptive_field = Exercise(
     receptive_field, [([(3, 1)],), ([(3, 1), (2, 2), (3, 1), (3, 1)],), ([(2, 2), (2, 2), (3, 1)],),
-                      ([(2, 2), (3, 3), (3, 1)],)],
-    {"Every stride counts by its own size, not as 2.":
+                      ([(2, 2), (3, 3), (3, 1)],), ([(5, 1), (3, 2), (7, 3), (1, 1)],)],
+    {"A kernel of k voxels reaches k - 1 voxels further than the one it stands on, not k.":
+        lambda layers: 1 + sum(k * step for (k, _), step in zip(layers, _steps(layers))),
+     "Every stride counts by its own size, not as 2.":
         lambda layers: receptive_field([(kernel, min(stride, 2)) for kernel, stride in layers]),
      "Behind a stride of 2 neighbours are two input voxels apart: count (kernel - 1) times that step.":
         lambda layers: 1 + sum(kernel - 1 for kernel, _ in layers),
@@ -156,7 +169,8 @@ check_receptive_field = Exercise(
      "The voxel itself counts too: begin with 1.": lambda layers: receptive_field(layers) - 1})
 
 check_padded_size = Exercise(
-    padded_size, [((60, 40, 30), (16, 16, 8)), ((190, 140, 86), (16, 16, 8)), ((112, 112, 80), (16, 16, 16))],
+    padded_size, [((60, 40, 30), (16, 16, 8)), ((50, 33, 21), (16, 8, 4)),
+                  ((190, 140, 86), (16, 16, 8)), ((112, 112, 80), (16, 16, 16))],
     {"That is smaller than the volume: round up, not down.":
         lambda size, divisor: tuple(side // d * d for side, d in zip(size, divisor)),
      "A side that fits already needs no padding.":

@@ -74,7 +74,7 @@ _THREE = tuple(torch.randn(1, 3, 2, 2, 2, generator=torch.Generator().manual_see
 
 
 check_coin = Exercise(
-    coins_dice_loss, [(0.08,), (0.5,), (1.0,), (0.0,)],
+    coins_dice_loss, [(0.08,), (0.5,), (0.31,), (1.0,), (0.0,)],
     {"Square the probabilities in the denominator: one half squared is a quarter.":
         lambda share: 1 - share / (0.5 + share) if share else 1.0,
      "That is the Dice score itself: a loss falls as Dice rises, so take 1 minus it.":

@@ -7,6 +7,18 @@ from ..ema import update_ema_variables
 from ..figures.style import INK, LOOKS, SMALL, TEXT, dress, line_style, new_axes
 from .exercise import Exercise
 
+# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+ALT = {
+    "fit":
+        "Left: the student's weights fill a cloud around the minimum, the teacher's stay in its middle. Right: loss"
+        " above the minimum; the teacher is near soon and as good as the slow student, which comes much later.",
+    "teachers":
+        "Dice over 240 iterations. The student climbs and jumps up and down. The teacher with averaged buffers "
+        "starts later, then runs smoothly, mostly above it. The one with copied buffers is close. The one with kept"
+        " buffers stays far below all others.",
+}
+
+
 _TWO = {"left": 0.08, "right": 0.97, "bottom": 0.15, "top": 0.91, "wspace": 0.27}
 
 
@@ -110,7 +122,7 @@ def half_way(alpha):
 
 
 check_half_way = Exercise(
-    half_way, [(0.5,), (0.9,), (0.99,), (0.8,)],
+    half_way, [(0.5,), (0.9,), (0.99,), (0.8,), (0.63,)],
     {"That is the memory 1/(1 - α). By then the teacher is further than half-way: at 63 %.":
         lambda alpha: 1 / (1 - alpha),
      "Steps are whole: after that many it is not quite half-way, so round up.":
@@ -178,7 +190,11 @@ def share_of_newest(n, alpha):
 
 check_newest = Exercise(
     share_of_newest, [(1, 0.9), (10, 0.9), (100, 0.99), (50, 0.5), (0, 0.9)],
-    {"α to the power n is what is left of everything older; the newest n have the rest.":
+    {"(1 - α) to the power n: the wrong share is multiplied. What is older is α to the power n.":
+        lambda n, alpha: (1 - alpha) ** n,
+     "The rest is right, but the wrong share is multiplied: what is older than n steps is α to the power n.":
+        lambda n, alpha: 1 - (1 - alpha) ** n,
+     "α to the power n is what is left of everything older; the newest n have the rest.":
         lambda n, alpha: alpha**n,
      "n(1 - α) forgets that shares fade: for many students it grows beyond 1.":
         lambda n, alpha: n * (1 - alpha),

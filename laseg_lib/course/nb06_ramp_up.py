@@ -6,6 +6,18 @@ from .. import ramps
 from ..figures.style import INK, LOOKS, SMALL, TEXT, dress, line_style, new_axes
 from .exercise import Exercise
 
+# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+ALT = {
+    "collapse":
+        "Left: with a ramp the student's Dice climbs; without one it stays at zero for most of the training and is "
+        "far behind at the end. Right: without a ramp the two networks agree almost perfectly from the beginning.",
+    "shapes":
+        "Four ramps from 0 to 1: cosine and linear rise early, the code's sigmoid stays low for the first third and"
+        " is steepest near two thirds; the printed formula without the square stays lowest and shoots up at the "
+        "end.",
+}
+
+
 _ONE = {"left": 0.1, "right": 0.97, "bottom": 0.15, "top": 0.91}  # of the figure: nothing moves from step to step
 
 
@@ -17,9 +29,10 @@ def draw_collapse(histories):
     for (name, rows), arm in zip(histories.items(), ("strong", "MT")):
         style = line_style(LOOKS[arm]._replace(label=name), 2.6)
         scored = [(row["iteration"], row["val_dice_student"]) for row in rows if "val_dice_student" in row]
-        left.plot(*np.array(scored).T, marker=LOOKS[arm].marker, markersize=8, **style)
+        left.plot(*np.reshape(scored, (-1, 2)).T, marker=LOOKS[arm].marker, markersize=8, **style)
         distance = np.array([row["consistency_dist"] for row in rows])
-        right.plot(np.arange(5, len(distance) + 1) - 2, np.convolve(distance, np.ones(5) / 5, "valid"), **style)
+        if len(distance) >= 5:  # an interrupt may have come before
+            right.plot(np.arange(5, len(distance) + 1) - 2, np.convolve(distance, np.ones(5) / 5, "valid"), **style)
     left.set_ylim(0, 1)
     right.set_yscale("log")
     left.legend(fontsize=TEXT, frameon=False)

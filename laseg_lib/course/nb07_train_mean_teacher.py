@@ -6,6 +6,18 @@ from .. import losses
 from ..config import TrainConfig
 from .exercise import NO_TENSOR, PULL, Exercise, pull
 
+# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+ALT = {
+    "plain steps":
+        "Two curves over 150 iterations, on a logarithmic scale. The segmentation loss falls all the way. The "
+        "distance of student and teacher rises whenever the student learns fast, and falls in between and at the "
+        "end.",
+    "slices":
+        "Axial, coronal and sagittal slice of a test case with three outlines: gold label, student and teacher. "
+        "Both predictions follow the body of the atrium and differ at the veins.",
+}
+
+
 
 def command(config):
     """The command line that trains with ``config``: what differs from the defaults."""

@@ -5,6 +5,18 @@ import math
 from ..figures.style import LOOKS, SMALL, TEXT, dress, new_axes
 from .exercise import Exercise
 
+# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+ALT = {
+    "overlap":
+        "Left: the number of windows that see each voxel of an axial slice, 54 in the middle and few at the "
+        "corners, with the outline of one window. Right: the same along the middle row, a staircase up and down.",
+    "habits":
+        "Reported Dice, less the average checkpoint's, over the number of checkpoints to choose from. The last "
+        "checkpoint stays at 0. Chosen on four validation cases rises by more than half a per cent. Chosen on the "
+        "test cases rises most, above what that checkpoint is truly worth.",
+}
+
+
 
 def draw_overlap(counts, patch):
     """How many windows see each voxel (W, H, D): the axial slice through the middle with the first window drawn, and

@@ -156,6 +156,8 @@ def _area_without(step):
         a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
         cross = np.cross(b - a, c - a)
         return float({"half": np.linalg.norm(cross, axis=1).sum(), "sum": np.linalg.norm(cross.sum(0)) / 2,
+                      "axes": np.linalg.norm(cross, axis=0).sum() / 2,
+                      "axes, half": np.linalg.norm(cross, axis=0).sum(), "signs": np.abs(cross).sum() / 2,
                       "origin": np.linalg.norm(np.cross(b, c), axis=1).sum() / 2}[step])
     return wrong
 
@@ -163,9 +165,24 @@ def _area_without(step):
 _TETRAHEDRON = (np.array([[1, 1, 1], [3, 1, 1], [1, 4, 1], [1, 1, 5]], float),
                 np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3]]))
 
+
+
+def _any_mesh(seed, points=9, triangles=14):
+    """Triangles of every direction and size, of which no two are alike: nothing is right by chance."""
+    rng = np.random.default_rng(seed)
+    corners = np.array([rng.choice(points, 3, replace=False) for _ in range(triangles)])
+    return rng.normal(5, 3, (points, 3)), corners
+
+
 check_area = Exercise(
-    mesh_area, [_TETRAHEDRON, (_TETRAHEDRON[0], _TETRAHEDRON[1][:1])],
+    mesh_area, [_TETRAHEDRON, (_TETRAHEDRON[0], _TETRAHEDRON[1][:1]), _any_mesh(0), _any_mesh(1, 30, 5),
+                _any_mesh(2, 4, 1)],
     {"The cross product's length is the area of a parallelogram: a triangle is half of it.": _area_without("half"),
      "Take each triangle's length first, then add: arrows that point to different sides cancel.": _area_without("sum"),
+     "axis=0 runs over the triangles: it mixes them, axis by axis. A triangle's own length is along axis=1.":
+        _area_without("axes"),
+     "axis=0 runs over the triangles, a length is along axis=1; and a triangle is half of the parallelogram.":
+        _area_without("axes, half"),
+     "The absolute numbers of an arrow don't add up to its length: use the norm along axis=1.": _area_without("signs"),
      "Use the sides B - A and C - A, not the corners themselves: they count from the origin.": _area_without("origin")},
     given=colleagues_area)

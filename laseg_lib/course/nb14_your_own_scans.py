@@ -119,7 +119,9 @@ check_flipped = Exercise(
     flipped_axis, [(_atrium(), _atrium()), *((np.flip(_atrium(axis), axis), _atrium(axis)) for axis in range(3))],
     {"It may agree best as it is: then the answer is -1.":
         lambda label, p: int(np.argmax([dice_of(np.flip(label, axis), p) for axis in range(3)])),
+     "You flip both: the prediction lies as it should, only the label is in doubt.": lambda label, p: max(
+         range(3), key=lambda axis: dice_of(np.flip(label, axis), np.flip(p, axis))),
      "Take the highest Dice, not the lowest.": lambda label, p: min(
          range(-1, 3), key=lambda axis: dice_of(np.flip(label, axis) if axis >= 0 else label, p)),
-     "`np.flip` without an axis turns all three round: give it one.": lambda label, p: -1 if dice_of(
-         label, p) >= dice_of(np.flip(label), p) else 0})
+     "That is -1 each time. Flip the label alone, and along one axis: `np.flip` without an axis turns all three round.":
+        lambda label, p: -1 if dice_of(label, p) >= dice_of(np.flip(label), p) else 0})

@@ -37,7 +37,8 @@ export default { render({ model, el }) {
     }
     for (const button of view.querySelectorAll("button:not([aria-label])")) {
       const icon = [...(button.querySelector("i")?.classList ?? [])].find(it => /^fa-./.test(it));
-      if (icon && !button.textContent.trim()) button.setAttribute("aria-label", icon.slice(3).replaceAll("-", " "));
+      const says = icon === "fa-retweet" ? "repeat" : icon?.slice(3).replaceAll("-", " ");
+      if (icon && !button.textContent.trim()) button.setAttribute("aria-label", says);
     }
   };
   // Keys that move a slider or the planes are not the notebook's: its own meaning of an arrow comes first otherwise, in
@@ -57,10 +58,23 @@ export default { render({ model, el }) {
       still.alt = still.closest(".jp-OutputArea-child")?.nextElementSibling?.querySelector("em")?.textContent ?? "";
   });
   watcher.observe(document.body, { childList: true, subtree: true });
+
+  // The wheel scrolls the page, until a click says that it is meant for a picture; Ctrl says so too.
+  let clicked = null;
+  const choose = event => { clicked = event.target.closest?.(".widget-image, .jp-RenderedPlotly") ?? null; };
+  const meant = (event, place) => event.ctrlKey || clicked === place;
+  const pass = event => {  // a scene of plotly's would zoom
+    const scene = event.target.closest?.(".jp-RenderedPlotly");
+    if (scene && !meant(event, scene)) event.stopPropagation();
+  };
+  window.addEventListener("pointerdown", choose, true);
+  window.addEventListener("wheel", pass, { capture: true, passive: true });
   const end = () => {
     URL.revokeObjectURL(image.src);
     watcher.disconnect();
     window.removeEventListener("keydown", keep, true);
+    window.removeEventListener("pointerdown", choose, true);
+    window.removeEventListener("wheel", pass, true);
   };
   if (!model.get("asks")) return end;
 
@@ -101,13 +115,22 @@ export default { render({ model, el }) {
   image.style.touchAction = "none";
   image.addEventListener("pointerdown", event => { image.setPointerCapture(event.pointerId); tell(event); });
   image.addEventListener("pointermove", event => { if (event.buttons) tell(event); });
-  image.addEventListener("wheel", event => { event.preventDefault(); tell(event, -Math.sign(event.deltaY)); },
-                         { passive: false });
+  image.addEventListener("wheel", event => {
+    if (!meant(event, image)) return;
+    event.preventDefault();
+    tell(event, -Math.sign(event.deltaY));
+  }, { passive: false });
+  const hint = document.createElement("div");
+  hint.className = "laseg-hint";
+  hint.textContent = "Click or drag in a picture: the cross-hair goes there. Then the wheel moves the slice under " +
+    "the mouse, as Ctrl with the wheel does always, and arrow keys move the planes.";
+  el.append(hint);
   return end;
 } };
 """
 _STYLE = (".laseg-image img { display: block; max-width: 100%; height: auto; margin: 0; user-select: none }"
-          ".laseg-image img:focus-visible { outline: 3px solid #d55e00; outline-offset: -3px }")
+          ".laseg-image img:focus-visible { outline: 3px solid #d55e00; outline-offset: -3px }"
+          ".laseg-hint { font-size: 14px; line-height: 1.4; color: var(--jp-ui-font-color2, #5c5c5c); margin: 2px 0 }")
 
 
 class LiveImage(anywidget.AnyWidget):

@@ -201,31 +201,36 @@ def label_curve(rows, published=(), *, counts=(2, 4, 8, 16, 80), title=""):
     all labels is the ceiling, a dashed line.  ``published``: pairs (labels, Dice in %), which others measured on the
     public split.
     """
-    figure, ax = new_axes(height=5.6, xlabel="labelled volumes", ylabel="Dice (%), teacher", title=title)
-    at = {count: i for i, count in enumerate(counts)}
-    for (name, drawn), shift in zip(CURVES.items(), (-0.1, 0.1, 0, -0.2, 0.2), strict=True):
+    figure, ax = new_axes(height=5.6, xlabel="labelled volumes, on a logarithmic axis; a grey band is one number",
+                          ylabel="Dice (%), teacher", title=title)
+    ax.set_xscale("log", base=2)
+    aside = 2.0 ** (0.09 * np.array([-1, 1, 0, -2, 2]))  # marks of one number stand side by side, within its band
+    for count in counts:
+        ax.axvspan(count * 2**-0.27, count * 2**0.36, color="#EEEEEE", linewidth=0, zorder=0)
+    for (name, drawn), beside in zip(CURVES.items(), aside, strict=True):
         dice = {count: [row["dice"] for row in rows if row["arm"] == name and row["labels"] == count]
                 for count in counts}
         dice = {count: values for count, values in dice.items() if values}
         if not dice:
             continue
         for count, values in dice.items():
-            ax.plot([at[count] + shift] * len(values), values, drawn.marker, color=drawn.colour, alpha=0.45,
+            ax.plot([count * beside] * len(values), values, drawn.marker, color=drawn.colour, alpha=0.45,
                     markersize=8, markeredgecolor="white")
         style = {**line_style(drawn), **({} if name in ("labels_only", "strong") else {"linestyle": ""})}
-        ax.plot([at[count] + shift for count in dice], [np.mean(values) for values in dice.values()],
+        ax.plot([count * beside for count in dice], [np.mean(values) for values in dice.values()],
                 marker=drawn.marker, markersize=11, markeredgecolor=INK, **style)
         if name == "labels_only" and counts[-1] in dice:
             ceiling = np.mean(dice[counts[-1]])
             ax.axhline(ceiling, color=INK, linewidth=1.4, linestyle=(0, (6, 4)))
-            ax.annotate("labels only, all 80", (0.42, ceiling), xytext=(0, 4), textcoords="offset points",
+            ax.annotate("labels only, all 80", (counts[0] * 1.5, ceiling), xytext=(0, 4), textcoords="offset points",
                         fontsize=SMALL)
-    shown = [(labels, dice) for labels, dice in published if labels in at]
+    shown = [(labels, dice) for labels, dice in published if labels in counts]
     if shown:
-        ax.plot([at[labels] + 0.33 for labels, _ in shown], [dice for _, dice in shown], "D", markersize=7,
+        ax.plot([labels * 2**0.29 for labels, _ in shown], [dice for _, dice in shown], "D", markersize=7,
                 markerfacecolor="white", markeredgecolor="#555555", linestyle="", label="published, public split")
-    ax.set_xticks(range(len(counts)), counts, fontsize=SMALL)
-    ax.set_xlim(-0.35, len(counts) - 0.5)
+    ax.set_xticks(counts, counts, fontsize=SMALL)
+    ax.minorticks_off()
+    ax.set_xlim(counts[0] * 0.72, counts[-1] * 1.4)
     figure.legend(fontsize=SMALL, frameon=False, loc="outside lower center", ncols=2, handlelength=3.4)
     return figure
 

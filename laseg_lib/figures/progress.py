@@ -12,17 +12,21 @@ from .viewer import LiveLine
 
 
 class Progress:
-    """``with Progress(150, "iteration") as at: at(3)`` shows *iteration 3 of 150*, a few times a second."""
+    """``with Progress(150, "iteration") as at: at(3)`` shows *iteration 3 of 150*, a few times a second.
 
-    def __init__(self, total, what, every=0.25):
+    ``patience``: seconds after which the line appears; what is done by then needs none.
+    """
+
+    def __init__(self, total, what, every=0.25, patience=0.0):
         self.total, self.what, self.every, self._last = total, what, every, 0.0
+        self.patience, self._begun, self._shown = patience, time.monotonic(), False
         self.line = LiveLine()
         self.bar, self.words = widgets.IntProgress(max=max(total, 1)), widgets.Label()
         self.line.children = [self.bar, self.words]
 
     def __enter__(self):
+        self._begun = time.monotonic()
         self.at(0, now=True)
-        self.line.show_live()
         return self.at
 
     def at(self, number, *, now=False):
@@ -30,16 +34,19 @@ class Progress:
         if now or number >= self.total or time.monotonic() - self._last >= self.every:
             self._last = time.monotonic()
             self.bar.value, self.words.value = number, f"{self.what} {number} of {self.total}"
+        if not self._shown and time.monotonic() - self._begun >= self.patience:
+            self._shown = True
+            self.line.show_live()
 
     def __exit__(self, kind, *error):
         if kind:
             self.words.value += ", stopped"
 
 
-def counted(items, what):
-    """``items`` one after the other, with *what n of N* on the page."""
+def counted(items, what, patience=0.0):
+    """``items`` one after the other, with *what n of N* on the page after ``patience`` seconds."""
     items = list(items)
-    with Progress(len(items), what) as at:
+    with Progress(len(items), what, patience=patience) as at:
         for number, item in enumerate(items, 1):
             yield item
             at(number)

@@ -23,6 +23,9 @@ from .slices import PLANES, draw_slices, plane_boxes, voxel_at, window_of
 # A track is never shorter than a hand can aim at, however long the words beside it are.
 _STYLE = ("<style>.jp-OutputArea-child:has(.laseg-view) ~ .jp-OutputArea-child:has(img.laseg-still),"
           ".output_area:has(.laseg-view) ~ .output_area:has(img){display:none}"
+          ".laseg-view.jupyter-widgets-disconnected::before,.laseg-view .jupyter-widgets-disconnected::before"
+          "{display:none!important}.laseg-view.jupyter-widgets-disconnected::after{content:'The kernel was restarted: "
+          "run this cell again to move the picture.';font-size:15px}"
           ".laseg-view{overflow:visible} .laseg-view .slider-container{min-width:150px;flex:1 0 150px}"
           ".laseg-view .widget-readout{min-width:46px}</style>")
 _DEAD = "(A still: run this cell to bring it to life.)"
@@ -255,9 +258,9 @@ def _explain(error):
 class SliceViewer(SliderView):
     """Three orthogonal planes in a row, with cross-hair, gold label and any number of predictions.
 
-    Sliders move the planes, and so does the mouse: click or drag in a picture for the cross-hair, turn the
-    wheel over it for its slice.  With the focus on the picture, arrow keys do: left and right for x, up and down for
-    z, with Shift for y.
+    Sliders move the planes, and so does the mouse: click or drag in a picture for the cross-hair.  After a click, or
+    with Ctrl, the wheel over it moves its slice; otherwise it scrolls the page.  With the focus on the picture, arrow
+    keys do: left and right for x, up and down for z, with Shift for y.
 
     ``image`` (W, H, D), ``label`` and ``predictions`` ({name: mask}) as for ``draw_slices``; or
     ``cases``: {name: (image, label) or (image, label, predictions), or a function without arguments

@@ -40,6 +40,16 @@ def test_it_fits_a_projector_follows_the_mouse_and_leaves_nothing_behind(small_p
     tracks = small_page.page.locator(".slider-container").all()
     assert len(tracks) >= 5 and min(track.bounding_box()["width"] for track in tracks) >= 150
 
+    assert "Ctrl with the wheel" in view.element.locator(".laseg-hint").inner_text()
+    before, z = view.picture(), dict(view.controls())["z"].get_attribute("aria-valuenow")
+    view.image.hover(position={"x": 60, "y": 60})
+    small_page.page.mouse.wheel(0, -100)  # the page's, as long as nobody has clicked
+    assert not view.changes_from(before, patience=2000)
+    small_page.page.keyboard.down("Control")
+    small_page.page.mouse.wheel(0, -100)
+    small_page.page.keyboard.up("Control")
+    assert view.changes_from(before)
+    assert float(dict(view.controls())["z"].get_attribute("aria-valuenow")) == float(z) + 1
     before, x = view.picture(), dict(view.controls())["x"].get_attribute("aria-valuenow")
     view.image.click(position={"x": 60, "y": 60})
     assert view.changes_from(before)

@@ -64,12 +64,14 @@ def test_a_wrong_answer_is_caught_by_its_hardest_case_alone(name):
     right = exercise.answers_of(exercise.reference)
     missed = [sum(not exercise.same(*pair) for pair in zip(exercise.answers_of(mistake), right))
               for mistake in exercise.mistakes.values()]
-    assert 1 in missed and 0 not in missed
+    assert 0 not in missed and (1 in missed or name == "check_area")  # whose random meshes catch every mistake
 
 
 def test_an_unforeseen_mistake_is_shown_a_case():
+    verdict = check_half.verdict(lambda length, every: 7 + every)
+    assert verdict == "Not yet: for (40, 150) the answer should be 3900; yours is 157."
     verdict = check_half.verdict(lambda length, every: 7)
-    assert verdict == "Not yet: for (40, 150) the answer should be 3900; yours is 7."
+    assert verdict == "Not yet: your answer is 7 for every case. For (40, 150) it should be 3900."
 
 
 def test_code_that_raises_is_answered_not_raised_and_its_line_is_shown():

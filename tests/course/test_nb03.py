@@ -22,5 +22,5 @@ def test_a_picture_of_what_is_seen_says_how_large_it_is():
 
 
 def test_parameters_and_receptive_field_are_those_of_the_page():
-    assert nb03.kernel_side(448, 1, 16) == 3
+    assert nb03.kernel_side(448, 1, 16, 3) == 3
     assert nb03.receptive_field([(3, 1), (2, 2), (3, 1), (3, 1)]) == 12

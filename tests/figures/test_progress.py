@@ -32,3 +32,13 @@ def test_only_the_live_view_is_displayed(monkeypatch):
     with Progress(2, "iteration"):
         pass
     assert [set(data) for data in got] == [{"application/vnd.jupyter.widget-view+json"}]
+
+
+def test_what_is_done_at_once_shows_no_line(monkeypatch):
+    shown = []
+    show = "laseg_lib.figures.viewer.LiveLine.show_live"
+    monkeypatch.setattr(show, lambda line: shown.append(line.children[1].value))
+    list(counted(range(3), "phantom", patience=3600))
+    assert shown == []
+    list(counted(range(3), "phantom"))
+    assert shown == ["phantom 0 of 3"]

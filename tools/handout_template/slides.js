@@ -27,7 +27,7 @@
     const step = steps[event.key];
     if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
     // A slider, a scene or a button keeps its own keys.
-    if (event.target.closest("input, .slices, .scene") || (event.key === " " && event.target.closest("button, summary, a"))) return;
+    if (event.target.closest("input, select, .slices, .scene") || (event.key === " " && event.target.closest("button, summary, a"))) return;
     event.preventDefault();
     at = show(at + step);
   });
