@@ -17,6 +17,7 @@ from .config import (
     kind_of,
 )
 from .errors import LasegError, visible
+from .runtime import places
 from .runtime.manners import OneLineParser, WithDefaults, begun, complain, end, in_one_line
 
 
@@ -137,10 +138,10 @@ def parser():
     evaluate.add_argument("--csv", type=Path, metavar="FILE", help="write a row a case (and class) here")
 
     predict = command("predict", run_predict, "segment scans: a mask in each scan's own geometry",
-                      "model/LA_vnet_8_labeled/MT/last.pth patient1.nii.gz patient2.nii.gz --out masks")
-    predict.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=trained)
-    predict.add_argument("scans", type=Path, nargs="+", metavar="SCAN",
-                         help="NIfTI, NRRD, MetaImage, a folder with a DICOM series, or mri_norm2.h5; or a folder of "
+                      "patient1.nii.gz patient2.nii.gz --out masks")
+    predict.add_argument("files", type=Path, nargs="+", metavar="SCAN",
+                         help=f"first, if you have one, {trained} (without it: the network that comes along); then "
+                              "NIfTI, NRRD, MetaImage, a folder with a DICOM series, or mri_norm2.h5; or a folder of "
                               "scans, or a pattern in quotes, such as '*.nii.gz'")
     predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="where NAME_la.nii.gz is written (for "
                          "CASE_0000.nii.gz in a folder of nnU-Net's: CASE.nii.gz)")
@@ -300,7 +301,7 @@ def run_evaluate(args):
 def run_predict(args):
     from tqdm import tqdm
 
-    from .data.files import scans_of
+    from .data.files import network_and_scans, scans_of
     from .predict import Predictor, predict_files
 
     check_mm("spacing", args.spacing)
@@ -310,11 +311,16 @@ def run_predict(args):
         raise LasegError(f"--voxel {args.voxel}: give one side in mm, or three")
     if args.out.exists() and not args.out.is_dir():
         raise LasegError(f"--out {args.out}: is a file; name a folder")
-    predictor = Predictor(args.checkpoint, weights=args.weights, patch_size=args.patch_size, downsample=args.downsample,
+    checkpoint, scans = network_and_scans(args.files)
+    if checkpoint is None:
+        checkpoint = places.weights("atrium")
+        say(f"network: {checkpoint.name}, which comes along with LASeg. It was trained on 76 scans of one challenge; "
+            "it is for research, and no medical device")
+    predictor = Predictor(checkpoint, weights=args.weights, patch_size=args.patch_size, downsample=args.downsample,
                           voxel_mm=voxel, device=args.device, window=args.window, whole=args.whole,
                           keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing,
                           orientation=args.orientation)
-    scans = [scan for given in args.scans for scan in scans_of(given)]
+    scans = [scan for given in scans for scan in scans_of(given)]
     failed = predict_files(predictor, scans, args.out, suffix=args.format, keep_probability=args.probability,
                            force=args.force, say=lambda line: tqdm.write(visible(line)),
                            complain=lambda line: tqdm.write(in_one_line(f"laseg predict: {line}"), file=sys.stderr))

@@ -48,6 +48,18 @@ def scan_files(folder):
     return [path for path in below(folder) if suffix_of(path) and not path.is_dir()]
 
 
+def network_and_scans(files):
+    """(the network's file or None, the scans) of what ``laseg predict`` was given: the first file is a network, unless
+    it is a scan, a folder or a pattern.  LasegError where no scan is left."""
+    first = Path(files[0])
+    if suffix_of(first) or first.suffix.lower() == ".h5" or first.is_dir() or set("*?[") & set(str(first)):
+        return None, files
+    if not files[1:]:
+        raise LasegError(f"{first}: give a scan to segment too, after the network; if this is a scan, convert it to "
+                         "NIfTI (.nii.gz)")
+    return first, files[1:]
+
+
 def require_text(path):
     """LasegError for a name with bytes that are no text: SimpleITK ends the whole program over it."""
     try:
