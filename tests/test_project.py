@@ -28,13 +28,14 @@ CONDA_NAMES = {"pytorch": "torch"}
 IDEAS = {"classes", "errors", "losses", "ramps", "ema", "sampler", "transforms", "vnet", "config", "perturbations",
          "metrics"}
 PROGRAMS = {"mean_teacher", "batches", "inference", "training", "evaluate", "predict"}
-FOLDERS = ("methods", "data", "runtime", "records", "figures", "course")
+FOLDERS = ("methods", "weights", "data", "runtime", "records", "figures", "course")
 # What a layer may import: {layer: layers}; a module of its own name is that module alone.
 MAY_IMPORT = {
     "ideas": {"ideas"},
     "runtime": {"ideas", "runtime"},
     "data": {"ideas", "runtime", "data"},
     "methods": {"ideas", "runtime", "data", "mean_teacher", "inference", "methods"},
+    "weights": set(),
     "programs": {"ideas", "runtime", "data", "methods", "programs"},
     "records": {"ideas", "runtime", "data", "methods", "programs", "records"},
     "figures": {"ideas", "data", "records.plans", "records.statistics", "records.read", "figures"},

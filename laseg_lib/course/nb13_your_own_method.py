@@ -1,0 +1,34 @@
+"""The words for the pictures of notebook 13_your_own_method, its exercise and the answer."""
+
+import numpy as np
+
+from .exercise import Exercise
+
+# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+ALT = {
+    "forest":
+        "Four rows of paired differences of Dice, a dot for each of three trainings and a 95 % interval: sure answers "
+        "against supervised and against no consistency, no consistency against supervised, mean teacher against no "
+        "consistency. The intervals are wide.",
+}
+
+
+# --- The exercise --------------------------------------------------------------------------------
+
+
+def mean_entropy(atrium):
+    """The mean entropy of voxels that are atrium with these probabilities (0 to 1, exclusive), in nats."""
+    atrium = np.asarray(atrium, float)
+    return float(-(atrium * np.log(atrium) + (1 - atrium) * np.log(1 - atrium)).mean())
+
+
+check_confident = Exercise(
+    mean_entropy, [([0.5, 0.9, 0.2, 0.6],), ([0.01, 0.3],), ([0.97, 0.55, 0.41, 0.08, 0.73],)],
+    {"That is the atrium's part alone. The background has 1 - p, and counts too.":
+        lambda p: float(-(np.array(p) * np.log(p)).mean()),
+     "That is the sum over the voxels. Take their mean.":
+        lambda p: len(p) * mean_entropy(p),
+     "The sign is wrong: an entropy is never below zero.":
+        lambda p: -mean_entropy(p),
+     "That is the logarithm to base 2. Use the natural one, np.log.":
+        lambda p: mean_entropy(p) / np.log(2)})

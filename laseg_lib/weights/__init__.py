@@ -1,0 +1,1 @@
+"""The network that comes along with the library, atrium.safetensors, and its model card."""
