@@ -11,7 +11,7 @@ RECORD ?= quick
 # How long PyTorch's threads wait for one another by spinning: see laseg_lib/__init__.py.
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: help lab test notebooks solutions marks slides peaks together faults bench record handout figures clean
+.PHONY: help lab test notebooks solutions marks slides peaks together faults bench record handout links figures clean
 help:
 	@sed -n 's/^## //p' Makefile
 
@@ -70,6 +70,10 @@ record: $(READY)
 ## handout    the course as a folder of HTML that needs no network: build/handout
 handout: $(READY)
 	$(PY) tools/handout.py $(HANDOUT_ARGS)
+
+## links      ask every outside link of notebooks, READMEs, guide and glossary whether it still leads somewhere
+links: $(READY)
+	$(PY) tools/links.py $(LINKS_ARGS)
 
 ## faults     hostile files, lists, checkpoints and settings by the hundred, and a table of what became of them
 faults: $(READY)

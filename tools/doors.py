@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the doors that need the repository's address: badges, and a cell for Colab and Kaggle.
+"""Write the doors that need the repository's address: badges, a cell for Colab and Kaggle, and the web site.
 
     python tools/doors.py
 
@@ -17,6 +17,7 @@ import nbformat
 from laseg_lib.data.atomic import write_whole
 
 REPO = Path(__file__).resolve().parent.parent
+SITE = REPO / ".github" / "workflows" / "site.yml"
 CELL_ID = "hosted-setup"
 BADGES = re.compile(r"<!-- badges -->\n.*?<!-- /badges -->\n\n", re.S)
 # What Colab and Kaggle lack; both bring torch, matplotlib, plotly and ipywidgets, whose versions they need themselves.
@@ -28,6 +29,7 @@ def main():
     paths = sorted((REPO / "notebooks").glob("*.ipynb"))
     readme = REPO / "README.md"
     write_whole(readme, with_badges(readme.read_text(encoding="utf-8"), url))
+    write_whole(SITE, with_site(SITE.read_text(encoding="utf-8"), url))
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         before = nbformat.writes(notebook)
@@ -62,6 +64,11 @@ def with_badges(text, url):
     if not url:
         return text
     return re.sub(r"\A(# .*\n\n)", rf"\1<!-- badges -->\n{badges(url)}\n<!-- /badges -->\n\n", text)
+
+
+def with_site(text, url):
+    """The workflow that publishes the hand-out, switched on where there is an address."""
+    return re.sub(r"^( +if: )\$\{\{ (?:true|false) \}\}$", rf"\1${{{{ {str(bool(url)).lower()} }}}}", text, flags=re.M)
 
 
 def with_doors(notebook, url, first=False):

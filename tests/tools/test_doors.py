@@ -43,6 +43,23 @@ def test_with_an_address_every_door_leads_to_it_and_all_can_be_taken_out_again()
     assert nbformat.writes(notebook) == before
 
 
+def test_the_site_is_off_until_there_is_an_address():
+    text = doors.SITE.read_text(encoding="utf-8")
+    assert doors.with_site(text, doors.address()) == text
+    for url in (URL, None, URL):
+        text = doors.with_site(text, url)
+        job = yaml.safe_load(text)["jobs"]["site"]
+        assert job["if"] == f"${{{{ {str(bool(url)).lower()} }}}}"
+        assert any("make handout" in step.get("run", "") for step in job["steps"])
+    uploads, = (step for step in job["steps"] if "upload-pages-artifact" in step.get("uses", ""))
+    assert uploads["with"]["path"] == "build/handout"
+
+
+def test_links_are_asked_once_a_week():
+    flow = yaml.safe_load((doors.REPO / ".github" / "workflows" / "links.yml").read_text(encoding="utf-8"))
+    assert flow[True]["schedule"] and flow["jobs"]["links"]["steps"][-1]["run"].startswith("make links")
+
+
 @pytest.mark.parametrize("place", ["here", "colab", "kaggle"])
 def test_the_cell_acts_on_colab_and_kaggle_only(place, tmp_path, monkeypatch):
     import importlib.util
