@@ -11,8 +11,7 @@ import torch
 from tqdm.auto import tqdm
 
 from .data.atomic import write_whole
-from .data.headers import in_mm
-from .data.volumes import LAHeart, differ, keep_apart, list_path, read_geometry, read_list
+from .data.volumes import LAHeart, differ, in_mm, keep_apart, list_path, read_geometry, read_list
 from .errors import LasegError
 from .inference import largest_component, predict_volume
 from .metrics import COLUMNS, case_metrics

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .data.headers import in_mm
 from .data.prepare import MARGIN_MM, crop_box
 from .data.scans import (
     SCAN,
@@ -30,7 +29,7 @@ from .data.scans import (
     straighten,
     write_image,
 )
-from .data.volumes import FILE, SPACING_MM, differ, not_normalised, read_geometry, read_volume
+from .data.volumes import FILE, SPACING_MM, differ, in_mm, not_normalised, read_geometry, read_volume
 from .errors import LasegError
 from .evaluate import factor_of, patch_of, require_one_channel
 from .inference import largest_component, predict_volume

@@ -21,8 +21,7 @@ from tqdm.auto import tqdm
 from . import methods, ramps
 from .batches import Batches
 from .config import TrainConfig
-from .data.headers import in_mm
-from .data.volumes import LAHeart, differ, fingerprint, read_geometry, split_of, training_names
+from .data.volumes import LAHeart, differ, fingerprint, in_mm, read_geometry, split_of, training_names
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import LasegError
+from .volumes import in_mm
 
 MOST_HEADER = 2**20  # bytes of a text header; the longest that tools write, of diffusion scans, have a twentieth
 NO_SIZE = "its header doesn't say how large a voxel is along"
@@ -170,10 +171,6 @@ def nifti_header(path, head):
             raise LasegError(f"{path}: its header gives a voxel's sides twice, as {in_mm(np.abs(sides))} (pixdim) and "
                              f"as {in_mm(lengths)} (sform); correct the wrong one")
     return found
-
-
-def in_mm(sides):
-    return " x ".join(f"{side:.3g}" for side in sides) + " mm"
 
 
 def unpacked(path):

@@ -246,6 +246,11 @@ def case_names(root_path, split="train"):
     return read_list(list_path(root_path, split))
 
 
+def in_mm(sides):
+    """A voxel's sides as text: '2 x 2.5 x 3 mm'."""
+    return " x ".join(f"{side:.3g}" for side in sides) + " mm"
+
+
 def differ(one, other, share=0.05):
     """Whether two voxels' sides in mm differ by more than a ``share``, where both are known."""
     return bool((np.abs(np.subtract(one, other)) > share * np.asarray(other, float)).any())
