@@ -72,6 +72,8 @@ def parser():
     phantom.add_argument("--test", type=int, default=10, help="test cases")
     phantom.add_argument("--size", type=int, nargs=3, default=(64, 48, 32), metavar=("W", "H", "D"), help="voxels")
     phantom.add_argument("--seed", type=int, default=0, help="of every random draw")
+    phantom.add_argument("--classes", type=int, choices=(1, 2), default=1,
+                         help="1: the atrium's cavity; 2: cavity, and its wall of 2.5 mm")
     phantom.add_argument("--raw", action="store_true", help="write raw NRRD pairs, for `laseg prepare`")
 
     fetch = command("fetch", run_fetch, "download the 100 public volumes, verified (about 220 MB)", "data/la2018")
@@ -182,7 +184,7 @@ def run_phantom(args):
     from .data.phantom import write_phantoms
 
     root = write_phantoms(args.dest, train=args.train, test=args.test, size=tuple(args.size), seed=args.seed,
-                          raw=args.raw)
+                          raw=args.raw, classes=args.classes)
     say(f"{args.train} training and {args.test} test phantoms in {root}")
 
 

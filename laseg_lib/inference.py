@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from .errors import LasegError
-from .metrics import dice_of
+from .metrics import mean_dice_of
 from .runtime.machine import autocast, explain_memory, require_room_for
 
 WALKTHROUGH_STRIDE = (18, 18, 4)  # of the walkthrough's window, in voxels
@@ -127,14 +127,14 @@ def _whole(probability, volume, divisor):
 
 
 def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):
-    """Mean Dice (0 to 1) of ``model`` over a dataset of whole volumes, by default through the fast window: a few points
-    below the tables' (data/recorded/README.md, speeds), which is near enough to follow a training."""
+    """Mean Dice (0 to 1) of ``model`` over a dataset of whole volumes and over their classes, by default through the
+    fast window: a few points below the tables' (data/recorded/README.md, speeds), which is near enough to follow a
+    training."""
     scores = []
     for i in range(len(dataset)):
         sample = dataset[i]
-        label = np.asarray(torch.as_tensor(sample["label"]).cpu(), bool)
-        prediction = predict_volume(model, sample["image"], patch_size, window=window, precision=precision)[0] > 0
-        scores.append(dice_of(prediction, label))
+        prediction, _ = predict_volume(model, sample["image"], patch_size, window=window, precision=precision)
+        scores.append(mean_dice_of(prediction, torch.as_tensor(sample["label"]).cpu().numpy()))
     return float(np.mean(scores))
 
 

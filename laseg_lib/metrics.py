@@ -28,6 +28,12 @@ def dice_of(one, two):
     return 2 * int((one & two).sum()) / both if both else 1.0
 
 
+def mean_dice_of(one, two):
+    """The mean of ``dice_of`` over the classes from 1 on that either of two labels holds; 1 where both hold none."""
+    classes = [k for k in np.union1d(one, two) if k] or [1]
+    return float(np.mean([dice_of(one == k, two == k) for k in classes]))
+
+
 def jaccard_of(one, two):
     """|A and B| / |A or B| of two masks, from 0 to 1; two empty masks agree."""
     one, two = masks_of(one, two)

@@ -9,7 +9,6 @@
 import copy
 import math
 import signal
-from collections import Counter
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -20,8 +19,9 @@ from tqdm.auto import tqdm
 
 from . import methods, ramps
 from .batches import Batches
+from .classes import ATRIUM
 from .config import TrainConfig
-from .data.volumes import LAHeart, differ, fingerprint, in_mm, read_geometry, split_of, training_names
+from .data.volumes import LAHeart, fingerprint, split_of, training_names
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
@@ -63,8 +63,8 @@ class Trainer:
         require_memory(training_bytes(config), self.device, "this network and batch",
                        "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
         seed_everything(config.seed, config.deterministic)
-        self._make_networks(method or methods.find(config), resume)
         self._open_data(names)
+        self._make_networks(method or methods.find(config), resume)
         self._begin_or_go_on(resume)
 
     def _make_networks(self, method, resume):
@@ -72,12 +72,13 @@ class Trainer:
         config = self.config
         keep_memory()
         self.precision = "bf16" if uses_bf16(self.device, config.precision, config.patch_size) else "fp32"
-        self.student = self._on_device(VNet(1, 2, config.n_filters, config.normalization, config.has_dropout))
+        n_classes = 1 + len(self.classes)
+        self.student = self._on_device(VNet(1, n_classes, config.n_filters, config.normalization, config.has_dropout))
         if config.init_weights and not resume:
             begin_from(self.student, config.init_weights)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher.train(config.teacher_mode == "train")
-        self.method = method(config) if isinstance(method, type) else method
+        self.method = method(config, n_classes) if isinstance(method, type) else method
         own = self.own_networks = [self._on_device(self.method)] if isinstance(self.method, nn.Module) else []
         self.replica = distributed.replicate(self.student, self.device)  # the student itself, in a single process
         self.loss_of = distributed.replicate(own[0], self.device) if own else self.method
@@ -103,28 +104,14 @@ class Trainer:
         if config.snapshot_path:
             self.cases, self.val_cases = ({name: fingerprint(some.path(name)) for name in some.image_list}
                                           for some in (self.train_set, self.val_set))
-        self.spacing = self._one_spacing()
+        self.classes, self.spacing = self.train_set.classes, self.train_set.usual_spacing(self.tell)
         self.train_set.require_labels()
         self.val_set.require_labels()
+        self.val_set.require_classes(self.classes)
         self.val_set.require_sound()  # an unsound one would end the training at its first validation
         self.cache_bytes = self.train_set.cache_bytes() if cache else 0  # filled as the volumes are first drawn
         where = self.device if config.cache == "device" else torch.device("cpu")
         require_memory(self.cache_bytes, where, f"a cache of {len(self.train_set)} volumes", "use --cache none")
-
-    def _one_spacing(self):
-        """The sides in mm of the training cases' voxels, of the most where they differ; None where nobody knows."""
-        paths = {name: self.train_set.path(name) for name in self.train_set.image_list}
-        sides = {name: read_geometry(path)["spacing"].tolist() for name, path in paths.items()}
-        known = {name: mm for name, mm in sides.items() if all(side == side for side in mm)}
-        if not known:
-            return None
-        usual = Counter(tuple(round(side, 3) for side in mm) for mm in known.values()).most_common(1)[0][0]
-        usual = next(mm for mm in known.values() if tuple(round(side, 3) for side in mm) == usual)
-        if other := [name for name, mm in known.items() if differ(mm, usual)]:
-            self.tell(f"WARNING: {paths[other[0]]}: its voxels are {in_mm(known[other[0]])}, most others' "
-                      f"{in_mm(usual)}" + (f"; so it is with {len(other) - 1} more" if other[1:] else "")
-                      + "; the network sees all as one size: prepare the cases alike")
-        return usual
 
     def _begin_or_go_on(self, resume):
         """Iteration 0, or where the last checkpoint was; the files of the run are opened."""
@@ -242,11 +229,12 @@ class Trainer:
 
     def weights(self):
         """What is needed to predict: copies of both networks, the settings, the sides in mm of the voxels they were
-        made for (before any downsampling; None where the files don't say), and {case: SHA-256} of what they learnt
-        from."""
+        made for (before any downsampling; None where the files don't say), {case: SHA-256} of what they learnt from,
+        and the classes, where these aren't the left atrium alone."""
+        copies = {name: {key: value.detach().clone() for key, value in network.state_dict().items()}
+                  for name, network in (("student", self.student), ("teacher", self.teacher))}
         return {"config": self.config.to_dict(), "spacing": self.spacing, "iteration": self.iteration,
-                "cases": self.cases, **{name: {key: value.detach().clone() for key, value in net.state_dict().items()}
-                                        for name, net in (("student", self.student), ("teacher", self.teacher))}}
+                "cases": self.cases, **copies, **({} if self.classes == ATRIUM else {"classes": self.classes})}
 
     def state_dict(self):
         """Everything that the next iteration depends on, so that a resumed training is the same one."""
@@ -266,6 +254,10 @@ class Trainer:
         if other:
             raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with other settings: "
                              + ", ".join(f"--{name} {theirs[name]} (now {mine[name]})" for name in other))
+        if (before := list(state.get("classes", ATRIUM))) != list(self.classes):
+            raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with the classes "
+                             f"{', '.join(before)}, and the volumes' are {', '.join(self.classes)} now; bring those "
+                             "back, or start anew")
         self._same_cases(self.cases, state.get("cases"), "training")
         if self.first and state.get("val_cases") is not None:  # an older checkpoint doesn't know
             self._same_cases(self.val_cases, state["val_cases"], "validation")

@@ -25,7 +25,7 @@ NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 CONDA_NAMES = {"pytorch": "torch"}
 
 # The ideas stand on nothing but each other; the folders build on them, one way.
-IDEAS = {"errors", "losses", "ramps", "ema", "sampler", "transforms", "vnet", "config", "perturbations",
+IDEAS = {"classes", "errors", "losses", "ramps", "ema", "sampler", "transforms", "vnet", "config", "perturbations",
          "metrics"}
 PROGRAMS = {"mean_teacher", "batches", "inference", "training", "evaluate", "predict"}
 FOLDERS = ("methods", "data", "runtime", "records", "figures", "course")

@@ -17,6 +17,7 @@ import torch
 from scipy import ndimage
 from tqdm.auto import tqdm
 
+from ..classes import ATRIUM
 from ..errors import LasegError
 from ..runtime.machine import require_memory
 from .atomic import claim
@@ -28,6 +29,8 @@ FOLDER = "phantoms"
 FORMULA = 1  # raise it when the same seed no longer gives the same phantom
 DEFAULTS = {"variability": 1.0, "contrast": 1.0, "noise": 1.0, "scanner": 1.0}
 FIELD_MM = (118.75, 87.5, 55.0)  # 190 x 140 x 88 voxels of 0.625 mm: a public volume of middling size
+CLASSES = {"cavity": 1, "wall": 2}  # of a phantom with two
+WALL_MM = 2.5  # two of a scanner's voxels of 1.25 mm; no neighbour comes nearer to the cavity
 CHEST = (3, 2.75, 1)  # a raw scan shows the whole chest: so many fields of view in x, y, z
 
 
@@ -96,7 +99,7 @@ def neighbours(p, patient):
 
 # --- the scan -------------------------------------------------------------------------------------
 
-def scan(seed, size, field, variability, contrast, noise, scanner):
+def scan(seed, size, field, variability, contrast, noise, scanner, classes=1):
     """(grey values uint8, label uint8) of ``field`` mm in ``size`` voxels."""
     patient, grey = Patient(seed, variability), Patient([seed, 1], scanner)
     voxel = np.divide(field, size)
@@ -149,13 +152,19 @@ def scan(seed, size, field, variability, contrast, noise, scanner):
         hiss = np.stack([ndimage.gaussian_filter(h, 0.6 / voxel) for h in hiss])
         hiss /= hiss.std()
     image = np.hypot(image + level * hiss[0], level * hiss[1])  # Rician: the length of a noisy vector
-    parts, count = ndimage.label(label <= 0)
-    if count > 1:  # a thin appendage can fall apart in coarse voxels: keep the largest piece
-        parts = parts == np.bincount(parts.ravel())[1:].argmax() + 1
-    return np.clip(image * 100, 0, 255).astype(np.uint8), (parts > 0).astype(np.uint8)
+    found = largest_piece(label <= 0).astype(np.uint8)
+    if classes == 2:  # where a vein runs on into the lung there is blood, and no wall
+        found[largest_piece(label <= WALL_MM) & (label > 0) & (atrium > 0)] = 2
+    return np.clip(image * 100, 0, 255).astype(np.uint8), found
 
 
-def make_phantom(seed, size=(64, 48, 32), *, variability=1.0, contrast=1.0, noise=1.0, scanner=1.0):
+def largest_piece(mask):
+    """``mask`` without its smaller pieces: a thin appendage can fall apart in coarse voxels."""
+    parts, count = ndimage.label(mask)
+    return parts == np.bincount(parts.ravel())[1:].argmax() + 1 if count > 1 else mask
+
+
+def make_phantom(seed, size=(64, 48, 32), *, variability=1.0, contrast=1.0, noise=1.0, scanner=1.0, classes=1):
     """One patient: (image float32 W x H x D of zero mean and unit variance, label uint8 W x H x D).
 
     ``seed``: an integer of 0 or more, who the patient is.  ``size``: voxels; each is FIELD_MM / size mm wide.
@@ -163,24 +172,27 @@ def make_phantom(seed, size=(64, 48, 32), *, variability=1.0, contrast=1.0, nois
     ``contrast``: how far everything else is from the brightness of the atrium's blood; 0 hides the atrium.
     ``noise``: noise, in units of a usual scan's.
     ``scanner``: how much brightness, shading and noise differ between patients.
+    ``classes``: 1, the atrium's cavity; 2: its wall too, ``WALL_MM`` thick, as class 2.  Its outer border can hardly be
+    seen, as in life.
     """
-    image, label = scan(seed, size, FIELD_MM, variability, contrast, noise, scanner)
+    image, label = scan(seed, size, FIELD_MM, variability, contrast, noise, scanner, classes)
     image = image.astype(np.float32)
     return (image - image.mean()) / image.std(), label
 
 
 # --- the files ------------------------------------------------------------------------------------
 
-def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False, progress=True, **options):
+def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False, progress=True, classes=1, **options):
     """Write ``train`` + ``test`` phantoms as the public data lie on disk; returns the folder of the cases.
 
     ``dest/train.list``, ``dest/test.list``, ``dest/phantoms/PHANTOM_0000/mri_norm2.h5``, ...
     Case k is ``make_phantom(10_000 * seed + k, size, **options)``. What is there already is kept, so an
     interrupted run goes on where it was; the lists are written last.
     ``raw``: instead whole-chest scans as they come from a hospital, ``lgemri.nrrd`` (uint8) and
-    ``laendo.nrrd`` (uint8, 255 = left atrium), for ``laseg prepare``; as wide a voxel as ``size`` gives.
+    ``laendo.nrrd`` (uint8, 255 = left atrium; of two classes 1 and 2), for ``laseg prepare``; as wide a voxel as
+    ``size`` gives.
     ``progress``: a bar, or a function that takes the names and gives them one by one, such as ``tqdm``.
-    ``options``: the keyword arguments of ``make_phantom``.
+    ``classes``, ``options``: the keyword arguments of ``make_phantom``.
     Raises LasegError for numbers that can't work, and when ``dest`` holds phantoms made with other settings.
     """
     size = tuple(int(n) for n in size)
@@ -192,9 +204,11 @@ def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False
     if min(train, test) < 1 or train + test > 10_000 or seed < 0:
         raise LasegError(f"{train} training and {test} test phantoms with seed {seed}: "
                          "give at least one of each, at most 10000 together, and a seed of 0 or more")
+    if classes not in (1, 2):
+        raise LasegError(f"phantoms of {classes} classes: give 1, the cavity, or 2, cavity and wall")
     if unknown := set(options) - set(DEFAULTS):
         raise TypeError(f"phantoms have no {', '.join(sorted(unknown))}; they have {', '.join(DEFAULTS)}")
-    root, options = Path(dest) / FOLDER, {**DEFAULTS, **options}
+    root, options = Path(dest) / FOLDER, {**DEFAULTS, **options, **({"classes": 2} if classes == 2 else {})}
     claim(root, {"formula": FORMULA, "train": train, "test": test, "size": size, "seed": seed, "raw": raw,
                  **options})
     names = [f"PHANTOM_{k:04d}" for k in range(train + test)]
@@ -208,7 +222,7 @@ def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False
             _write_raw(root / name, 10_000 * seed + k, size, options)
         elif not _sound(root / name / FILE, size):
             write_volume(root / name / FILE, *make_phantom(10_000 * seed + k, size, **options),
-                         spacing=np.divide(FIELD_MM, size))
+                         classes=CLASSES if classes == 2 else ATRIUM, spacing=np.divide(FIELD_MM, size))
     for path, listed in lists.items():
         keep_or_write_list(path, listed)
     return root
@@ -227,5 +241,6 @@ def _write_raw(folder, seed, size, options):
     voxel = np.divide(FIELD_MM, size)
     chest = tuple(int(n) for n in np.multiply(size, CHEST))
     image, label = scan(seed, chest, voxel * chest, **options)
-    for name, data in {"lgemri.nrrd": image, "laendo.nrrd": 255 * label}.items():
+    label = label if options.get("classes") == 2 else 255 * label
+    for name, data in {"lgemri.nrrd": image, "laendo.nrrd": label}.items():
         write_image(folder / name, image_of(data, spacing=voxel, origin=(0, 0, 0)))

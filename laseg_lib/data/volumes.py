@@ -7,6 +7,8 @@ and ``label`` (uint8, W x H x D, 1 = left atrium).  A case that is never asked f
 normal case: only the first ``labelnum`` training cases, validation and test cases are.
 Attributes of the file, where they are known: ``spacing`` (a voxel's three sides in mm), ``origin`` (where the first
 voxel lies in the patient, in mm) and ``centre`` (of the whole scan it was cut from).
+A label of other classes holds 0 (background) to K; the attribute ``classes`` names the classes 1 to K, and ``values``
+says what they were in the label that somebody drew (1 to K where it is missing).
 """
 
 import copy
@@ -23,8 +25,10 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import Dataset
 
+from ..classes import ATRIUM, check_classes
 from ..errors import LasegError
 from ..runtime.machine import require_memory, tell
+from ..transforms import each_class, of_greatest_share
 from .atomic import write_list, write_whole
 
 SPACING_MM = 0.625  # each side of a voxel of the public volumes; the files don't say so
@@ -38,8 +42,8 @@ def read_volume(path, *, with_label=True):
 
     ``with_label=False``: the label isn't looked at, and None stands in its place.
     Raises LasegError, with the file and a remedy, for a file that is missing, truncated or not HDF5,
-    lacks ``image`` or ``label``, holds shapes that differ, voxels that are not finite, labels
-    other than 0 and 1, or no atrium at all.
+    lacks ``image`` or ``label``, holds shapes that differ, voxels that are not finite, a label
+    beyond its classes, or one of background alone.
     """
     remedy = "fetch, prepare or copy this case again"
     if not Path(path).is_file():
@@ -53,9 +57,10 @@ def read_volume(path, *, with_label=True):
             needed = image.size * (image.dtype.itemsize + 4) + with_label * label.size * (label.dtype.itemsize + 1)
             require_memory(needed, torch.device("cpu"), path, "crop this volume, or take it off the list")
             image, label = image[()], label[()] if with_label else None
+            classes = _classes_of(file, path)
     except (OSError, RuntimeError, TypeError, ValueError, KeyError, AttributeError, MemoryError) as error:
         raise LasegError(f"{path}: {why_unreadable(error, remedy)}") from error
-    return check_volume(image, label, path)
+    return check_volume(image, label, path, len(classes))
 
 
 def own_dataset(file, name, path):
@@ -84,8 +89,9 @@ def why_unreadable(error, remedy):
     return f"can't be read, it is truncated or not HDF5 ({text}); {remedy}"
 
 
-def check_volume(image, label, path):
-    """``image`` as float32 and ``label`` (or None) as uint8 if they are sound, otherwise LasegError (see above)."""
+def check_volume(image, label, path, classes=1):
+    """``image`` as float32 and ``label`` (or None) as uint8 if they are sound, otherwise LasegError (see above).
+    ``classes``: how many the label may hold, beside the background."""
     if label is None:
         return check_volume(image, np.ones(np.shape(image), np.uint8), path)[0], None
     image, label = np.asarray(image), np.asarray(label)
@@ -99,19 +105,24 @@ def check_volume(image, label, path):
         image = image.astype(np.float32, copy=False)
     if not np.isfinite(image).all():
         raise LasegError(f"{path}: the image has voxels that are NaN or infinite; prepare this case again")
-    if not ((label == 0) | (label == 1)).all():
-        raise LasegError(f"{path}: the label must hold 0 and 1 only, it holds {np.unique(label)[:5]}; "
-                         "`laseg prepare` turns the challenge's 255 into 1")
-    if not label.any():
-        raise LasegError(f"{path}: the label is empty, no voxel is left atrium; leave this case out of the list")
-    return image, label.astype(np.uint8, copy=False)
+    with np.errstate(invalid="ignore"):  # NaN and what is no whole number of a byte is not what it was
+        whole = label.astype(np.uint8, copy=False)
+    if whole.max() > classes or not (whole == label).all():
+        raise LasegError(f"{path}: the label must hold 0 and {'1 only' if classes == 1 else f'1 to {classes}'}, it "
+                         f"holds {np.unique(label)[:5]}; `laseg prepare` turns the challenge's 255 into 1, and its "
+                         "--classes names several classes")
+    if not whole.any():
+        raise LasegError(f"{path}: the label is empty, no voxel is "
+                         f"{'left atrium' if classes == 1 else 'of any class'}; leave this case out of the list")
+    return image, whole
 
 
-def write_volume(path, image, label=None, sources=None, **geometry):
+def write_volume(path, image, label=None, sources=None, classes=ATRIUM, **geometry):
     """Write one ``mri_norm2.h5``, whole or not at all; makes its folder.
 
     ``geometry``: ``spacing``, ``origin``, ``centre``, three numbers each, for the file's attributes.  ``sources``: the
-    SHA-256 of what ``scan`` and ``label`` were made from, for the same.
+    SHA-256 of what ``scan`` and ``label`` were made from, for the same.  ``classes``: what the label's values 1 to K
+    are, {name: value in the label it was made from}.
     """
     path = Path(path)
     whole = io.BytesIO()  # in memory first: on a full disk HDF5 itself can crash
@@ -124,6 +135,8 @@ def write_volume(path, image, label=None, sources=None, **geometry):
             file.attrs[name] = np.broadcast_to(np.asarray(value, np.float64), 3)
         for kind, digest in (sources or {}).items():
             file.attrs[f"{kind}_sha256"] = digest
+        if classes != ATRIUM:
+            file.attrs["classes"], file.attrs["values"] = list(classes), list(classes.values())
     write_whole(path, whole.getbuffer())
 
 
@@ -158,6 +171,25 @@ def read_geometry(path):
     if np.isnan(found["spacing"]).all() and path.parent.name in public_cases():
         found["spacing"] = np.full(3, SPACING_MM)
     return found
+
+
+def read_classes(path):
+    """{name: value in the label it was made from} of a volume's classes 1 to K; ``ATRIUM`` where the file says nothing.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return _classes_of(file, path)
+    except (OSError, RuntimeError) as error:
+        raise LasegError(f"{path}: {why_unreadable(error, 'fetch, prepare or copy this case again')}") from error
+
+
+def _classes_of(file, path):
+    if "classes" not in file.attrs:
+        return ATRIUM
+    names = np.atleast_1d(file.attrs["classes"]).tolist()
+    names = [name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in names]
+    values = np.atleast_1d(file.attrs.get("values", np.arange(1, len(names) + 1))).tolist()
+    return check_classes(dict(zip(names, values)) if len(set(names)) == len(values) else names, path)
 
 
 @functools.cache
@@ -312,7 +344,8 @@ def find_root(path):
 
 
 def downsample(image, label, factor):
-    """``image`` average-pooled and ``label`` by majority (ties count as atrium), ``factor`` voxels to one.
+    """``image`` average-pooled and ``label`` by the greatest share (a tie with the background goes to the class),
+    ``factor`` voxels to one.
 
     Whole blocks only: up to factor - 1 voxels at the far end of an axis are cut off.
     """
@@ -321,8 +354,8 @@ def downsample(image, label, factor):
     if factor < 1 or min(image.shape) < factor:
         raise LasegError(f"a volume of {image.shape} can't be made {factor} times smaller; give --downsample 1 or 2")
     image = F.avg_pool3d(torch.from_numpy(np.ascontiguousarray(image))[None], factor)[0]
-    share = F.avg_pool3d(torch.from_numpy(np.ascontiguousarray(label)).float()[None], factor)[0]
-    return image.numpy(), (share >= 0.5).to(torch.uint8).numpy()
+    each = torch.stack(each_class(torch.from_numpy(np.ascontiguousarray(label)))).float()
+    return image.numpy(), of_greatest_share(F.avg_pool3d(each, factor)).to(torch.uint8).numpy()
 
 
 def fingerprint(path):
@@ -357,7 +390,7 @@ class LAHeart(Dataset):
 
     ``base_dir``: the folder that holds the cases; ``<split>.list`` lies beside it.
     ``split``: 'train' or 'test'.  ``num``: only the first ``num`` cases.  ``transform``: called with each sample.
-    A sample is ``{'image': float32 (W, H, D), 'label': uint8 (W, H, D)}``.
+    A sample is ``{'image': float32 (W, H, D), 'label': uint8 (W, H, D)}``; ``classes`` names the label's values.
 
     ``cache``: None reads the file each time, 'memory' keeps what was read, 'cpu' or 'cuda' keeps it
     as tensors on that device (5 bytes a voxel each).  ``downsample``: see the function.
@@ -413,9 +446,36 @@ class LAHeart(Dataset):
             return {"image": image, "label": label}
         return {"image": torch.from_numpy(image).to(self.cache), "label": torch.from_numpy(label).to(self.cache)}
 
+    @functools.cached_property
+    def classes(self):
+        """{name: value in the label it was made from} of the classes 1 to K, by the files of the cases whose labels
+        count.  LasegError where two name other classes."""
+        found = {name: read_classes(self.path(name)) for name in self.image_list[:self.labelled]}
+        first = next(iter(found.values()), ATRIUM)
+        if other := [name for name, classes in found.items() if list(classes) != list(first)]:
+            raise LasegError(f"{self.path(other[0])}: its classes are {', '.join(found[other[0]])}, those of "
+                             f"{self.path(next(iter(found)))} {', '.join(first)}; prepare the cases alike")
+        return first
+
     def spacing(self, name):
         """The three sides in mm of a voxel as the samples of this dataset have it, NaN where nobody knows."""
         return read_geometry(self.path(name))["spacing"] * self.downsample
+
+    def usual_spacing(self, warn):
+        """The sides in mm of the cases' voxels, the commonest ones if they differ, with a word to ``warn``; None where
+        nobody knows."""
+        paths = {name: self.path(name) for name in self.image_list}
+        sides = {name: read_geometry(path)["spacing"].tolist() for name, path in paths.items()}
+        known = {name: mm for name, mm in sides.items() if all(side == side for side in mm)}
+        if not known:
+            return None
+        usual = Counter(tuple(round(side, 3) for side in mm) for mm in known.values()).most_common(1)[0][0]
+        usual = next(mm for mm in known.values() if tuple(round(side, 3) for side in mm) == usual)
+        if other := [name for name, mm in known.items() if differ(mm, usual)]:
+            warn(f"WARNING: {paths[other[0]]}: its voxels are {in_mm(known[other[0]])}, most others' "
+                 f"{in_mm(usual)}" + (f"; so it is with {len(other) - 1} more" if other[1:] else "")
+                 + "; the network sees all as one size: prepare the cases alike")
+        return usual
 
     def require_labels(self):
         """LasegError when a case that will be asked for its label has none: better known now than after an hour."""
@@ -424,6 +484,12 @@ class LAHeart(Dataset):
             raise LasegError(f"{self.path(missing[0])}: holds no label, and {len(missing)} of {self.split}.list that "
                              "need one don't; the first --labelnum cases, those that validate (the last --val_num) and "
                              "test cases do: outline them, or change the list or these numbers")
+
+    def require_classes(self, classes):
+        """LasegError when there are cases with a label, and their classes aren't ``classes``."""
+        if self.image_list[:self.labelled] and list(self.classes) != list(classes):
+            raise LasegError(f"{self.path(self.image_list[0])}: its classes are {', '.join(self.classes)}, and "
+                             f"{', '.join(classes)} are needed here; prepare the cases alike")
 
     def require_sound(self):
         """Read every case once: LasegError for the first that is unsound, before the work and not in its middle."""

@@ -11,7 +11,8 @@ which the part of the labelled volumes may be used.  ``iteration``: counted from
 ``loss``: a scalar to differentiate.  ``parts``: a dict of scalars for the log, which may be empty.
 
 A method with parameters of its own (a second network) is an ``nn.Module`` with this ``forward``, or a class of one that
-is made from the config alone.  Its parameters are trained with the student's, and its state dict is saved and resumed.
+is made from ``(config, n_classes)``, where the background counts as a class.  Its parameters are trained with the
+student's, and its state dict is saved and resumed.
 ``after_step(config, iteration)``, if it has one, is called after each step of the optimiser: the place for averages.
 
 ``self_training`` is the exception: it labels volumes once, and an ordinary training learns from them.

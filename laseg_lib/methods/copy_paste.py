@@ -8,7 +8,7 @@ Taken otherwise: alpha (0.5 in the paper) is ``consistency`` and ramps up, in pl
 volumes alone; both halves of a pair are one labelled and one unlabelled volume, where the paper draws four; Dice sums
 over all pieces of the labelled and of the unlabelled volumes, not over each mixed volume's; intensities are varied
 after the pasting, as on all of our base.  As in the paper the teacher's answer is its most probable class, of which the
-largest component is kept.
+largest component is kept, of each class.
 """
 
 import numpy as np
@@ -40,9 +40,8 @@ def copy_paste_loss(student, teacher, image, label, config, iteration, generator
 
 def pseudo_labels(logits):
     """The most probable class of ``logits`` (B, C, ...), of which each volume keeps its largest component: int64."""
-    found = logits.argmax(1).cpu().numpy()
-    kept = np.stack([one * largest_component(one > 0) for one in found])
-    return torch.from_numpy(kept).to(logits.device)
+    kept = np.stack([largest_component(one) for one in logits.argmax(1).cpu().numpy()])
+    return torch.from_numpy(kept).long().to(logits.device)
 
 
 def random_boxes(n, size, generator, device):

@@ -19,9 +19,9 @@ from ..vnet import VNet
 class CrossTeaching(nn.Module):
     """A method (see ``laseg_lib.methods``) with a second network, ``second``, of the student's form."""
 
-    def __init__(self, config):
+    def __init__(self, config, n_classes=2):
         super().__init__()
-        self.second = VNet(1, 2, config.n_filters, config.normalization, config.has_dropout)
+        self.second = VNet(1, n_classes, config.n_filters, config.normalization, config.has_dropout)
 
     def forward(self, student, teacher, image, label, config, iteration, generator=None):
         n, weight, loss = config.labelled_in_batch, consistency_weight(config, iteration), segmentation_loss_for(config)

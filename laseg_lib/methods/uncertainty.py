@@ -33,7 +33,8 @@ def uncertainty_loss(student, teacher, image, label, config, iteration, generato
         seen, found = move_unlabelled(seen, found, n, config.student_affine, generator)
     target, uncertainty = found[:, :-1], found[:, -1]
     logits = student(seen).float()
-    distance = masked_mse(F.softmax(logits[n:], dim=1), target, uncertainty < threshold(config, iteration))
+    sure = uncertainty < threshold(config, iteration, logits.shape[1])
+    distance = masked_mse(F.softmax(logits[n:], dim=1), target, sure)
     return weighted_sum(*segmentation_loss_for(config)(logits[:n], label[:n]), consistency_weight(config, iteration),
                         distance)
 

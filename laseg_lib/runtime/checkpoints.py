@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..classes import ATRIUM, check_classes
 from ..config import TrainConfig
 from ..errors import LasegError
 from ..vnet import network_from_state, settings_of
@@ -139,10 +140,10 @@ def load_network(path, weights="student"):
     ``weights``: 'student', 'teacher', or 'any' (the teacher, where there are two).  Other files hold one network: see
     ``only_network``.
     The config has, besides the settings, ``spacing`` and ``cases`` where the checkpoint knows them: see
-    ``Trainer.weights``.
-    Raises LasegError when the file holds the weights of another architecture, or of other than two classes.
+    ``Trainer.weights``; and ``classes``, {name: value}, of a network that finds others than the left atrium.
+    Raises LasegError when the file holds the weights of another architecture.
     """
-    config, spacing, cases = {}, None, {}
+    config, spacing, cases, classes = {}, None, {}, None
     if Path(path).suffix == ".safetensors" and Path(path).is_file():
         state, config = read_weights(path)
         spacing, cases, weights = config.pop("spacing", None), config.pop("cases", {}), "student"
@@ -156,6 +157,7 @@ def load_network(path, weights="student"):
         if weights not in state:
             raise LasegError(f"{path}: holds no {weights}; it holds {', '.join(map(str, state))}")
         cases = state["cases"] if isinstance(state.get("cases"), dict) else {}
+        classes = check_classes(state["classes"], path) if "classes" in state else None
         config, spacing, state = state.get("config", {}), state.get("spacing"), state[weights]
     elif weights == "teacher":
         raise LasegError(f"{path}: holds one network only, no student and teacher; leave out --weights teacher")
@@ -168,14 +170,19 @@ def load_network(path, weights="student"):
         network = network_from_state(state).eval()
     except (ValueError, LasegError) as error:
         raise LasegError(f"{path}: {error}") from error
-    classes = network.out_conv.out_channels
-    if classes != 2:
-        raise LasegError(f"{path}: a network of {classes} class{'es' * (classes > 1)}; one of two is needed here, "
-                         "background and left atrium")
+    found = network.out_conv.out_channels - 1  # classes beside the background
+    if not found:
+        raise LasegError(f"{path}: a network of one class; two or more are needed here, the first is the background")
+    if classes is None:
+        classes = ATRIUM if found == 1 else {f"class {k}": k for k in range(1, found + 1)}
+    if len(classes) != found:
+        raise LasegError(f"{path}: a network of {found} classes beside the background, for which the file names "
+                         f"{', '.join(classes)}; use the checkpoint as it was written")
     if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
         raise LasegError(f"{path}: holds weights that are NaN or infinite: its training broke down; use an earlier "
                          "checkpoint, and a lower --base_lr")
-    return network, {**config, **({"spacing": spacing} if spacing else {}), **({"cases": cases} if cases else {})}
+    return network, {**config, **({"spacing": spacing} if spacing else {}), **({"cases": cases} if cases else {}),
+                     **({} if classes == ATRIUM else {"classes": classes})}
 
 
 def begin_from(network, source):

@@ -168,7 +168,7 @@ def my_method(student, teacher, image, label, config, iteration, generator):
 class Own(nn.Module):
     """A method with a parameter and an average of its own."""
 
-    def __init__(self, config):
+    def __init__(self, config, n_classes):
         super().__init__()
         self.scale, self.average = nn.Parameter(torch.ones(())), nn.Parameter(torch.zeros(()), requires_grad=False)
 
