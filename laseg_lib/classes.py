@@ -1,7 +1,7 @@
 """The classes of a label: 0 is the background, 1 to K have names.
 
 A dictionary {name: value} holds them in order; ``value`` is what the k-th had in the label that somebody drew, and what
-a predicted mask gets again.
+a predicted mask gets again.  As text, in files and on the command line, they are ``wall=1 cavity=2``.
 """
 
 import numpy as np
@@ -11,21 +11,29 @@ from .errors import LasegError
 ATRIUM = {"left atrium": 1}  # where nobody says otherwise
 
 
-def check_classes(classes, where):
-    """``classes`` as {name: value}, plain text and numbers; LasegError, which begins with ``where``, for names that
-    can't name classes, and for values that aren't different whole numbers from 1 to 65535."""
+def as_text(classes):
+    """['wall=1', 'cavity=2'] of {'wall': 1, 'cavity': 2}."""
+    return [f"{name}={value}" for name, value in classes.items()]
+
+
+def parse_classes(texts, where):
+    """The dictionary that ``as_text`` was made from; a name without a value has its place, from 1 on, as value.
+
+    LasegError, which begins with ``where``, for names that can't name classes (``mean`` is what tables call the mean of
+    all), and for values that aren't different whole numbers from 1 to 65535.
+    """
+    found = {}
     try:
-        found = {str(name): int(value) for name, value in classes.items() if int(value) == value}
-        sound = 0 < len(found) == len(classes) <= 255 and len(set(found.values())) == len(found)
-        sound = sound and all(0 < value < 2**16 for value in found.values())
-    except (AttributeError, TypeError, ValueError, OverflowError):
+        for place, text in enumerate(texts, 1):
+            name, sign, value = text.rpartition("=")
+            found[name if sign else value] = int(value) if sign else place
+        sound = 0 < len(found) == len(texts) < 256 and len(set(found.values())) == len(found)
+    except (AttributeError, TypeError, ValueError):
         sound = False
-    if not sound:
-        raise LasegError(f"{where}: classes must be names with different whole numbers from 1 to 65535, such as "
-                         f"wall=1 cavity=2; not {' '.join(repr(classes).split())[:60]}")
-    if odd := [name for name in found if name != name.strip() or not name.isprintable() or name in ("", "mean")]:
-        raise LasegError(f"{where}: {odd[0][:40]!r} can't name a class; give a word such as wall, and not mean, which "
-                         "the tables call the mean of all")
+    if not sound or not all(name.strip() == name not in ("", "mean") and name.isprintable() and 0 < value < 2**16
+                            for name, value in found.items()):
+        raise LasegError(f"{where}: classes must be different names (mean is taken), each with a whole number of its "
+                         f"own from 1 to 65535, such as wall=1 cavity=2; not {' '.join(repr(texts).split())[:60]}")
     return found
 
 

@@ -10,7 +10,6 @@ import copy
 import math
 import signal
 from dataclasses import replace
-from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -19,14 +18,23 @@ from tqdm.auto import tqdm
 
 from . import methods, ramps
 from .batches import Batches
-from .classes import ATRIUM
+from .classes import ATRIUM, as_text, parse_classes
 from .config import TrainConfig
 from .data.volumes import LAHeart, fingerprint, split_of, training_names
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
 from .runtime import distributed
-from .runtime.checkpoints import BEST, LAST, begin_from, begun, explain_foreign, load_last, save_checkpoint
+from .runtime.checkpoints import (
+    BEST,
+    LAST,
+    begin_from,
+    begun,
+    explain_foreign,
+    load_last,
+    same_cases,
+    save_checkpoint,
+)
 from .runtime.machine import (
     StopRequest,
     autocast,
@@ -234,7 +242,7 @@ class Trainer:
         copies = {name: {key: value.detach().clone() for key, value in network.state_dict().items()}
                   for name, network in (("student", self.student), ("teacher", self.teacher))}
         return {"config": self.config.to_dict(), "spacing": self.spacing, "iteration": self.iteration,
-                "cases": self.cases, **copies, **({} if self.classes == ATRIUM else {"classes": self.classes})}
+                "cases": self.cases, **copies, **({} if self.classes == ATRIUM else {"classes": as_text(self.classes)})}
 
     def state_dict(self):
         """Everything that the next iteration depends on, so that a resumed training is the same one."""
@@ -254,13 +262,14 @@ class Trainer:
         if other:
             raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with other settings: "
                              + ", ".join(f"--{name} {theirs[name]} (now {mine[name]})" for name in other))
-        if (before := list(state.get("classes", ATRIUM))) != list(self.classes):
+        before = list(parse_classes(state.get("classes", as_text(ATRIUM)), self.config.snapshot_path))
+        if before != list(self.classes):
             raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with the classes "
                              f"{', '.join(before)}, and the volumes' are {', '.join(self.classes)} now; bring those "
                              "back, or start anew")
-        self._same_cases(self.cases, state.get("cases"), "training")
+        same_cases(self.config.snapshot_path, self.cases, state.get("cases"), "training", self.tell)
         if self.first and state.get("val_cases") is not None:  # an older checkpoint doesn't know
-            self._same_cases(self.val_cases, state["val_cases"], "validation")
+            same_cases(self.config.snapshot_path, self.val_cases, state["val_cases"], "validation", self.tell)
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         for network, weights in zip(self.own_networks, state.get("method", []), strict=True):
@@ -276,20 +285,6 @@ class Trainer:
             self.tell(f"written by {before} processes, continued by {world}: the weights are the same, "
                       f"random draws begin anew from seed {self.config.seed} and iteration {self.iteration}")
         del self.history[self.iteration:]
-
-    def _same_cases(self, ours, theirs, kind):
-        """LasegError unless ``ours`` are the volumes, in the order, that the checkpoint was trained or validated on."""
-        if ours is None:
-            return None
-        if theirs is None:
-            return self.tell("an older checkpoint, which doesn't say on which cases it was trained: not checked")
-        for number, (mine, other) in enumerate(zip_longest(ours.items(), theirs.items())):
-            if mine != other:
-                name, before = (pair[0] if pair else "no case" for pair in (mine, other))
-                what = f"{name} has other contents now" if name == before else f"it is {name} now, it was {before}"
-                raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with other cases: number "
-                                 f"{number + 1} of the {kind} list: {what}; bring them back, or start anew")
-        return None
 
     def save(self):
         """Write the last checkpoint (nothing without a snapshot_path).  Weights not finite replace no good ones."""

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..classes import ATRIUM, as_text
 from ..errors import LasegError
 from .atomic import claim
 from .scans import LABEL, SCAN, array_of, below, content_of, read_case, scan_files, suffix_of, what_is_in
@@ -256,13 +257,14 @@ def box_of_place(place, size, voxel, margin_mm=MARGIN_MM, least_mm=LEAST_MM):
 
 # --- the work -------------------------------------------------------------------------------------
 
-def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_scan=False, labelled_list=None,
-            test_list=None, voxel_mm=SPACING_MM, spacing=None, find=None, found_by=None, margin_mm=MARGIN_MM,
-            least_mm=LEAST_MM, test_share=0.2, seed=1337, progress=True, say=lambda line: None):
+def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=None, label_as_scan=False,
+            labelled_list=None, test_list=None, voxel_mm=SPACING_MM, spacing=None, find=None, found_by=None,
+            margin_mm=MARGIN_MM, least_mm=LEAST_MM, test_share=0.2, seed=1337, progress=True, say=lambda line: None):
     """Prepare every case under ``raw_dir``; returns ``dest/volumes``, the folder that holds them.
 
     ``scan``, ``label``: file patterns, see ``Patterns``; by default the challenge's names, or nnU-Net's.
-    ``label_value``: the atrium's value where a label holds several.  ``label_as_scan``: ignore the labels' headers.
+    ``label_value``: the atrium's value, or values, where a label holds several.  ``classes``: {name: value} of several
+    classes, which become 1 to K in this order.  ``label_as_scan``: ignore the labels' headers.
     ``labelled_list``, ``test_list``: files that fix the split; also ``raw_dir/train.list`` and ``test.list`` where both
     are there.  Otherwise ``test_share`` of the labelled cases, drawn with ``seed``, are for testing.  train.list names
     labelled cases first, then the unlabelled ones.
@@ -297,7 +299,8 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_
                 "--test-list")
     claim(root, {"raw": str(raw_dir.resolve()), "scan": patterns.scan, "label": patterns.label,
                  "label_value": label_value, "voxel_mm": voxel_mm, "spacing": spacing, "margin_mm": margin_mm,
-                 "least_mm": least_mm, "seed": seed, "label_as_scan": label_as_scan or None, "found_by": found_by})
+                 "least_mm": least_mm, "seed": seed, "label_as_scan": label_as_scan or None, "found_by": found_by,
+                 **({"classes": as_text(classes)} if classes else {})})
     place = None
     for name in tqdm([*parts.labelled, *parts.test, *parts.unlabelled], desc="prepare", unit="case",
                      disable=not progress):
@@ -307,8 +310,8 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_
             if read_sources(path) in ({}, sources):  # an older version didn't note them
                 continue
             say(f"  {name}: its scan or its label has changed since it was prepared; it is made anew")
-        image, mask = read_case(case.scan, case.label, voxel_mm=voxel_mm, spacing=spacing, label_value=label_value,
-                                label_as_scan=label_as_scan)
+        image, mask = read_case(case.scan, case.label, voxel_mm=voxel_mm, spacing=spacing,
+                                label_value=classes or label_value, label_as_scan=label_as_scan)
         values, sides = array_of(image), np.array(image.GetSpacing())
         around = mask
         if mask is None and find:
@@ -322,8 +325,9 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, label_as_
         corner = [part.start or 0 for part in box]
         geometry = {"spacing": sides, "origin": image.TransformIndexToPhysicalPoint(corner),
                     "centre": image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in values.shape])}
-        values, mask = check_volume(values[box], mask if mask is None else mask[box], case.scan)
-        write_volume(path, values, mask, sources, **geometry)
+        values, mask = check_volume(values[box], mask if mask is None else mask[box], case.scan,
+                                    len(classes or ATRIUM))
+        write_volume(path, values, mask, sources, classes or ATRIUM, **geometry)
     for path, names in lists.items():
         if names:
             keep_or_write_list(path, names)

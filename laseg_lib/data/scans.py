@@ -21,6 +21,7 @@ import torch
 
 from ..errors import LasegError
 from ..runtime.machine import refuse_bomb, require_memory, require_room_for, tell
+from ..transforms import each_class, of_greatest_share
 from .atomic import replacing
 from .headers import NO_SIZE, in_words, is_packed, read_header, require_whole
 from .volumes import MOST_PACKED, SPACING_MM, fingerprint
@@ -369,6 +370,13 @@ def image_of(array, like=None, *, spacing=None, origin=None):
     return image
 
 
+def join(images):
+    """Images of one grid as one of four axes; a single one as it is."""
+    import SimpleITK as sitk
+
+    return sitk.JoinSeries(images) if len(images) > 1 else images[0]
+
+
 def normalise(array, path, measured=None):
     """``array`` as float32 of zero mean and unit variance over the scan (or over its voxels ``measured``, bool);
     LasegError where that means nothing."""
@@ -488,32 +496,48 @@ def back_to(image, like):
 
 # --- scan and label -------------------------------------------------------------------------------
 
+def class_numbers(values, path, value=None):
+    """The class of each of the label's voxels, uint8: 1 to K in the order of ``value``, a dictionary {class: its
+    value}; or 1 where ``atrium_of`` finds the atrium."""
+    if not isinstance(value, dict):
+        return np.uint8(atrium_of(values, path, value))
+    if missing := [name for name, one in value.items() if not (values == one).any()]:
+        raise LasegError(f"{path}: no voxel has {value[missing[0]]}, the value of {missing[0]} by --classes, it holds "
+                         f"{np.unique(values).tolist()[:8]}; give the classes' own values, or leave this case out")
+    return sum(np.uint8(number) * (values == one) for number, one in enumerate(value.values(), 1))
+
+
 def atrium_of(values, path, value=None):
-    """The label's voxels that are atrium, bool: those of ``value``, or of the only value beside 0 (1 or 255)."""
+    """The label's voxels that are atrium, bool: those of ``value`` (one or several), or of the only value beside 0 (1
+    or 255).  Values count as whole numbers where they are that but for rounding."""
+    whole = np.rint(values)
+    if np.abs(values - whole).max() < 0.01:
+        values = whole
     there = np.unique(values).tolist()
-    if value == 0:
+    wanted = np.atleast_1d(value).tolist() if value is not None else []
+    if 0 in wanted:
         raise LasegError("--label-value 0 is what isn't atrium; give the atrium's own value")
-    if value is not None:
-        if value not in there:
-            raise LasegError(f"{path}: no voxel has --label-value {value}, it holds {there[:8]}; "
+    if wanted:
+        if not set(wanted) & set(there):
+            raise LasegError(f"{path}: no voxel has --label-value {' '.join(map(str, wanted))}, it holds {there[:8]}; "
                              "give the atrium's value, or leave this case out")
-        return values == value
+        return np.isin(values, wanted)
     if there == [0]:
         raise LasegError(f"{path}: the label is empty, no voxel is left atrium; leave this case out")
     if there not in ([0, 255], [0, 1]):
-        raise LasegError(f"{path}: holds {there[:6]}, expected 0 and 255 (or 0 and 1); give --label-value, or export "
-                         "the left atrium's cavity alone")
+        raise LasegError(f"{path}: holds {there[:6]}, expected 0 and 255 (or 0 and 1); give --label-value with the "
+                         "atrium's value or values, or export the left atrium's cavity alone")
     return values > 0
 
 
 def read_label(path, scan, value=None):
-    """The label of ``scan`` as SimpleITK's image of 0 and 1 (uint8), in the geometry that its own header gives.
+    """The label of ``scan`` as SimpleITK's image of 0 and 1 to K (uint8), in the geometry that its own header gives.
 
     A label whose header says nothing has its scan's, if it has as many voxels.
     Raises LasegError where scan and label contradict each other.
     """
     label = read_scan(path)
-    image = image_of(np.uint8(atrium_of(array_of(label.image), path, value)), label.image)
+    image = image_of(class_numbers(array_of(label.image), path, value), label.image)
     sizes = f"the scan is {scan.image.GetSize()} and the label is {label.image.GetSize()}"
     if not (all(label.said) and label.oriented >= scan.oriented):
         if label.image.GetSize() != scan.image.GetSize():
@@ -541,16 +565,17 @@ def told(point):
 
 
 def label_on(straight, label, path):
-    """The label (0 and 1) on the grid of the straightened scan, uint8 W x H x D: voxels of which at least half is
-    atrium.  LasegError when a part of the atrium lies outside the scan."""
+    """The label (0 and 1 to K) on the grid of the straightened scan, uint8 W x H x D: the class with the greatest share
+    of a voxel.  LasegError when a part of the atrium lies outside the scan."""
     import SimpleITK as sitk
 
     turned = sitk.DICOMOrient(label, "LPS")
     if same_grid(turned, straight):
         return array_of(turned)
-    share = sitk.Resample(sitk.Cast(turned, sitk.sitkFloat32), straight, sitk.Transform(), sitk.sitkLinear, 0.0)
-    found = np.uint8(array_of(share) >= 0.5)
-    before, after = (float(a.sum()) * np.prod(image.GetSpacing()) for a, image in
+    each = [sitk.Resample(image_of(np.float32(mask), turned), straight, sitk.Transform(), sitk.sitkLinear, 0.0)
+            for mask in each_class(torch.from_numpy(array_of(turned)))]
+    found = np.uint8(of_greatest_share(torch.stack([torch.from_numpy(array_of(share)) for share in each])))
+    before, after = (float((a > 0).sum()) * np.prod(image.GetSpacing()) for a, image in
                      ((array_of(label), label), (found, straight)))
     if after < 0.9 * before:
         raise LasegError(f"{path}: by the headers {100 * (1 - after / before):.0f} % of the atrium lies outside its "
@@ -563,7 +588,8 @@ def read_case(scan, label=None, *, voxel_mm=SPACING_MM, spacing=None, label_valu
     grid, or None) of one case.
 
     ``scan``, ``label``: their files.  ``spacing``: a voxel's sides in mm where the scan's header doesn't say it.
-    ``label_as_scan``: the label's voxels are the scan's, whatever its header says.
+    ``label_value``: the atrium's value, or several, or {class: value}.  ``label_as_scan``: the label's voxels are the
+    scan's, whatever its header says.
     Raises LasegError, with the file and a remedy, for what can't be right.
     """
     found = read_scan(scan, spacing)
@@ -577,7 +603,7 @@ def read_case(scan, label=None, *, voxel_mm=SPACING_MM, spacing=None, label_valu
     if values.shape != found.image.GetSize():
         raise LasegError(f"{label}: is {values.shape}, its scan {found.image.GetSize()}; "
                          "with --label-as-scan both must be the same W x H x D")
-    mask = image_of(np.uint8(atrium_of(values, label, label_value)), found.image)
+    mask = image_of(class_numbers(values, label, label_value), found.image)
     return straight, label_on(straight, mask, label)
 
 

@@ -7,8 +7,8 @@ and ``label`` (uint8, W x H x D, 1 = left atrium).  A case that is never asked f
 normal case: only the first ``labelnum`` training cases, validation and test cases are.
 Attributes of the file, where they are known: ``spacing`` (a voxel's three sides in mm), ``origin`` (where the first
 voxel lies in the patient, in mm) and ``centre`` (of the whole scan it was cut from).
-A label of other classes holds 0 (background) to K; the attribute ``classes`` names the classes 1 to K, and ``values``
-says what they were in the label that somebody drew (1 to K where it is missing).
+A label of other classes holds 0 (background) to K; the attribute ``classes`` names the classes 1 to K, each with the
+value that it had in the label that somebody drew: "wall=1", "cavity=2".
 """
 
 import copy
@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import Dataset
 
-from ..classes import ATRIUM, check_classes
+from ..classes import ATRIUM, as_text, parse_classes
 from ..errors import LasegError
 from ..runtime.machine import require_memory, tell
 from ..transforms import each_class, of_greatest_share
@@ -136,7 +136,7 @@ def write_volume(path, image, label=None, sources=None, classes=ATRIUM, **geomet
         for kind, digest in (sources or {}).items():
             file.attrs[f"{kind}_sha256"] = digest
         if classes != ATRIUM:
-            file.attrs["classes"], file.attrs["values"] = list(classes), list(classes.values())
+            file.attrs["classes"] = as_text(classes)
     write_whole(path, whole.getbuffer())
 
 
@@ -186,10 +186,8 @@ def read_classes(path):
 def _classes_of(file, path):
     if "classes" not in file.attrs:
         return ATRIUM
-    names = np.atleast_1d(file.attrs["classes"]).tolist()
-    names = [name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in names]
-    values = np.atleast_1d(file.attrs.get("values", np.arange(1, len(names) + 1))).tolist()
-    return check_classes(dict(zip(names, values)) if len(set(names)) == len(values) else names, path)
+    texts = np.atleast_1d(file.attrs["classes"]).tolist()
+    return parse_classes([text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in texts], path)
 
 
 @functools.cache

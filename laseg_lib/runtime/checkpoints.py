@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import zipfile
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from ..classes import ATRIUM, check_classes
+from ..classes import ATRIUM, parse_classes
 from ..config import TrainConfig
 from ..errors import LasegError
 from ..vnet import network_from_state, settings_of
@@ -134,6 +135,22 @@ def read_weights(path):
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}, config
 
 
+def same_cases(folder, ours, theirs, kind, warn):
+    """LasegError unless ``ours`` are the volumes, {case: SHA-256} in order, that the checkpoint in ``folder`` was
+    trained on, or validated on (``kind``).  ``warn``: called with a word where an older checkpoint doesn't say."""
+    if ours is None:
+        return None
+    if theirs is None:
+        return warn("an older checkpoint, which doesn't say on which cases it was trained: not checked")
+    for number, (mine, other) in enumerate(zip_longest(ours.items(), theirs.items())):
+        if mine != other:
+            name, before = (pair[0] if pair else "no case" for pair in (mine, other))
+            what = f"{name} has other contents now" if name == before else f"it is {name} now, it was {before}"
+            raise LasegError(f"{folder}: the checkpoint was made with other cases: number {number + 1} of the {kind} "
+                             f"list: {what}; bring them back, or start anew")
+    return None
+
+
 def load_network(path, weights="student"):
     """(VNet in eval mode, the checkpoint's config dict or {}) from a checkpoint of ours or of other tools.
 
@@ -157,7 +174,7 @@ def load_network(path, weights="student"):
         if weights not in state:
             raise LasegError(f"{path}: holds no {weights}; it holds {', '.join(map(str, state))}")
         cases = state["cases"] if isinstance(state.get("cases"), dict) else {}
-        classes = check_classes(state["classes"], path) if "classes" in state else None
+        classes = parse_classes(state["classes"], path) if "classes" in state else None
         config, spacing, state = state.get("config", {}), state.get("spacing"), state[weights]
     elif weights == "teacher":
         raise LasegError(f"{path}: holds one network only, no student and teacher; leave out --weights teacher")
@@ -200,6 +217,26 @@ def begin_from(network, source):
     if mine["n_classes"] != theirs["n_classes"]:
         state |= {name: value for name, value in network.state_dict().items() if name.startswith("out_conv.")}
     network.load_state_dict(state)
+
+
+def load_to_predict(path, weights="student", patch_size=None, downsample=None):
+    """``load_network`` of a network for these volumes; its config has ``patch_size``, the windows' size, and
+    ``downsample``, how many voxels are averaged to one: the given ones, or those of the training.
+
+    LasegError for a network that wants more than one image of a scan, a patch that its halvings don't divide, and a
+    downsampling that leaves nothing of an atrium.
+    """
+    network, config = load_network(path, weights)
+    if (channels := network.block_one.conv[0].in_channels) != 1:
+        raise LasegError(f"{path}: a network for images of {channels} channels; these volumes have one")
+    patch_size = tuple(patch_size or config.get("patch_size", (112, 112, 80)))
+    if any(not d <= side <= 4096 or side % d for side, d in zip(patch_size, network.divisor)):
+        raise LasegError(f"--patch_size {patch_size}: the sides must be multiples of {network.divisor}, 4096 at most, "
+                         f"for the network of {path}")
+    downsample = config.get("downsample", 1) if downsample is None else downsample
+    if not 1 <= downsample <= 64:
+        raise LasegError(f"--downsample must be between 1 and 64; got {str(downsample)[:20]}")
+    return network, {**config, "patch_size": patch_size, "downsample": downsample}
 
 
 def only_network(state):
