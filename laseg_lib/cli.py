@@ -88,7 +88,11 @@ def parser():
                          "the case's name (default: lgemri.nrrd, or nnU-Net's imagesTr)")
     prepare.add_argument("--label", metavar="PATTERN", help="where the label of a scan is, with the same stars "
                          "(default: laendo.nrrd, or nnU-Net's labelsTr)")
-    prepare.add_argument("--label-value", type=int, metavar="N", help="the atrium's value, if a label holds several")
+    which = prepare.add_mutually_exclusive_group()
+    which.add_argument("--label-value", type=int, nargs="+", metavar="N",
+                       help="the atrium's value, or values, if a label holds several")
+    which.add_argument("--classes", nargs="+", metavar="NAME=VALUE",
+                       help="several classes to tell apart, such as wall=1 cavity=2")
     prepare.add_argument("--label-as-scan", action="store_true",
                          help="ignore the labels' headers: their voxels are the scans'")
     prepare.add_argument("--labelled-list", type=Path, metavar="FILE", help="the labelled training cases, in order")
@@ -111,25 +115,29 @@ def parser():
     train.add_argument("--gpu", help="which GPUs the process may see (CUDA_VISIBLE_DEVICES), e.g. 0")
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --snapshot_path")
 
+    def network_arguments(sub, default, unfit=""):
+        """What `evaluate` and `predict` share: whose network, and how it looks at a volume."""
+        sub.add_argument("--weights", choices=["student", "teacher"], default="student", help="whose network")
+        sub.add_argument("--window", choices=["walkthrough", "seed", "fast", "whole"], default=default,
+                         help=window + unfit)
+        sub.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: as trained")
+        sub.add_argument("--downsample", type=int, help="default: as trained")
+        sub.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
+                         help="a voxel's sides in mm, for files that don't say")
+        sub.add_argument("--device", default="auto", help=explanations()["device"])
+        sub.add_argument("--precision", choices=choices("precision"), default="fp32", help=explanations()["precision"])
+
     evaluate = command("evaluate", run_evaluate, "measure a checkpoint on whole volumes",
                        "model/LA_vnet_8_labeled/MT/last.pth --root_path data/phantoms --csv out.csv")
     evaluate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=trained)
     evaluate.add_argument("--root_path", required=True, help=explanations()["root_path"])
     evaluate.add_argument("--split", choices=["train", "test"], default="test", help="which list names the cases")
-    evaluate.add_argument("--weights", choices=["student", "teacher"], default="student", help="whose network")
-    evaluate.add_argument("--window", choices=["walkthrough", "seed", "fast", "whole"], default="walkthrough",
-                          help=window + ", not for tables")
-    evaluate.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: as trained")
-    evaluate.add_argument("--downsample", type=int, help="default: as trained")
+    network_arguments(evaluate, "walkthrough", ", not for tables")
     evaluate.add_argument("--at", choices=["same", "full"], default="same",
                           help="same: labels at the network's resolution; full: what a network at half resolution "
                                "predicts is enlarged and compared with the labels as they are stored")
     evaluate.add_argument("--largest_component", action="store_true", help="keep only the largest connected part")
-    evaluate.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
-                          help="a voxel's sides in mm, for files that don't say")
-    evaluate.add_argument("--device", default="auto", help=explanations()["device"])
-    evaluate.add_argument("--precision", choices=choices("precision"), default="fp32", help=explanations()["precision"])
-    evaluate.add_argument("--csv", type=Path, metavar="FILE", help="write a row a case here")
+    evaluate.add_argument("--csv", type=Path, metavar="FILE", help="write a row a case (and class) here")
 
     predict = command("predict", run_predict, "segment scans: a mask in each scan's own geometry",
                       "model/LA_vnet_8_labeled/MT/last.pth patient1.nii.gz patient2.nii.gz --out masks")
@@ -140,20 +148,13 @@ def parser():
     predict.add_argument("--format", choices=[".nii.gz", ".nrrd"], default=".nii.gz", help="of the masks")
     predict.add_argument("--probability", action="store_true", help="also write NAME_probability")
     predict.add_argument("--force", action="store_true", help="replace masks that are there")
-    predict.add_argument("--weights", choices=["student", "teacher"], default="student", help="whose network")
-    predict.add_argument("--window", choices=["walkthrough", "seed", "fast", "whole"], default="fast", help=window)
+    network_arguments(predict, "fast")
     predict.add_argument("--whole", action="store_true", help="look once, at the whole scan: not coarse to fine")
     predict.add_argument("--all_parts", action="store_true",
                          help="keep all that is found, not the largest connected part alone")
-    predict.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
-                         help="a voxel's sides in mm, for scans that don't say")
     predict.add_argument("--voxel", type=float, nargs="+", metavar="MM", default=None,
                          help="side (or three) of the voxels that the network was trained on (default: as the "
                               "checkpoint says, or 0.625)")
-    predict.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: as trained")
-    predict.add_argument("--downsample", type=int, help="default: as trained")
-    predict.add_argument("--device", default="auto", help=explanations()["device"])
-    predict.add_argument("--precision", choices=choices("precision"), default="fp32", help=explanations()["precision"])
     return top
 
 
@@ -196,6 +197,7 @@ def run_fetch(args):
 
 
 def run_prepare(args):
+    from .classes import parse_classes
     from .data.prepare import prepare
 
     for name in ("voxel", "spacing"):
@@ -210,7 +212,9 @@ def run_prepare(args):
         from .predict import Predictor
 
         find, found_by = Predictor(args.checkpoint).find, fingerprint(args.checkpoint)
-    root = prepare(args.raw_dir, args.dest, scan=args.scan, label=args.label, label_value=args.label_value,
+    value = args.label_value[0] if args.label_value and len(args.label_value) == 1 else args.label_value
+    classes = parse_classes(args.classes, "--classes") if args.classes else None
+    root = prepare(args.raw_dir, args.dest, scan=args.scan, label=args.label, label_value=value, classes=classes,
                    label_as_scan=args.label_as_scan, labelled_list=args.labelled_list, test_list=args.test_list,
                    voxel_mm=args.voxel, spacing=args.spacing, find=find, found_by=found_by, test_share=args.test_share,
                    seed=args.seed, say=say)
@@ -255,8 +259,8 @@ def run_train(args):
 
 
 def run_evaluate(args):
-    from .data.atomic import require_writable
-    from .evaluate import evaluate_checkpoint, require_own_table, write_table
+    from .data.atomic import require_own_table, require_writable, write_table
+    from .evaluate import evaluate_checkpoint
     from .metrics import average
 
     check_mm("spacing", args.spacing)
@@ -264,14 +268,17 @@ def run_evaluate(args):
         require_writable(args.csv, "--csv")
         require_own_table(args.csv)
     rows = evaluate_checkpoint(**{k: v for k, v in vars(args).items() if k not in ("csv", "run", "command")})
-    mean = average(rows)
 
-    def told(name):  # mm are NaN where nobody knows how large a voxel is
+    def told(mean, name):  # mm are NaN where nobody knows how large a voxel is
         mm = mean[f"{name}_mm"]
         return f"{mean[name]:.2f} voxels" + (f" ({mm:.2f} mm)" if mm == mm else "")
 
-    print(f"{len(rows)} cases of {args.split}.list, {args.weights}, {args.window} window: Dice {mean['dice']:.4f}, "
-          f"Jaccard {mean['jaccard']:.4f}, HD95 {told('hd95')}, ASD {told('asd')}")
+    for kind in dict.fromkeys(row.get("class") for row in rows):  # of several classes a line each, and their mean
+        of_kind = [row for row in rows if row.get("class") == kind]
+        mean = average(of_kind)
+        say(f"{len(of_kind)} cases of {args.split}.list, {args.weights}, {args.window} window"
+            + (f", {kind}" if kind else "") + f": Dice {mean['dice']:.4f}, Jaccard {mean['jaccard']:.4f}, "
+            f"HD95 {told(mean, 'hd95')}, ASD {told(mean, 'asd')}")
     if mean["empty"]:
         print(f"WARNING: {mean['empty']} predictions are EMPTY; they count as Dice 0 and the volume's diagonal",
               file=sys.stderr)

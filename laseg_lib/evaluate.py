@@ -1,21 +1,17 @@
-"""A checkpoint against the cases of a split: one row of metrics a case."""
+"""A checkpoint against the cases of a split: one row of metrics a case; of several classes one each, and their mean."""
 
-import csv
-import io
-import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from .data.atomic import write_whole
+from .classes import ATRIUM
 from .data.volumes import LAHeart, differ, in_mm, keep_apart, list_path, read_geometry, read_list
 from .errors import LasegError
 from .inference import largest_component, predict_volume
-from .metrics import COLUMNS, case_metrics
-from .runtime.checkpoints import load_network
+from .metrics import average, case_metrics
+from .runtime.checkpoints import load_to_predict
 from .runtime.machine import pick_device, tell
 
 
@@ -27,13 +23,14 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
     ``spacing``: a voxel's three sides in mm, for files that don't say them.
     ``at``: 'same' compares with labels at the network's resolution, 'full' with the labels as they are stored.
     """
-    network, config = load_network(checkpoint, weights)
-    require_one_channel(network, checkpoint)
-    patch_size = patch_of(network, config, patch_size, checkpoint)
-    downsample = factor_of(config, downsample)
+    network, config = load_to_predict(checkpoint, weights, patch_size, downsample)
+    patch_size, downsample = config["patch_size"], config["downsample"]
     dataset = LAHeart(root_path, split, downsample=1 if at == "full" else downsample)
     dataset.require_labels()
     dataset.require_sound()
+    if len(dataset.classes) != len(classes := config.get("classes", ATRIUM)):
+        raise LasegError(f"{checkpoint}: a network for {', '.join(classes)}, and the labels of {root_path} hold "
+                         f"{', '.join(dataset.classes)}; use a checkpoint that was trained on these classes")
     train = list_path(root_path, "train")
     if split == "test" and train.is_file():
         keep_apart(list_path(root_path, "test"), dataset.image_list, train, read_list(train))
@@ -45,7 +42,12 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
 
 def doubt(checkpoint, config, dataset, spacing):
     """Say what makes the numbers mean something else than they seem to: cases that ``checkpoint`` was trained on,
-    voxels of another size than those it was trained on, and a ``spacing`` that no case takes."""
+    voxels of another size than those it was trained on, classes of other names, and a ``spacing`` that no case takes.
+    """
+    ours, theirs = list(dataset.classes), list(config.get("classes", ATRIUM))
+    if len(ours) > 1 and ours != theirs:
+        tell(f"WARNING: {checkpoint} was trained on {', '.join(theirs)}, the labels hold {', '.join(ours)}: each is "
+             "compared with the one in its place")
     trained = config.get("cases") or {}
     if dataset.split == "test" and (known := [name for name in dataset.image_list if name in trained]):
         tell(f"WARNING: {checkpoint} was trained on {len(known)} of these cases, such as {known[0]}: what it scores "
@@ -62,35 +64,10 @@ def doubt(checkpoint, config, dataset, spacing):
              f"{in_mm(sides[said[0]])}")
 
 
-def require_one_channel(network, checkpoint):
-    """LasegError for a network that wants more than one image of a scan."""
-    channels = network.block_one.conv[0].in_channels
-    if channels != 1:
-        raise LasegError(f"{checkpoint}: a network for images of {channels} channels; these volumes have one")
-
-
-def patch_of(network, config, patch_size, checkpoint):
-    """The windows' size: ``patch_size``, or as in training; LasegError for one that the network's halvings don't
-    divide."""
-    patch_size = tuple(patch_size or config.get("patch_size", (112, 112, 80)))
-    if any(not d <= side <= 4096 or side % d for side, d in zip(patch_size, network.divisor)):
-        raise LasegError(f"--patch_size {patch_size}: the sides must be multiples of {network.divisor}, 4096 at most, "
-                         f"for the network of {checkpoint}")
-    return patch_size
-
-
-def factor_of(config, downsample):
-    """How many voxels are averaged to one: ``downsample``, or as in training; LasegError for less than one, or more
-    than leave anything of an atrium."""
-    downsample = config.get("downsample", 1) if downsample is None else downsample
-    if not 1 <= downsample <= 64:
-        raise LasegError(f"--downsample must be between 1 and 64; got {str(downsample)[:20]}")
-    return downsample
-
-
 def evaluate_network(network, dataset, patch_size, *, window="walkthrough", keep_largest=False, precision="fp32",
                      downsample=1, progress=True, spacing=None):
-    """Predict and measure every volume of ``dataset``: a list of dicts, ``case`` and the metrics' COLUMNS.
+    """Predict and measure every volume of ``dataset``: a list of dicts, ``case`` and the metrics' COLUMNS; of several
+    classes with ``class`` too, see ``measure_case``.
 
     ``downsample``: of the network, where ``dataset`` holds the volumes as they are stored: it is scored at full size.
 
@@ -100,46 +77,37 @@ def evaluate_network(network, dataset, patch_size, *, window="walkthrough", keep
     """
     found = predict_cases(network, dataset, patch_size, window=window, precision=precision,
                           downsample=downsample, progress=progress)
-    return [measure_case(dataset, name, largest_component(mask) if keep_largest else mask, label, spacing)
-            for name, mask, label in found]
+    return [row for name, mask, label in found
+            for row in measure_case(dataset, name, largest_component(mask) if keep_largest else mask, label, spacing)]
 
 
 def predict_cases(network, dataset, patch_size, *, window="walkthrough", precision="fp32", downsample=1, progress=True):
-    """Yield (case, prediction, label) of every volume of ``dataset``, masks W x H x D; an empty prediction is
+    """Yield (case, prediction, label) of every volume of ``dataset``, W x H x D; an empty prediction of a class is
     announced on stderr.  ``downsample``: the network sees so many voxels averaged to one, and what it finds is enlarged
     again (``predict_volume``)."""
     for i, name in enumerate(tqdm(dataset.image_list, disable=not progress, desc="evaluate")):
         sample = dataset[i]
         mask, _ = predict_volume(network, sample["image"], patch_size, window=window, precision=precision,
                                  downsample=downsample, enlarge=True)
-        if not mask.any():
-            print(f"WARNING: {name}: the prediction is EMPTY", file=sys.stderr)
+        for k, kind in enumerate(dataset.classes, 1):
+            if not (mask == k).any():
+                of_class = f" of {kind}" if len(dataset.classes) > 1 else ""
+                print(f"WARNING: {name}: the prediction{of_class} is EMPTY", file=sys.stderr)
         yield name, mask, sample["label"]
 
 
-def require_own_table(path):
-    """LasegError where ``path`` is a file that is no table of metrics: a slip must not cost a checkpoint."""
-    path = Path(path)
-    if path.is_file() and path.stat().st_size:
-        with open(path, "rb") as file:
-            head = file.readline(1000)
-        if not re.match(rb"(case|weights),", head) or COLUMNS[0].encode() not in head:
-            raise LasegError(f"--csv {path}: is there already and is no table of metrics; give another name")
-
-
-def write_table(path, rows):
-    """Rows of metrics as CSV, the case (and the weights, where rows have them) in front; whole or not at all."""
-    text = io.StringIO()
-    first = [name for name in ("case", "weights") if not rows or name in rows[0]]
-    writer = csv.DictWriter(text, [*first, *COLUMNS], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, text.getvalue())
-
-
 def measure_case(dataset, name, mask, label, spacing=None):
-    """The row of one case; ``spacing`` (mm, of a stored voxel) counts where its file doesn't say."""
+    """The rows of one case: one, or, of several classes, one each and their mean (a class that the label lacks is left
+    out, with a word).  ``spacing`` (mm, of a stored voxel) counts where its file doesn't say."""
     sides = dataset.spacing(name)
     if spacing is not None:
         sides = np.where(np.isnan(sides), np.asarray(spacing, float) * dataset.downsample, sides)
-    return {"case": name, **case_metrics(mask, label, sides)}
+    if len(dataset.classes) == 1:
+        return [{"case": name, **case_metrics(mask, label, sides)}]
+    rows = []
+    for k, kind in enumerate(dataset.classes, 1):
+        if (label == k).any():
+            rows.append({"case": name, "class": kind, **case_metrics(mask == k, label == k, sides)})
+        else:
+            tell(f"WARNING: {name}: its label holds no {kind}, which is left out of its mean")
+    return [*rows, {"case": name, "class": "mean", **average(rows)}]

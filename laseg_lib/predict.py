@@ -31,9 +31,8 @@ from .data.scans import (
 )
 from .data.volumes import FILE, SPACING_MM, differ, in_mm, not_normalised, read_geometry, read_volume
 from .errors import LasegError
-from .evaluate import factor_of, patch_of, require_one_channel
 from .inference import largest_component, predict_volume
-from .runtime.checkpoints import load_network
+from .runtime.checkpoints import load_to_predict
 from .runtime.machine import pick_device, tell
 
 USUAL_MM = (90.0, 65.0)  # of an atrium, in x and y
@@ -56,11 +55,9 @@ class Predictor:
 
     def __init__(self, checkpoint, *, weights="student", patch_size=None, downsample=None, voxel_mm=None, device="auto",
                  **options):
-        network, config = load_network(checkpoint, weights)
-        require_one_channel(network, checkpoint)
+        network, config = load_to_predict(checkpoint, weights, patch_size, downsample)
         self.network = network.to(pick_device(device), memory_format=torch.channels_last_3d)
-        self.options = {"patch_size": patch_of(network, config, patch_size, checkpoint),
-                        "downsample": factor_of(config, downsample),
+        self.options = {"patch_size": config["patch_size"], "downsample": config["downsample"],
                         "voxel_mm": voxel_mm or config.get("spacing", SPACING_MM), **options}
 
     def __call__(self, scan, **options):

@@ -1,14 +1,18 @@
-"""Writing data folders so that a cut-off run leaves nothing half-written behind."""
+"""Writing data folders and tables so that a cut-off run leaves nothing half-written behind."""
 
 import contextlib
+import csv
 import glob
+import io
 import json
 import os
+import re
 import secrets
 import time
 from pathlib import Path
 
 from ..errors import LasegError
+from ..metrics import COLUMNS
 
 
 @contextlib.contextmanager
@@ -59,6 +63,26 @@ def write_whole(path, content):
 def write_list(path, names):
     """Write a ``.list`` file, one case a line."""
     write_whole(path, "".join(f"{name}\n" for name in names))
+
+
+def require_own_table(path):
+    """LasegError where ``path`` is a file that is no table of metrics: a slip must not cost a checkpoint."""
+    path = Path(path)
+    if path.is_file() and path.stat().st_size:
+        with open(path, "rb") as file:
+            head = file.readline(1000)
+        if not re.match(rb"(case|weights),", head) or COLUMNS[0].encode() not in head:
+            raise LasegError(f"--csv {path}: is there already and is no table of metrics; give another name")
+
+
+def write_table(path, rows):
+    """Rows of metrics as CSV, the case (and weights and class, where rows have them) in front; whole or not at all."""
+    text = io.StringIO()
+    first = [name for name in ("case", "weights", "class") if name in (rows[0] if rows else ("case", "weights"))]
+    writer = csv.DictWriter(text, [*first, *COLUMNS], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue())
 
 
 def claim(folder, settings):

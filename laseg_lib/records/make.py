@@ -32,10 +32,10 @@ import numpy as np
 import torch
 
 from ..config import TrainConfig
-from ..data.atomic import write_list, write_whole
+from ..data.atomic import write_list, write_table, write_whole
 from ..data.volumes import LAHeart, case_names, find_root
 from ..errors import LasegError
-from ..evaluate import measure_case, predict_cases, write_table
+from ..evaluate import measure_case, predict_cases
 from ..inference import largest_component
 from ..methods.self_training import label_by_teacher
 from ..runtime import places
@@ -217,7 +217,7 @@ def score(networks, test_set, patch_size, *, keep=0, downsample=1, progress=True
         found = predict_cases(network.eval(), test_set, patch_size, downsample=downsample, progress=progress)
         for i, (case, mask, label) in enumerate(found):
             for name, part in ((read.METRICS, mask), (read.LARGEST, largest_component(mask))):
-                tables[name].append({"weights": weights, **measure_case(test_set, case, part, label)})
+                tables[name] += [{"weights": weights, **row} for row in measure_case(test_set, case, part, label)]
             if i < keep:
                 masks[f"{weights}/{case}"] = np.packbits(mask)
     return tables, masks
