@@ -62,13 +62,17 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
             score = _sliding(probability, volume, patch_size, stride, batch_size)
     if enlarge and downsample > 1:
         score = enlarged(score.float(), size, downsample)
-    score = score[0].float().cpu()
-    label = torch.cat([1 - score.sum(0, keepdim=True), score]).argmax(0).to(torch.uint8).numpy()
-    score = (score[0] if len(score) == 1 else score).numpy()
+    score = score[0].float().cpu().numpy()
     if np.isnan(score).any():  # NaN is not above one half: it would look like a volume without an atrium
         raise LasegError("the network's output is NaN: its weights or the volume's voxels are beyond what it can work "
                          "with; use an earlier checkpoint, or prepare this volume again")
-    return label, score
+    return most_probable(score), score[0] if len(score) == 1 else score
+
+
+def most_probable(score):
+    """The label (uint8) of voxels with probabilities ``score`` (K, ...) of the classes 1 to K, the rest of 1 the
+    background's."""
+    return np.concatenate([1 - score.sum(0, keepdims=True), score]).argmax(0).astype(np.uint8)
 
 
 def first_output(output, x):

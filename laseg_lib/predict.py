@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from .classes import ATRIUM, with_values
 from .data.prepare import MARGIN_MM, crop_box
 from .data.scans import (
     SCAN,
     array_of,
     back_to,
     image_of,
+    join,
     normalised,
     read_scan,
     require_spacing,
@@ -31,7 +33,7 @@ from .data.scans import (
 )
 from .data.volumes import FILE, SPACING_MM, differ, in_mm, not_normalised, read_geometry, read_volume
 from .errors import LasegError
-from .inference import largest_component, predict_volume
+from .inference import largest_component, most_probable, predict_volume
 from .runtime.checkpoints import load_to_predict
 from .runtime.machine import pick_device, tell
 
@@ -41,8 +43,8 @@ APART_MM = (0.0, 2.5, 7.5, 12.5)  # how far the last looks' boxes lie from the f
 SPREAD_MM = 50.0  # how far from the middle of its scan, in x and y, an atrium may well be
 REACH_MM = 75.0  # how far from there its middle is looked for
 
-# mask (uint8) and probability (float32): SimpleITK's images on the scan's own grid; volume_ml: NaN where a voxel's size
-# isn't known.
+# mask (uint8) and probability (float32, of several classes one volume each): SimpleITK's images on the scan's own grid;
+# volume_ml: of all classes together, NaN where a voxel's size isn't known.
 Found = namedtuple("Found", "mask probability volume_ml")
 
 
@@ -56,9 +58,10 @@ class Predictor:
     def __init__(self, checkpoint, *, weights="student", patch_size=None, downsample=None, voxel_mm=None, device="auto",
                  **options):
         network, config = load_to_predict(checkpoint, weights, patch_size, downsample)
+        self.classes = config.get("classes", ATRIUM)
         self.network = network.to(pick_device(device), memory_format=torch.channels_last_3d)
         self.options = {"patch_size": config["patch_size"], "downsample": config["downsample"],
-                        "voxel_mm": voxel_mm or config.get("spacing", SPACING_MM), **options}
+                        "voxel_mm": voxel_mm or config.get("spacing", SPACING_MM), "classes": self.classes, **options}
 
     def __call__(self, scan, **options):
         return predict_scan(self.network, scan, **{**self.options, **options})
@@ -79,15 +82,16 @@ class Predictor:
 
 
 def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM, spacing=None, window="fast",
-                 whole=False, keep_largest=True, precision="fp32", progress=False):
+                 whole=False, keep_largest=True, precision="fp32", progress=False, classes=ATRIUM):
     """``Found`` in ``scan``: a NIfTI, NRRD or MetaImage file, a folder with a DICOM series, or ``mri_norm2.h5``.
 
     ``patch_size``, ``window``, ``downsample``: see ``predict_volume``.  ``voxel_mm``: a side (or three) of the voxels
     that the network was trained on, before any downsampling.  ``spacing``: a voxel's three sides in mm, for scans that
     don't say them.  ``whole``: the network looks at the whole scan, once (as it does for ``mri_norm2.h5``, which is
     cropped already); otherwise last in the boxes of ``looks_around``.  ``keep_largest``: only the largest
-    connected part of the mask stays.
-    A voxel is atrium when its probability, brought back to the scan's grid, exceeds one half.
+    connected part of the mask stays, of each class.  ``classes``: {name: value in the mask} of what the network finds.
+    A voxel is of the most probable class, of probabilities brought back to the scan's grid: of two, atrium above one
+    half.
     """
     scan = Path(scan)
     if scan.name.endswith(".h5"):
@@ -105,20 +109,21 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
     settings = {"downsample": downsample, "window": window, "precision": precision}
     if whole:
         probability = predict_volume(network, volume, patch_size, enlarge=True, progress=progress, **settings)[1]
+        probability = probability.reshape(len(classes), *volume.shape)
     else:
-        probability, voxel = np.zeros(volume.shape, np.float32), straight.GetSpacing()
+        probability, voxel = np.zeros((len(classes), *volume.shape), np.float32), straight.GetSpacing()
         inside = with_structure(volume, voxel)
         part = volume[inside]
         around = find_atrium(network, part, voxel, patch_size, downsample, precision=precision, progress=progress)
         box = (slice(None),) * 3 if around is None else crop_box(around, voxel)
-        probability[inside] = mean_of_looks(network, part, looks_around(box, part.shape, voxel, downsample), patch_size,
-                                            progress=progress, **settings)
+        probability[(..., *inside)] = mean_of_looks(network, part, looks_around(box, part.shape, voxel, downsample),
+                                                    patch_size, progress=progress, **settings)
     if keep_largest:
         probability = without_other_parts(probability)
-    probability = back_to(image_of(probability, straight), like)
-    mask = np.uint8(array_of(probability) > 0.5)
-    volume_ml = float(mask.sum() * np.prod(like.GetSpacing()) / 1000) if known else float("nan")
-    return Found(image_of(mask, like), probability, volume_ml)
+    each = [back_to(image_of(one, straight), like) for one in probability]
+    label = most_probable(np.stack([array_of(one) for one in each]))
+    volume_ml = float((label > 0).sum() * np.prod(like.GetSpacing()) / 1000) if known else float("nan")
+    return Found(image_of(with_values(label, classes), like), join(each), volume_ml)
 
 
 def looks_around(box, shape, voxel, downsample=1):
@@ -155,24 +160,26 @@ def looks_across(shape, voxel, patch_size, downsample=1):
 
 
 def mean_of_looks(network, volume, looks, patch_size, *, downsample=1, progress=False, **options):
-    """The mean probability (float32 W x H x D) of all ``looks`` that hold a voxel, 0 where none does."""
-    total, count = np.zeros(volume.shape, np.float32), np.zeros(volume.shape, np.uint8)
+    """The mean probability (float32 K x W x H x D) of all ``looks`` that hold a voxel, 0 where none does."""
+    total, count = None, np.zeros(volume.shape, np.uint8)
     for box, before in tqdm(looks, desc="look", unit="box", leave=False, disable=not progress):
         part = np.pad(volume[box], [(n, 0) for n in before], mode="edge")
         found = predict_volume(network, part, patch_size, downsample=downsample, enlarge=True, **options)[1]
-        total[box] += found[tuple(slice(n, None) for n in before)]
+        found = found.reshape(-1, *part.shape)  # of one class too
+        total = np.zeros((len(found), *volume.shape), np.float32) if total is None else total
+        total[(..., *box)] += found[(..., *(slice(n, None) for n in before))]
         count[box] += 1
     return total / np.maximum(count, 1)
 
 
 def without_other_parts(probability):
-    """``probability`` (W x H x D) with 0 in every part above one half but the largest.
+    """``probability`` (K x W x H x D) with 0 in every part of a class but its largest.
 
     What lies below one half around the largest stays: on another grid a mask's border is interpolated between the two
     sides of it, and beside zeros it would come out half a voxel further in.
     """
-    found = probability > 0.5
-    return np.where(found & (largest_component(found) == 0), np.float32(0), probability)
+    found = most_probable(probability)
+    return np.where((found > 0) & (largest_component(found) == 0), np.float32(0), probability)
 
 
 def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="fp32", progress=False):
@@ -191,7 +198,7 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
     def look(looks):
         found = mean_of_looks(network, volume, looks, patch_size, downsample=downsample, window="fast",
                               precision=precision, progress=progress)
-        return largest_component(found > 0.5, weight)
+        return largest_component(found.sum(0) > 0.5, weight)
 
     coarse = look(looks_across(volume.shape, voxel, patch_size, downsample))
     if not coarse.any():
@@ -305,8 +312,11 @@ def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=F
             failed += 1
             complain(f"{scan}: can't be segmented ({str(error).strip().splitlines()[-1:]})")
         else:
-            ml = f"{found.volume_ml:.1f} ml"
-            if not array_of(found.mask).any():
+            ml, values = f"{found.volume_ml:.1f} ml", array_of(found.mask)
+            if len(classes := getattr(predictor, "classes", ATRIUM)) > 1:
+                ml += "".join(f", {name} {found.volume_ml * (values == value).sum() / max((values > 0).sum(), 1):.1f}"
+                              for name, value in classes.items())
+            if not values.any():
                 ml = "EMPTY, no atrium was found"
             elif found.volume_ml != found.volume_ml:
                 ml = "volume unknown (give --spacing)"

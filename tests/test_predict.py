@@ -108,11 +108,11 @@ def test_a_mask_is_no_smaller_on_another_grid(spacing, tmp_path):
 def test_of_the_other_parts_nothing_is_left():
     probability = np.full((9, 9, 9), 0.3, np.float32)
     probability[1:4, 1:8, 1:8], probability[6:8, 6:8, 6:8] = 0.9, 0.8
-    left = without_other_parts(probability)
+    left = without_other_parts(probability[None])[0]
     assert (left[6:8, 6:8, 6:8] == 0).all() and left.dtype == np.float32
     left[6:8, 6:8, 6:8] = 0.8
     assert np.array_equal(left, probability)
-    assert not without_other_parts(np.zeros((4, 4, 4), np.float32)).any()
+    assert not without_other_parts(np.zeros((1, 4, 4, 4), np.float32)).any()
 
 
 @pytest.mark.parametrize("cut", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
@@ -128,7 +128,7 @@ def test_where_the_first_block_begins_changes_nothing(cut, box):
 
     def several(values):
         looks = looks_around(box, values.shape, (1.25,) * 3, 2)
-        return mean_of_looks(Bright(0), values, looks, (8, 8, 8), downsample=2, window="fast")
+        return mean_of_looks(Bright(0), values, looks, (8, 8, 8), downsample=2, window="fast")[0]
 
     whole, less = both(several)
     assert np.allclose(whole, less, atol=1e-6)
@@ -167,7 +167,7 @@ def test_the_first_looks_hold_the_middle_of_the_scan(shape, patch, factor):
 def test_the_mean_is_of_the_looks_that_hold_a_voxel():
     volume = np.random.default_rng(0).normal(size=(16, 8, 8)).astype(np.float32)
     looks = [((slice(0, 10), slice(None), slice(None)), [0, 0, 0]), ((slice(6, 12), slice(None), slice(None)), [0] * 3)]
-    found = mean_of_looks(Bright(0), volume, looks, (8, 8, 8), window="fast")
+    found, = mean_of_looks(Bright(0), volume, looks, (8, 8, 8), window="fast")
     each = predict_volume(Bright(0), volume, (8, 8, 8), window="fast")[1]  # of each voxel alone
     assert np.allclose(found[:12], each[:12], atol=1e-6) and (found[12:] == 0).all()
 

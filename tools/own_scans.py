@@ -114,7 +114,7 @@ def look_at(predictor, volume, label):
     voxel, options = np.broadcast_to(predictor.options["voxel_mm"], 3), predictor.options
     looks = looks_around(crop_box(label, voxel), volume.shape, voxel, options["downsample"])
     return without_other_parts(mean_of_looks(predictor.network, volume, looks, options["patch_size"], window="fast",
-                                             downsample=options["downsample"]))
+                                             downsample=options["downsample"]))[0]
 
 
 def ways(scan):
