@@ -1,19 +1,28 @@
 """Several classes, from the label to the surface: each test takes phantoms with a cavity (1) and a wall (2)."""
 
+import csv
+import re
+
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
-from laseg_lib.classes import ATRIUM, check_classes, with_values
+from laseg_lib.classes import ATRIUM, as_text, parse_classes, with_values
+from laseg_lib.cli import main
 from laseg_lib.config import METHODS, TrainConfig
-from laseg_lib.data.phantom import CLASSES, make_phantom, write_phantoms
+from laseg_lib.data.phantom import CLASSES, DEFAULTS, make_phantom, scan, write_phantoms
+from laseg_lib.data.prepare import prepare
+from laseg_lib.data.scans import array_of, image_of, read_scan, write_image
 from laseg_lib.data.volumes import FILE, LAHeart, downsample, read_classes, read_volume, write_volume
 from laseg_lib.errors import LasegError
+from laseg_lib.evaluate import evaluate_network, measure_case
 from laseg_lib.inference import mean_dice
-from laseg_lib.metrics import mean_dice_of
+from laseg_lib.metrics import COLUMNS, case_metrics, mean_dice_of
+from laseg_lib.predict import predict_scan
 from laseg_lib.runtime.checkpoints import load_checkpoint, load_network
 from laseg_lib.training import Trainer
+from laseg_lib.transforms import rotation
 
 SIZE = (48, 32, 16)
 
@@ -24,6 +33,19 @@ def root(tmp_path_factory):
     return write_phantoms(tmp_path_factory.mktemp("walls"), train=6, test=2, size=SIZE, classes=2)
 
 
+class Oracle(torch.nn.Module):
+    """A network that answers with ``label`` (1, W, H, D), whatever it is shown."""
+
+    divisor = (1, 1, 1)
+
+    def __init__(self):
+        super().__init__()
+        self.label, self.weight = None, torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        return torch.nn.functional.one_hot(self.label.long(), 3).movedim(-1, 1).float()
+
+
 def config_of(root, **settings):
     return TrainConfig(**{"root_path": str(root), "patch_size": (32, 32, 16), "n_filters": 2, "labelnum": 3,
                           "max_iterations": 2, "val_num": 1, "val_every": 2, "precision": "fp32", "device": "cpu",
@@ -32,19 +54,27 @@ def config_of(root, **settings):
 
 # --- names and values -----------------------------------------------------------------------------
 
-@pytest.mark.parametrize("classes", [{}, {"wall": 0}, {"wall": 1, "cavity": 1}, {"wall": 1.5}, {"wall": 2**16}, ["wall"],
-                                     {"mean": 1}, {" wall": 1}, {"a\nb": 1}, {"": 1}, {"wall": "x"}, None])
-def test_classes_that_can_not_be_are_refused(classes):
-    with pytest.raises(LasegError, match="^here: ") as error:
-        check_classes(classes, "here")
-    assert "wall" in str(error.value) and "\n" not in str(error.value)
+def test_classes_are_text_and_back():
+    assert as_text({"wall": 7, "cavity": 3}) == ["wall=7", "cavity=3"]
+    assert list(parse_classes(["wall=7", "cavity=3"], "").items()) == [("wall", 7), ("cavity", 3)]
+    assert parse_classes(["wall", "a=b=9"], "") == {"wall": 1, "a=b": 9}
+
+
+@pytest.mark.parametrize("texts", [[], ["wall=0"], ["wall=1", "cavity=1"], ["wall=1.5"], ["wall=65536"], None,
+                                   ["wall=x"], ["wall", "wall"], ["mean=1"], [" wall=1"], ["a\nb=1"], ["=1"],
+                                   [1, 2], [["wall"]]])
+def test_classes_that_can_not_be_are_refused(texts):
+    with pytest.raises(LasegError, match="^here: .*wall=1 cavity=2") as error:
+        parse_classes(texts, "here")
+    assert "\n" not in str(error.value)
 
 
 def test_a_mask_gets_the_values_that_its_classes_had():
     label = np.array([[0, 1], [2, 1]], np.uint8)
     assert with_values(label, {"wall": 7, "cavity": 3}).tolist() == [[0, 7], [3, 7]]
     assert with_values(label, {"wall": 420, "cavity": 421}).dtype == np.uint16
-    assert with_values(label[:1], ATRIUM).dtype == np.uint8 and np.array_equal(with_values(label[:1], ATRIUM), label[:1])
+    assert np.array_equal(with_values(label[:1], ATRIUM), label[:1])
+    assert with_values(label, ATRIUM | {"b": 2}).dtype == np.uint8
 
 
 # --- volumes --------------------------------------------------------------------------------------
@@ -61,7 +91,6 @@ def test_names_that_somebody_else_wrote_are_read(tmp_path):
 
     write_volume(tmp_path / "x.h5", *make_phantom(0, SIZE, classes=2), classes=CLASSES)
     with h5py.File(tmp_path / "x.h5", "a") as file:
-        del file.attrs["values"]
         file.attrs["classes"] = np.array([b"wall", b"cavity"])
     assert read_classes(tmp_path / "x.h5") == {"wall": 1, "cavity": 2}
     with h5py.File(tmp_path / "x.h5", "a") as file:
@@ -146,17 +175,7 @@ def test_every_way_to_train_takes_classes_from_the_data(settings, root):
 
 def test_validation_counts_the_wall(root):
     """A network that finds each cavity and no wall has half of a perfect answer's Dice."""
-    class Cavity(torch.nn.Module):
-        divisor = (1, 1, 1)
-
-        def __init__(self):
-            super().__init__()
-            self.label, self.there = None, torch.nn.Parameter(torch.zeros(()))
-
-        def forward(self, x):
-            return torch.nn.functional.one_hot(self.label.long(), 3).movedim(-1, 1).float()
-
-    network, data = Cavity(), LAHeart(root, "test", num=1)
+    network, data = Oracle(), LAHeart(root, "test", num=1)
     label = torch.from_numpy(data[0]["label"])[None]
     for found, wanted in ((label, 1.0), (label * (label == 1), 0.5)):
         network.label = found
@@ -175,7 +194,7 @@ def test_a_checkpoint_carries_the_names_and_another_number_is_refused(root, tmp_
     with pytest.raises(LasegError, match="run.*cavity, wall.*left atrium.*start anew"):
         Trainer(config_of(phantom_root, snapshot_path=str(run), val_num=0, max_samples=6), resume=True)
     state = load_checkpoint(run / "last.pth")
-    for classes, words in (({"cavity": 1}, "2 classes beside the background"), ({"a": 1, "b": 1}, "classes must be")):
+    for classes, words in ((["cavity=1"], "2 classes beside the background"), (["a=1", "b=1"], "classes must be")):
         torch.save({**state, "classes": classes}, tmp_path / "x.pth")
         with pytest.raises(LasegError, match=f"x.pth: .*{words}"):
             load_network(tmp_path / "x.pth")
@@ -186,3 +205,144 @@ def test_a_checkpoint_carries_the_names_and_another_number_is_refused(root, tmp_
 def test_a_checkpoint_of_the_atrium_alone_says_nothing_of_classes(phantom_root):
     trainer = Trainer(config_of(phantom_root, val_num=0))
     assert "classes" not in trainer.state_dict() and trainer.classes == ATRIUM
+
+
+# --- evaluation -----------------------------------------------------------------------------------
+
+def test_each_class_has_a_row_and_then_their_mean(root, capsys):
+    data, network = LAHeart(root, "test", num=1), Oracle()
+    name, label = data.image_list[0], data[0]["label"]
+    found = np.roll(label, 1, 0)
+    found[0] = 0
+    network.label = torch.from_numpy(found)[None]
+    rows = evaluate_network(network, data, SIZE, window="whole", progress=False)
+    assert [(row["case"], row["class"]) for row in rows] == [(name, "cavity"), (name, "wall"), (name, "mean")]
+    for k, row in enumerate(rows[:2], 1):
+        wanted = case_metrics(found == k, label == k, data.spacing(name))
+        assert {key: row[key] for key in COLUMNS} == wanted
+    assert rows[2]["dice"] == pytest.approx((rows[0]["dice"] + rows[1]["dice"]) / 2) and rows[2]["empty"] == 0
+    assert rows[1]["dice"] < rows[0]["dice"] - 0.1  # one voxel costs a thin wall more
+    network.label = network.label * (network.label == 1)
+    assert evaluate_network(network, data, SIZE, window="whole", progress=False)[2]["empty"] == 1
+    assert f"{name}: the prediction of wall is EMPTY" in capsys.readouterr().err
+
+
+def test_a_class_that_a_label_lacks_is_left_out_with_a_word(root, capsys):
+    data = LAHeart(root, "test", num=1)
+    name, label = data.image_list[0], data[0]["label"]
+    rows = measure_case(data, name, label, label * (label == 1))
+    assert [row["class"] for row in rows] == ["cavity", "mean"] and rows[1]["dice"] == 1
+    assert f"{name}: its label holds no wall" in capsys.readouterr().err
+
+
+def test_the_command_line_tells_every_class(root, phantom_root, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "--root_path", str(root), "--labelnum", "3", "--val_num", "0", "--patch_size", "32", "32",
+                 "16", "--n_filters", "2", "--max_iterations", "2", "--snapshot_path", str(run)]) == 0
+    evaluate = ["evaluate", str(run / "last.pth"), "--window", "fast"]
+    assert main([*evaluate, "--root_path", str(root), "--csv", str(tmp_path / "x.csv")]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "Dice" in line and "cases of test.list" in line]
+    assert ["cavity" in said[0], "wall" in said[1], "mean" in said[2]] == [True] * 3
+    with open(tmp_path / "x.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["case", "class", *COLUMNS]
+    assert [row["class"] for row in rows] == ["cavity", "wall", "mean"] * 2
+    assert main([*evaluate, "--root_path", str(phantom_root)]) == 1
+    assert "last.pth: a network for cavity, wall" in capsys.readouterr().err
+
+
+# --- from NIfTI to masks --------------------------------------------------------------------------
+
+def write_hospital(raw, cases=5, labelled=4, values=(421, 420)):
+    """Oblique NIfTI scans of phantoms; in the labels the wall has the first of ``values``, the cavity the second."""
+    voxel, size = (2.5, 2.5, 2.5), (48, 36, 22)
+    for k in range(cases):
+        image, label = scan(20 + k, size, np.multiply(size, voxel), **DEFAULTS, classes=2)
+        drawn = np.array([0, values[1], values[0]], np.uint16)[label]
+        for kind, array in (("mri", image), ("la", drawn))[:1 + (k < labelled)]:
+            written = image_of(array, spacing=voxel, origin=(-60, -40, -20))
+            written.SetDirection(rotation(np.deg2rad([4, 3, -5])).ravel().tolist())
+            write_image(raw / f"p{k}_{kind}.nii.gz", written)
+
+
+def test_wall_and_cavity_go_from_nifti_files_to_masks_and_scenes(tmp_path, capsys):
+    """The whole way on the command line, with a training too short to learn much."""
+    raw, data, run, out = (tmp_path / name for name in ("raw", "data", "run", "masks"))
+    write_hospital(raw)
+    assert main(["prepare", str(raw), str(data), "--scan", "*_mri.nii.gz", "--label", "*_la.nii.gz", "--voxel", "2.5",
+                 "--classes", "wall=421", "cavity=420"]) == 0
+    for name in ("p0", "p4"):  # with a label, and without
+        assert list(read_classes(data / "volumes" / name / FILE).items()) == [("wall", 421), ("cavity", 420)]
+    assert main(["train", "--root_path", str(data / "volumes"), "--labelnum", "3", "--val_num", "0", "--patch_size",
+                 "32", "32", "16", "--n_filters", "2", "--batch_size", "3", "--labeled_bs", "2", "--normalization",
+                 "instancenorm", "--snapshot_path", str(run), "--device", "cpu", "--max_iterations", "8"]) == 0
+    assert main(["evaluate", str(run / "last.pth"), "--root_path", str(data / "volumes"), "--window", "fast"]) == 0
+    assert "wall: Dice" in capsys.readouterr().out
+    assert main(["predict", str(run / "last.pth"), str(raw / "p4_mri.nii.gz"), "--out", str(out)]) == 0
+    assert re.search(r"ml, wall [\d.]+, cavity [\d.]+|EMPTY", capsys.readouterr().out)
+    mask = array_of(read_scan(out / "p4_mri_la.nii.gz").image)
+    assert set(np.unique(mask)) <= {0, 420, 421}
+
+
+class ByGrey(torch.nn.Module):
+    """Three classes by a voxel's own grey value, below ``low``, between, and above ``high``."""
+
+    divisor = (1, 1, 1)
+
+    def __init__(self, low, high):
+        super().__init__()
+        self.low, self.high, self.weight = low, high, torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        found = (x[:, 0] > self.low).long() + (x[:, 0] > self.high)
+        return 40 * torch.nn.functional.one_hot(found, 3).movedim(-1, 1).float()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_mask_has_the_labels_values_in_the_scans_geometry(whole, tmp_path):
+    """A scan that is brighter by class, with a second piece of either class, which goes."""
+    size = (60, 50, 24)
+    far = np.sqrt(sum((np.arange(n)[tuple(slice(None) if a == b else None for b in range(3))] - n / 2) ** 2
+                      for a, n in enumerate(size)))
+    label = np.uint8(far < 9) + np.uint8(far < 6)
+    extra = label.copy()
+    extra[2:5, 2:5, 2:5], extra[50:54, 2:5, 2:5] = 2, 1
+    values = np.float32([0, 10, 20])[extra]
+    image = image_of(values, spacing=(1.5, 1.5, 1.5), origin=(-60, -40, -20))
+    image.SetDirection(rotation(np.deg2rad([90, 0, 0])).round().ravel().tolist())
+    write_image(tmp_path / "s.nii.gz", image)
+    low, high = (np.array([5, 15]) - values.mean()) / values.std()
+    found = predict_scan(ByGrey(low, high), tmp_path / "s.nii.gz", (32, 32, 16), voxel_mm=1.5, whole=whole,
+                         classes={"wall": 421, "cavity": 420})
+    mask, like = array_of(found.mask), read_scan(tmp_path / "s.nii.gz").image
+    assert np.array_equal(mask, np.array([0, 421, 420])[label])
+    assert np.allclose(found.mask.GetDirection(), like.GetDirection())
+    assert found.mask.GetOrigin() == like.GetOrigin() and found.probability.GetSize() == (*like.GetSize(), 2)
+    assert found.volume_ml == pytest.approx((label > 0).sum() * 1.5**3 / 1000)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--classes", "wall=1", "cavity=9"], r"p\d_la.nii.gz.*9.*cavity.*\[0, 1, 2\].*leave this case out"),
+    (["--classes", "wall=1", "wall=2"], "--classes.*wall=1 cavity=2"), (["--classes", "wall=0"], "--classes.*wall=1"),
+    (["--label-value", "5", "6"], r"p\d_la.nii.gz.*5 6")])
+def test_classes_that_a_label_does_not_hold_are_refused(arguments, words, tmp_path, capsys):
+    write_hospital(tmp_path / "raw", cases=2, labelled=2, values=(1, 2))
+    assert main(["prepare", str(tmp_path / "raw"), str(tmp_path / "data"), "--scan", "*_mri.nii.gz", "--label",
+                 "*_la.nii.gz", "--voxel", "2.5", *arguments]) == 1
+    assert re.search(words, capsys.readouterr().err)
+
+
+def test_two_values_may_be_one_atrium(tmp_path):
+    write_hospital(tmp_path / "raw", cases=2, labelled=2, values=(1, 2))
+    both = prepare(tmp_path / "raw", tmp_path / "both", scan="*_mri.nii.gz", label="*_la.nii.gz", voxel_mm=2.5,
+                   label_value=[1, 2], progress=False)
+    apart = prepare(tmp_path / "raw", tmp_path / "apart", scan="*_mri.nii.gz", label="*_la.nii.gz", voxel_mm=2.5,
+                    classes={"cavity": 2, "wall": 1}, progress=False)
+    one, two = (read_volume(root / "p0" / FILE)[1] for root in (both, apart))
+    assert read_classes(both / "p0" / FILE) == ATRIUM
+    assert np.unique(two).tolist() == [0, 1, 2] and abs(int(one.sum()) - int((two > 0).sum())) < 0.1 * one.sum()
+    with pytest.raises(LasegError, match="classes"):
+        prepare(tmp_path / "raw", tmp_path / "apart", scan="*_mri.nii.gz", label="*_la.nii.gz", voxel_mm=2.5,
+                classes={"cavity": 1, "wall": 2}, progress=False)
+    raw = write_phantoms(tmp_path / "challenge", 1, 1, (24, 24, 12), raw=True, classes=2)
+    assert np.unique(array_of(read_scan(raw / "PHANTOM_0000" / "laendo.nrrd").image)).tolist() == [0, 1, 2]
