@@ -17,6 +17,11 @@ from laseg_lib.data.scans import array_of, image_of, read_scan, write_image
 from laseg_lib.data.volumes import FILE, LAHeart, downsample, read_classes, read_volume, write_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.evaluate import evaluate_network, measure_case
+from laseg_lib.figures.meshes import atrium_scene, enclosed
+from laseg_lib.figures.slices import draw_slices, plane_boxes
+from laseg_lib.figures.stills import unpack
+from laseg_lib.figures.style import CLASS_COLOURS, looks, looks_by_class, rgb
+from laseg_lib.figures.viewer import SliceViewer
 from laseg_lib.inference import mean_dice
 from laseg_lib.metrics import COLUMNS, case_metrics, mean_dice_of
 from laseg_lib.predict import predict_scan
@@ -346,3 +351,51 @@ def test_two_values_may_be_one_atrium(tmp_path):
                 classes={"cavity": 1, "wall": 2}, progress=False)
     raw = write_phantoms(tmp_path / "challenge", 1, 1, (24, 24, 12), raw=True, classes=2)
     assert np.unique(array_of(read_scan(raw / "PHANTOM_0000" / "laendo.nrrd").image)).tolist() == [0, 1, 2]
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+def test_a_slice_has_a_colour_a_class():
+    image, label = make_phantom(3, SIZE, classes=2)
+    options = {"spacing": 2.5, "style": "fill", "crosshair": False, "smooth": False, "window": 1e6, "level": 5e5}
+    both, plain = (draw_slices(image * 0, label, **options, **more) for more in ({"classes": CLASSES}, {}))
+    left, top, width, height = plane_boxes(SIZE, 2.5)["axial"]
+    flat = label[:, :, SIZE[2] // 2].T
+    for at in (np.argwhere(flat == 1)[5], np.argwhere(flat == 2)[5]):
+        y, x = (int(start + (n + 0.5) * side / count) for start, n, side, count in
+                zip((top, left), at, (height, width), flat.shape))
+        wanted = 0.4 * np.array(rgb(CLASS_COLOURS[flat[tuple(at)] - 1]))
+        assert np.abs(both[y, x] - wanted).max() < 3
+        assert np.abs(plain[y, x] - 0.4 * np.array(rgb(looks(["gold"])["gold"].colour))).max() < 3
+
+
+def test_every_class_has_a_colour_of_its_own_and_every_source_a_line():
+    found = looks_by_class(["gold", "MT"], ["wall", "cavity"])
+    assert [look.label for look in found.values()][:2] == ["gold label, wall", "gold label, cavity"]
+    assert len({look.colour for look in found.values()}) == 2 and len({look.dash for look in found.values()}) == 2
+    alone = looks(["gold", "MT"])
+    assert looks_by_class(["gold", "MT"], ["left atrium"]) == {(name, None): one for name, one in alone.items()}
+    assert len(set(CLASS_COLOURS)) == len(CLASS_COLOURS) >= 7
+
+
+def test_a_scene_has_a_surface_a_class_and_the_wall_is_see_through():
+    _, label = make_phantom(3, SIZE, classes=2)
+    figure = atrium_scene({"gold": label}, 2.5, classes=CLASSES)
+    assert [trace.name for trace in figure.data] == ["gold label, cavity", "gold label, wall"]
+    assert [trace.opacity for trace in figure.data] == [1.0, 0.35]
+    assert [trace.color for trace in figure.data] == list(CLASS_COLOURS[:2])
+    cavity, wall = (np.ptp(unpack(trace.x)) for trace in figure.data)
+    assert wall > cavity + 2
+    chambers = np.zeros((12, 8, 8), np.uint8)  # side by side, none encloses another
+    chambers[2:6, 2:6, 2:6], chambers[6:10, 2:6, 2:6] = 1, 2
+    assert [trace.opacity for trace in atrium_scene({"gold": chambers}, 1, classes="ab").data] == [1.0, 1.0]
+    assert enclosed(label, 2, (1, 2)) == [1] and not enclosed(label, 1, (1, 2))
+
+
+def test_the_viewer_takes_the_names_of_a_data_set(root):
+    data = LAHeart(root, "test", num=1)
+    view = SliceViewer(data[0]["image"], data[0]["label"], {"MT": data[0]["label"]}, classes=data.classes)
+    assert "cavity, wall" in view.alt
+    before = view.drawn
+    view.set(look="fills")
+    assert (view.drawn != before).any()

@@ -12,7 +12,7 @@ import numpy as np
 from .names import in_html
 from .pictures import to_png
 from .stills import CAMERA, SCALE, scene_still
-from .style import INK, looks
+from .style import INK, looks, looks_by_class
 
 PLOTLY = "application/vnd.plotly.v1+json"
 FONT = {"size": 16, "color": INK, "family": "DejaVu Sans, Arial, sans-serif"}
@@ -78,21 +78,33 @@ def surface_distance(vertices, mask, spacing=0.625):
     return np.abs(map_coordinates(signed, (at - low + 1).T, order=1, mode="nearest")).astype(np.float32)
 
 
-def atrium_scene(masks, spacing=0.625, *, opacity=None, faces=4000, title=""):
+def enclosed(label, k, classes):
+    """Those of ``classes`` that have class ``k`` around more than half of their border in ``label``."""
+    from scipy.ndimage import binary_dilation
+
+    borders = {j: label[binary_dilation(label == j) & (label != j)] for j in classes if j != k}
+    return [j for j, around in borders.items() if (around == k).sum() > len(around) / 2]
+
+
+def atrium_scene(masks, spacing=0.625, *, opacity=None, faces=4000, title="", classes=()):
     """A plotly Figure of {name: mask}; clicking a name in the legend hides or shows its surface.
 
     'gold' and the arms have their colours of the course.  ``opacity``: {name: 0 to 1}; by default the
-    first of several surfaces is see-through (0.35), so that the others show inside it.
+    first of several surfaces is see-through (0.35), so that the others show inside it.  ``classes``: the names of the
+    classes 1 to K of these labels, a surface and a colour each.  One that encloses another, as a wall does, is drawn by
+    its outer surface, see-through.
     """
     import plotly.graph_objects as go
 
-    given = looks(masks)
+    given = looks_by_class(masks, classes)
     traces = []
-    for number, (name, mask) in enumerate(masks.items()):
-        vertices, triangles = surface(mask, spacing, faces=faces)
-        label = given[name].label if len(vertices) else f"{given[name].label} ({EMPTY})"
-        through = (opacity or {}).get(name, 0.35 if number == 0 and len(masks) > 1 else 1.0)
-        traces.append(go.Mesh3d(**_mesh(vertices, triangles), name=in_html(label), color=given[name].colour,
+    for (name, k), look in given.items():
+        inner = enclosed(masks[name], k, range(1, len(classes) + 1)) if k else []
+        vertices, triangles = surface(np.isin(masks[name], [k, *inner]) if k else masks[name], spacing, faces=faces)
+        label = look.label if len(vertices) else f"{look.label} ({EMPTY})"
+        first = len(masks) > 1 and name == next(iter(masks))
+        through = (opacity or {}).get(name, 0.35 if first or inner else 1.0)
+        traces.append(go.Mesh3d(**_mesh(vertices, triangles), name=in_html(label), color=look.colour,
                                 opacity=through, showlegend=True, hovertemplate="%{x:.0f}, %{y:.0f}, %{z:.0f} mm"))
     return _scene(traces, title, all(len(trace.x) == 0 for trace in traces))
 

@@ -18,7 +18,7 @@ from matplotlib.path import Path as Outline
 from matplotlib.transforms import Affine2D
 from PIL import Image, ImageDraw, ImageFont
 
-from .style import looks, number, rgb
+from .style import looks_by_class, number, rgb
 
 KEPT = 60  # planes between steps: some 30 MB
 PANEL, WIDE = 120, 480  # px: the text's height below planes in a row, and from where on it has two columns
@@ -61,11 +61,12 @@ def window_of(image):
 
 def draw_slices(image, label=None, predictions=None, x=None, y=None, z=None, *, spacing=0.625, size=(880, 560),
                 window=None, level=None, style="outline", smooth=True, crosshair=True, title="", kept=None,
-                in_a_row=False):
+                in_a_row=False, classes=()):
     """The axial, coronal and sagittal slice through voxel (x, y, z) → uint8 (height, width, 3).
 
     ``image`` (W, H, D) of any real dtype; ``label`` and each of ``predictions`` ({name: mask}) of
-    the same shape, foreground where non-zero.  x, y, z default to the middle and are clipped to the
+    the same shape, foreground where non-zero; or, with the names of two ``classes`` or more, labels of 0 and 1 to K, a
+    colour a class.  x, y, z default to the middle and are clipped to the
     volume.  ``spacing`` in mm, one number or three.  ``style`` is 'outline', 'fill' or 'both';
     ``smooth=False`` shows bare voxels.  ``kept``: a dict of the caller's in which planes already
     drawn of these same volumes are kept; a step along z then draws one plane, not three.
@@ -82,7 +83,7 @@ def draw_slices(image, label=None, predictions=None, x=None, y=None, z=None, *, 
     auto = window_of(image) if window is None or level is None else (window, level)
     look = (auto[0] if window is None else window, auto[1] if level is None else level, style, smooth)
     boxes = plane_boxes(image.shape, spacing, size, in_a_row)
-    styles, kept = looks(masks), {} if kept is None else kept
+    styles, kept = looks_by_class(masks, classes), {} if kept is None else kept
     picture = Image.new("RGB", size, PAPER)
     for plane, (across, down, *_) in PLANES.items():
         at = boxes[plane]
@@ -92,26 +93,26 @@ def draw_slices(image, label=None, predictions=None, x=None, y=None, z=None, *, 
             _cross(ImageDraw.Draw(picture, "RGBA"), at, _screen(plane, point, image.shape, at))
     panel = boxes["panel"]
     picture.paste(_legend(panel[2:], tuple(styles.values()), style, title), panel[:2])
-    inside = tuple(bool(mask[tuple(point)]) for mask in masks.values())
+    inside = tuple(bool(_within(masks[name][tuple(point)], k)) for name, k in styles)
     _readout(picture, panel, point, image[tuple(point)], inside, np.broadcast_to(spacing, 3), bool(title))
     return np.asarray(picture)
 
 
 def _plane(image, masks, styles, plane, number, size, window, level, style, smooth, kept):
     """Slice ``number`` of a plane with its masks and side letters: an RGB picture of ``size``."""
-    key = (plane, number, tuple(masks), size, window, level, style, smooth)
+    key = (plane, number, tuple(styles), size, window, level, style, smooth)
     if key in kept:
         return kept[key]
     grey = (_cut(image, plane, number).astype(np.float32) - (level - window / 2)) * (255 / window)
     picture = _resize(np.clip(grey, 0, 255).astype(np.uint8), size, smooth).convert("RGBA")
     outlines = []
-    for name, mask in masks.items():
-        flat = _cut(mask, plane, number) != 0
+    for (name, k), look in styles.items():
+        flat = _within(_cut(masks[name], plane, number), k)
         if style != "outline":
             where = _resize(flat.astype(np.uint8) * 102, size, False)  # 102 of 255: 40 %
-            picture.paste(rgb(styles[name].colour), mask=where)
+            picture.paste(rgb(look.colour), mask=where)
         if style != "fill":
-            outlines += [(styles[name], line) for line in _contours(flat, size)]
+            outlines += [(look, line) for line in _contours(flat, size)]
     picture = _stroke(picture, outlines)
     letters = _letters(plane, size)
     picture.paste(letters, mask=letters)
@@ -119,6 +120,11 @@ def _plane(image, masks, styles, plane, number, size, window, level, style, smoo
         kept.clear()
     kept[key] = picture
     return picture
+
+
+def _within(label, k=None):
+    """Where ``label`` is of class ``k``; None: of any."""
+    return label != 0 if k is None else label == k
 
 
 def _cut(volume, plane, number):

@@ -25,6 +25,8 @@ LOOKS = {name: Look(*look, ARM_NAMES.get(name, "gold label")) for name, look in 
     "strong_supervised": ("#999999", (2.5, 1.2), "X"),
 }.items()}
 ARMS = [name for name in LOOKS if name != "gold"]
+# Of a label's classes 1, 2, ...: the first two differ most in lightness, and all stand off from a grey scan.
+CLASS_COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#F0E442", "#0072B2")
 INK, GRID = "#222222", "#D0D0D0"
 TEXT, SMALL = 13, 12  # points; a figure is 9.6 inches wide
 # Wherever the two stand side by side: blue and green, as in every curve; the lighter blue, to be seen on a dark scan.
@@ -46,6 +48,16 @@ def looks(names):
     keys |= {name: free[i % len(free)] for i, name in enumerate(strangers)}
     return {name: LOOKS[key]._replace(label=LOOKS[key].label if name in LOOKS else str(name))
             for name, key in keys.items()}
+
+
+def looks_by_class(names, classes=()):
+    """{(name, k): Look} of each name's class k: the colour says which class, the line whose it is.  With fewer than two
+    ``classes`` (their names) {(name, None): Look}, as ``looks`` has it."""
+    given = looks(names)
+    if len(classes or ()) < 2:
+        return {(name, None): one for name, one in given.items()}
+    return {(name, k): one._replace(colour=CLASS_COLOURS[(k - 1) % len(CLASS_COLOURS)], label=f"{one.label}, {kind}")
+            for name, one in given.items() for k, kind in enumerate(classes, 1)}
 
 
 def look(name):

@@ -262,15 +262,16 @@ class SliceViewer(SliderView):
     ``image`` (W, H, D), ``label`` and ``predictions`` ({name: mask}) as for ``draw_slices``; or
     ``cases``: {name: (image, label) or (image, label, predictions), or a function without arguments
     that returns this}, which a drop-down picks from and loads when asked for.
-    Opens where the label's centre is.  ``spacing`` in mm; ``size`` of the picture in pixels.
+    Opens where the label's centre is.  ``spacing`` in mm; ``size`` of the picture in pixels.  ``classes``: the names of
+    the labels' classes 1 to K, where there are several (``LAHeart.classes``).
     """
 
     def __init__(self, image=None, label=None, predictions=None, *, spacing=0.625, cases=None, size=(880, 276),
-                 alt=None):
+                 alt=None, classes=()):
         if (image is None) == (cases is None):
             raise ValueError("give either an image or cases={name: (image, label), …}")
         self.cases = dict(cases) if cases else {"": (image, label, predictions)}
-        self.spacing, self.size = spacing, size
+        self.spacing, self.size, self.classes = spacing, size, tuple(classes)
         self._load(next(iter(self.cases)))
         image, masks = self.image, list(self.masks)
         picker = {"case": list(self.cases)} if cases else {}
@@ -280,6 +281,7 @@ class SliceViewer(SliderView):
         super().__init__(
             self._draw, play="z", asks=True, **picker,
             alt=alt or "Axial, coronal and sagittal slice through the heart, with " + (", ".join(masks) or "no label")
+            + (f" ({', '.join(self.classes)})" if self.classes else "")
             + "; sliders and the mouse move the three planes.",
             labels={key: f"show {name}" for key, name in self._toggles.items()}
             | {"look": "labels as", "window": "window: black to white", "level": "level: middle grey"},
@@ -332,7 +334,8 @@ class SliceViewer(SliderView):
         masks = {name: mask for name, mask in self.masks.items() if name not in hidden}
         label = masks.pop("gold", None)
         return draw_slices(self.image, label, masks, x, y, z, spacing=self.spacing, size=self.size, window=window,
-                           level=level, style=look, smooth=smooth, title=case, kept=self._kept, in_a_row=True)
+                           level=level, style=look, smooth=smooth, title=case, kept=self._kept, in_a_row=True,
+                           classes=self.classes)
 
     def _fit(self):
         """Sliders to the new case's size and its label's centre, without drawing in between."""
