@@ -17,7 +17,7 @@ from .config import (
     kind_of,
 )
 from .errors import LasegError, visible
-from .runtime.manners import begun, complain, end, in_one_line
+from .runtime.manners import OneLineParser, WithDefaults, begun, complain, end, in_one_line
 
 
 def main(argv=None):
@@ -36,21 +36,6 @@ def main(argv=None):
         message = "interrupted"
     complain(f"laseg{command}: {message}")
     return end(1)
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong without repeating forty options."""
-
-    def error(self, message):
-        self.exit(2, in_one_line(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
-
-
-class WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Adds a default to what doesn't say its own, where there is one."""
-
-    def _get_help_string(self, action):
-        plain = not action.help or "default:" in action.help or action.default in (None, False)
-        return action.help if plain else super()._get_help_string(action)
 
 
 def parser():

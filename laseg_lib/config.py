@@ -5,7 +5,7 @@ What a setting means stands below it; ``laseg train --help`` prints the same sen
 
 import ast
 import inspect
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -192,39 +192,6 @@ class TrainConfig:
         if volumes == 1 and self.patch_size == (16, 16, 8):
             raise LasegError(f"--patch_size {self.patch_size} leaves one voxel at V-Net's bottom, too few for "
                              f"{self.normalization}: use a larger patch, or a larger batch with batchnorm")
-
-    def with_split(self, n_cases, list_path="train.list", processes=1, *, labelled=None, labelled_at_end=None):
-        """This config with labelnum, max_samples and val_num decided for ``n_cases`` names in the list,
-        of which each of ``processes`` draws its own share.
-
-        ``labelled``, ``labelled_at_end``: how many of the first and of the last names have a label (default: all).
-        Raises LasegError, with the numbers, when they don't fit together.
-        """
-        labelled = n_cases if labelled is None else labelled
-        val_num = self.val_num
-        if val_num is None:
-            spare = n_cases // 10 if self.max_samples is None else n_cases - self.max_samples
-            val_num = max(0, min(4, spare, n_cases if labelled_at_end is None else labelled_at_end))
-        if val_num < 0 or self.max_samples is None and val_num >= n_cases:
-            raise LasegError(f"{list_path} names {n_cases} cases: --val_num {val_num} must be 0 or more, and leave "
-                             "some to train on")
-        max_samples = n_cases - val_num if self.max_samples is None else self.max_samples
-        labelnum = self.labelnum
-        if labelnum is None:
-            labelnum = max(1, max_samples // 5) if labelled >= max_samples else labelled
-        if not 0 < max_samples <= n_cases:
-            raise LasegError(f"{list_path} names {n_cases} cases: --max_samples {max_samples} must be 1 to that")
-        if max_samples + val_num > n_cases:
-            raise LasegError(f"{list_path} names {n_cases} cases, too few for --max_samples {max_samples} and "
-                             f"--val_num {val_num}: try --max_samples {n_cases - val_num}, or --val_num 0")
-        each = f"a batch on each of {processes} processes" if processes > 1 else "a batch"
-        if labelnum > max_samples or max_samples - labelnum < self.unlabeled_bs * processes:
-            raise LasegError(f"--labelnum {labelnum} of --max_samples {max_samples} leaves fewer unlabelled cases than "
-                             f"the {self.unlabeled_bs} of {each}: lower --labelnum, or use --model supervised")
-        if labelnum < self.labelled_in_batch * processes:
-            raise LasegError(f"--labelnum {labelnum} is fewer than the {self.labelled_in_batch} labelled volumes of "
-                             f"{each}: raise --labelnum, or lower --batch_size and --labeled_bs")
-        return replace(self, labelnum=labelnum, max_samples=max_samples, val_num=val_num)
 
     def to_dict(self):
         """Plain values only, fit for JSON and for a checkpoint."""

@@ -24,17 +24,7 @@ from .data.volumes import LAHeart, fingerprint, split_of, training_names
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
-from .runtime import distributed
-from .runtime.checkpoints import (
-    BEST,
-    LAST,
-    begin_from,
-    begun,
-    explain_foreign,
-    load_last,
-    same_cases,
-    save_checkpoint,
-)
+from .runtime import checkpoints, distributed
 from .runtime.machine import (
     StopRequest,
     autocast,
@@ -83,7 +73,7 @@ class Trainer:
         n_classes = 1 + len(self.classes)
         self.student = self._on_device(VNet(1, n_classes, config.n_filters, config.normalization, config.has_dropout))
         if config.init_weights and not resume:
-            begin_from(self.student, config.init_weights)
+            checkpoints.begin_from(self.student, config.init_weights)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher.train(config.teacher_mode == "train")
         self.method = method(config, n_classes) if isinstance(method, type) else method
@@ -128,11 +118,11 @@ class Trainer:
             raise LasegError("resume needs a --snapshot_path, the folder that holds the checkpoint")
         self.iteration, self.saved, self.history, self.best, self.log = 0, 0, [], None, None
         self.cut_short = False
-        state = load_last(config.snapshot_path, warn=self.tell) if resume else None
-        if config.snapshot_path and not resume and begun(config.snapshot_path):
+        state = checkpoints.load_last(config.snapshot_path, warn=self.tell) if resume else None
+        if config.snapshot_path and not resume and checkpoints.begun(config.snapshot_path):
             raise LasegError(f"{config.snapshot_path}: holds a training already; "
                              "go on with it (--resume), or choose another --snapshot_path")
-        with explain_foreign(config.snapshot_path):
+        with checkpoints.explain_foreign(config.snapshot_path):
             if state is not None:
                 self.load_state_dict(state)
             if config.snapshot_path and self.first:
@@ -226,7 +216,7 @@ class Trainer:
         if self.best is None or scores["val_dice_student"] > self.best:
             self.best = scores["val_dice_student"]
             if self.log:
-                save_checkpoint(Path(self.config.snapshot_path) / BEST, self.weights())
+                checkpoints.save_checkpoint(Path(self.config.snapshot_path) / checkpoints.BEST, self.weights())
         return {**scores, "best_dice": self.best}
 
     def _stop_on_nan(self, name, value, iteration):
@@ -267,9 +257,10 @@ class Trainer:
             raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with the classes "
                              f"{', '.join(before)}, and the volumes' are {', '.join(self.classes)} now; bring those "
                              "back, or start anew")
-        same_cases(self.config.snapshot_path, self.cases, state.get("cases"), "training", self.tell)
+        checkpoints.same_cases(self.config.snapshot_path, self.cases, state.get("cases"), "training", self.tell)
         if self.first and state.get("val_cases") is not None:  # an older checkpoint doesn't know
-            same_cases(self.config.snapshot_path, self.val_cases, state["val_cases"], "validation", self.tell)
+            checkpoints.same_cases(self.config.snapshot_path, self.val_cases, state["val_cases"], "validation",
+                                   self.tell)
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         for network, weights in zip(self.own_networks, state.get("method", []), strict=True):
@@ -294,5 +285,5 @@ class Trainer:
         self._stop_on_nan("sum of the weights", float(weights), self.iteration)
         state = self.state_dict()
         if self.first:
-            save_checkpoint(Path(self.config.snapshot_path) / LAST, state, keep_previous=True)
+            checkpoints.save_checkpoint(Path(self.config.snapshot_path) / checkpoints.LAST, state, keep_previous=True)
         self.saved = self.iteration

@@ -206,7 +206,7 @@ def test_a_root_path_one_folder_too_high_is_explained(phantom_root, capsys):
     ("another architecture", "not the weights of a V-Net"), ("another depth", "another architecture"),
     ("no teacher", "holds no teacher"),
     ("three channels", "3 channels"), ("a list", "no dictionary"), ("one class", "1 class;.*two"),
-    ("three classes", "3 classes.*two"), ("one network", "one network only.*--weights teacher"),
+    ("three classes", "class 1, class 2.*left atrium"), ("one network", "one network only.*--weights teacher"),
     ("two networks", "2 networks.*file of its own")])
 def test_a_bad_checkpoint_is_one_line(kind, message, trained, phantom_root, tmp_path, capsys):
     path = tmp_path / "bad.pth"

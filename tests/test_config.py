@@ -6,6 +6,7 @@ import re
 import pytest
 
 from laseg_lib.config import ARMS, WALKTHROUGH_RECIPE, TrainConfig
+from laseg_lib.data.volumes import with_split
 from laseg_lib.errors import LasegError
 
 
@@ -74,9 +75,9 @@ def test_a_patch_has_three_sides(patch):
     ({"max_samples": 60}, (12, 60, 4)), ({"max_samples": 78}, (15, 78, 2)), ({"val_num": 10}, (14, 70, 10)),
     ({"model": "supervised", "labelnum": 76}, (76, 76, 4))])
 def test_the_split_of_80_cases(settings, split):
-    config = TrainConfig(**settings).with_split(80)
+    config = with_split(TrainConfig(**settings), 80)
     assert (config.labelnum, config.max_samples, config.val_num) == split
-    assert config.with_split(80) == config
+    assert with_split(config, 80) == config
 
 
 @pytest.mark.parametrize("settings, message", [
@@ -94,7 +95,7 @@ def test_the_split_of_80_cases(settings, split):
 ])
 def test_a_split_that_cannot_work_is_told_with_its_numbers(settings, message):
     with pytest.raises(LasegError, match=message):
-        TrainConfig(**settings).with_split(80)
+        with_split(TrainConfig(**settings), 80)
 
 
 def test_it_goes_through_json_and_back():

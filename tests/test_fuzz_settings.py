@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from laseg_lib import cli
 from laseg_lib.config import TrainConfig
 from laseg_lib.data import download, phantom, prepare
+from laseg_lib.data.volumes import with_split
 from laseg_lib.errors import LasegError
 from laseg_lib.training import Trainer
 
@@ -42,7 +43,7 @@ odd = st.one_of(values.filter(lambda value: not isinstance(value, torch.Tensor))
 @example(values={"patch_size": (16, 16, 8), "normalization": "instancenorm"}, cases=10)
 def test_settings_of_any_kind(values, cases):
     try:
-        config = TrainConfig.from_dict(values).with_split(cases)
+        config = with_split(TrainConfig.from_dict(values), cases)
     except LasegError:
         return
     told = config.to_dict()

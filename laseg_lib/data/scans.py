@@ -509,10 +509,7 @@ def class_numbers(values, path, value=None):
 
 def atrium_of(values, path, value=None):
     """The label's voxels that are atrium, bool: those of ``value`` (one or several), or of the only value beside 0 (1
-    or 255).  Values count as whole numbers where they are that but for rounding."""
-    whole = np.rint(values)
-    if np.abs(values - whole).max() < 0.01:
-        values = whole
+    or 255)."""
     there = np.unique(values).tolist()
     wanted = np.atleast_1d(value).tolist() if value is not None else []
     if 0 in wanted:

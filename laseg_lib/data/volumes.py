@@ -17,6 +17,7 @@ import hashlib
 import io
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -323,7 +324,41 @@ def split_of(config, names, processes=1):
         labelled = [has_label(Path(config.root_path) / name / FILE) for name in names]
         if not all(labelled):
             first, last = labelled.index(False), labelled[::-1].index(False)
-    return config.with_split(len(names), processes=processes, labelled=first, labelled_at_end=last)
+    return with_split(config, len(names), processes=processes, labelled=first, labelled_at_end=last)
+
+
+def with_split(config, n_cases, list_path="train.list", processes=1, *, labelled=None, labelled_at_end=None):
+    """``config`` with labelnum, max_samples and val_num decided for ``n_cases`` names in the list,
+    of which each of ``processes`` draws its own share.
+
+    ``labelled``, ``labelled_at_end``: how many of the first and of the last names have a label (default: all).
+    Raises LasegError, with the numbers, when they don't fit together.
+    """
+    labelled = n_cases if labelled is None else labelled
+    val_num = config.val_num
+    if val_num is None:
+        spare = n_cases // 10 if config.max_samples is None else n_cases - config.max_samples
+        val_num = max(0, min(4, spare, n_cases if labelled_at_end is None else labelled_at_end))
+    if val_num < 0 or config.max_samples is None and val_num >= n_cases:
+        raise LasegError(f"{list_path} names {n_cases} cases: --val_num {val_num} must be 0 or more, and leave "
+                         "some to train on")
+    max_samples = n_cases - val_num if config.max_samples is None else config.max_samples
+    labelnum = config.labelnum
+    if labelnum is None:
+        labelnum = max(1, max_samples // 5) if labelled >= max_samples else labelled
+    if not 0 < max_samples <= n_cases:
+        raise LasegError(f"{list_path} names {n_cases} cases: --max_samples {max_samples} must be 1 to that")
+    if max_samples + val_num > n_cases:
+        raise LasegError(f"{list_path} names {n_cases} cases, too few for --max_samples {max_samples} and "
+                         f"--val_num {val_num}: try --max_samples {n_cases - val_num}, or --val_num 0")
+    each = f"a batch on each of {processes} processes" if processes > 1 else "a batch"
+    if labelnum > max_samples or max_samples - labelnum < config.unlabeled_bs * processes:
+        raise LasegError(f"--labelnum {labelnum} of --max_samples {max_samples} leaves fewer unlabelled cases than "
+                         f"the {config.unlabeled_bs} of {each}: lower --labelnum, or use --model supervised")
+    if labelnum < config.labelled_in_batch * processes:
+        raise LasegError(f"--labelnum {labelnum} is fewer than the {config.labelled_in_batch} labelled volumes of "
+                         f"{each}: raise --labelnum, or lower --batch_size and --labeled_bs")
+    return replace(config, labelnum=labelnum, max_samples=max_samples, val_num=val_num)
 
 
 def find_root(path):

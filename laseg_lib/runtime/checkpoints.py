@@ -189,7 +189,7 @@ def load_network(path, weights="student"):
         raise LasegError(f"{path}: {error}") from error
     found = network.out_conv.out_channels - 1  # classes beside the background
     if not found:
-        raise LasegError(f"{path}: a network of one class; two or more are needed here, the first is the background")
+        raise LasegError(f"{path}: a network of 1 class; two or more are needed here, the first is the background")
     if classes is None:
         classes = ATRIUM if found == 1 else {f"class {k}": k for k in range(1, found + 1)}
     if len(classes) != found:

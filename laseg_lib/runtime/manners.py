@@ -88,3 +88,18 @@ def in_one_line(error):
     system = isinstance(error, OSError) and error.filename
     message = f"{error.filename}: {error.strerror}" if system else str(error)
     return " ".join(visible(message).splitlines())
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong without repeating forty options."""
+
+    def error(self, message):
+        self.exit(2, in_one_line(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
+
+
+class WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds a default to what doesn't say its own, where there is one."""
+
+    def _get_help_string(self, action):
+        plain = not action.help or "default:" in action.help or action.default in (None, False)
+        return action.help if plain else super()._get_help_string(action)

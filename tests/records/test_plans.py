@@ -5,6 +5,7 @@ import json
 import pytest
 
 from laseg_lib.config import TrainConfig
+from laseg_lib.data.volumes import with_split
 from laseg_lib.records.make import six_digits, waves
 from laseg_lib.records.plans import RECORDS
 from laseg_lib.records.read import load_metrics, missing_runs
@@ -16,7 +17,7 @@ def test_every_run_has_settings_that_work_and_a_name_of_its_own(record):
     assert len({run.name for run in runs}) == len(runs)
     for run in runs:
         if run.arm != "self_training":  # learns from as many labels as there are cases, and so its batch is another
-            TrainConfig(model=run.model, labelnum=run.labels, seed=run.seed, **run.settings).with_split(80)
+            with_split(TrainConfig(model=run.model, labelnum=run.labels, seed=run.seed, **run.settings), 80)
 
 
 def test_the_quick_record_compares_like_with_like():

@@ -14,6 +14,7 @@ from children import POSIX, Child, same, start_two, tiny_config, train, two
 
 from laseg_lib.config import TrainConfig
 from laseg_lib.data.phantom import write_phantoms
+from laseg_lib.data.volumes import with_split
 from laseg_lib.errors import LasegError
 from laseg_lib.runtime import distributed
 from laseg_lib.runtime.checkpoints import load_checkpoint
@@ -149,10 +150,10 @@ def test_a_nan_on_one_rank_stops_both_with_the_same_word(root, tmp_path):
 def test_too_few_cases_for_the_processes_are_told_with_their_numbers(labelnum, processes, told):
     config = TrainConfig(labelnum=labelnum, max_samples=7, batch_size=2, labeled_bs=1, val_num=1)
     if told is None:
-        assert config.with_split(8, processes=processes).labelnum == 3
+        assert with_split(config, 8, processes=processes).labelnum == 3
         return
     with pytest.raises(LasegError) as error:
-        config.with_split(8, processes=processes)
+        with_split(config, 8, processes=processes)
     assert all(number in str(error.value) for number in told)
 
 
