@@ -7,7 +7,6 @@ it is, again where that is larger than what it saw; and last in boxes around tha
 case's, whose mean counts.
 """
 
-import os
 from collections import namedtuple
 from itertools import product
 from pathlib import Path
@@ -17,21 +16,23 @@ import torch
 from tqdm.auto import tqdm
 
 from .classes import ATRIUM, with_values
-from .data.files import first_channel, stem_of
+from .data.files import first_channel
 from .data.prepare import MARGIN_MM, crop_box
 from .data.scans import (
-    SCAN,
     array_of,
     back_to,
     image_of,
     join,
+    names_of,
     normalised,
+    open_volume,
     read_scan,
     require_spacing,
     straighten,
+    with_structure,
     write_image,
 )
-from .data.volumes import FILE, SPACING_MM, differ, in_mm, not_normalised, read_geometry, read_volume
+from .data.volumes import SPACING_MM, differ, in_mm
 from .errors import LasegError
 from .inference import largest_component, most_probable, predict_volume
 from .runtime.checkpoints import load_to_predict
@@ -225,58 +226,6 @@ def near_middle(shape, voxel):
     """How much a voxel counts, (W, H, 1): a bell of ``SPREAD_MM`` around the middle of the scan's x and y."""
     x, y = ((np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(shape[:2], voxel))
     return np.exp(-(x[:, None] ** 2 + y**2) / (2 * SPREAD_MM**2))[..., None]
-
-
-def with_structure(volume, voxel, smooth_mm=2.0, around_mm=10.0, share=0.15):
-    """The box (slices; all of z) that holds all of a scan but air and noise: there, once it is smoothed, it varies
-    within ``around_mm`` by at least a ``share`` of what the whole scan does.
-
-    A network never saw a border of noise.  InstanceNorm makes it as strong as a heart, and what lies beside it suffers.
-    """
-    from scipy import ndimage
-
-    smooth = ndimage.gaussian_filter(volume, np.divide(smooth_mm, voxel))
-    size = [max(round(around_mm / mm), 1) for mm in voxel]
-    mean, square = (ndimage.uniform_filter(values, size, mode="nearest") for values in (smooth, smooth**2))
-    varies = square - mean**2 >= (share * smooth.std()) ** 2
-    # Whatever holds an edge of the body varies, half of it outside: so far each border comes in again.
-    found = ndimage.find_objects(np.int32(ndimage.minimum_filter(varies, size, mode="nearest")))
-    return (*found[0][:2], slice(None)) if found else (slice(None),) * 3
-
-
-def open_volume(path, spacing):
-    """(image, the geometry it has as SimpleITK's image, whether its voxels' size is known) of ``mri_norm2.h5``."""
-    volume, _ = read_volume(path, with_label=False)
-    if problem := not_normalised(volume):
-        tell(f"WARNING: {path}: {problem}")
-    geometry = read_geometry(path)
-    sides = geometry["spacing"] if spacing is None else np.where(np.isnan(geometry["spacing"]), spacing,
-                                                                 geometry["spacing"])
-    known = not np.isnan(sides).any()
-    return volume, image_of(volume, spacing=sides if known else np.ones(3),
-                            origin=np.nan_to_num(geometry["origin"])), known
-
-
-# --- many scans -----------------------------------------------------------------------------------
-
-def names_of(scans):
-    """What the masks of ``scans`` are called: the file's name (in a folder of nnU-Net's without its channel), or its
-    folder's where that says more (the challenge's 'lgemri.nrrd', 'mri_norm2.h5', and wherever two would be called
-    alike).  LasegError if two still are."""
-    def full(path):
-        return Path(os.path.abspath(path))  # a loop of links has no end to resolve
-
-    def folder(path):
-        return full(path).parent.name
-
-    plain = [folder(p) if p.name in (SCAN, FILE) else full(p).name if p.is_dir() else first_channel(p) or stem_of(p)
-             for p in map(Path, scans)]
-    names = [name if plain.count(name) == 1 else f"{folder(Path(scan))}_{name}" for name, scan in zip(plain, scans)]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise LasegError(f"{scans[i]}: its mask would be called as that of {scans[names.index(name)]}; "
-                             "give them one at a time, with an --out folder each")
-    return names
 
 
 def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=False, force=False, say=print,

@@ -24,17 +24,7 @@ from .data.volumes import LAHeart, fingerprint, split_of, training_names
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
-from .runtime import checkpoints, distributed
-from .runtime.machine import (
-    StopRequest,
-    autocast,
-    explain_memory,
-    keep_memory,
-    require_memory,
-    tell,
-    training_bytes,
-    uses_bf16,
-)
+from .runtime import checkpoints, distributed, machine
 from .runtime.randomness import seed_everything
 from .runtime.runlog import RunLog, numbers, read_history
 from .runtime.sync_norm import synchronise_norm
@@ -58,7 +48,7 @@ class Trainer:
         names = training_names(config)
         config = replace(config, method=methods.name_of(method) if method else config.method)
         self.config = config = split_of(config, names, distributed.world())
-        require_memory(training_bytes(config), self.device, "this network and batch",
+        machine.require_memory(machine.training_bytes(config), self.device, "this network and batch",
                        "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
         seed_everything(config.seed, config.deterministic)
         self._open_data(names)
@@ -68,8 +58,8 @@ class Trainer:
     def _make_networks(self, method, resume):
         """Student, teacher (a copy that no gradient reaches), the method's own networks, and their optimiser."""
         config = self.config
-        keep_memory()
-        self.precision = "bf16" if uses_bf16(self.device, config.precision, config.patch_size) else "fp32"
+        machine.keep_memory()
+        self.precision = "bf16" if machine.uses_bf16(self.device, config.precision, config.patch_size) else "fp32"
         n_classes = 1 + len(self.classes)
         self.student = self._on_device(VNet(1, n_classes, config.n_filters, config.normalization, config.has_dropout))
         if config.init_weights and not resume:
@@ -109,7 +99,7 @@ class Trainer:
         self.val_set.require_sound()  # an unsound one would end the training at its first validation
         self.cache_bytes = self.train_set.cache_bytes() if cache else 0  # filled as the volumes are first drawn
         where = self.device if config.cache == "device" else torch.device("cpu")
-        require_memory(self.cache_bytes, where, f"a cache of {len(self.train_set)} volumes", "use --cache none")
+        machine.require_memory(self.cache_bytes, where, f"a cache of {len(self.train_set)} volumes", "use --cache none")
 
     def _begin_or_go_on(self, resume):
         """Iteration 0, or where the last checkpoint was; the files of the run are opened."""
@@ -133,7 +123,7 @@ class Trainer:
 
     def tell(self, message):
         if self.first:
-            tell(message)
+            machine.tell(message)
 
     def next_batch(self):
         """image (B, 1, W, H, D) and label (B, W, H, D), labelled volumes first."""
@@ -145,10 +135,10 @@ class Trainer:
         if self.config.schedule == "poly":
             self.optimizer.param_groups[0]["lr"] = self.config.base_lr * ramps.poly_rampdown(
                 self.iteration, self.config.max_iterations)
-        with explain_memory():
+        with machine.explain_memory():
             self.optimizer.zero_grad()  # first of all: what a step allocates among old gradients splits the memory
             image, label = self.next_batch()
-            with autocast(self.device, self.precision):
+            with machine.autocast(self.device, self.precision):
                 loss, parts = self.loss_of(self.replica, self.teacher, image, label, self.config, self.iteration,
                                            self.batches.generators.noise)
             row = {"iteration": self.iteration + 1, "lr": self.optimizer.param_groups[0]["lr"],
@@ -188,7 +178,7 @@ class Trainer:
         end, stopped = min(end, self.config.max_iterations), 0
         bar = tqdm(total=self.config.max_iterations, initial=self.iteration, desc=self.config.model,
                    disable=not (progress and self.first))
-        with StopRequest() as stop, bar, distributed.explain_lost_rank():
+        with machine.StopRequest() as stop, bar, distributed.explain_lost_rank():
             while self.iteration < end and not (stopped := distributed.highest(stop.signal or 0)):
                 row = self.step()
                 bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)

@@ -22,10 +22,10 @@ from ..runtime.machine import tell
 from ..transforms import each_class, of_greatest_share
 from .atomic import replacing
 from .dicom import read_dicom
-from .files import FORMATS, data_files, require_text, suffix_of
-from .grid import array_of, back_to, image_of, join, normalised, same_grid, straighten  # noqa: F401  (also found here)
+from .files import FORMATS, data_files, first_channel, require_text, stem_of, suffix_of
+from .grid import array_of, back_to, image_of, join, normalised, same_grid, straighten, with_structure  # noqa: F401  (also here)
 from .headers import NO_SIZE, read_meta, read_nifti, read_nrrd, require_content
-from .volumes import SPACING_MM, fingerprint
+from .volumes import FILE, SPACING_MM, fingerprint, not_normalised, read_geometry, read_volume
 
 SCAN, LABEL = "lgemri.nrrd", "laendo.nrrd"  # the challenge's names
 VOXEL_MM = (0.02, 50.0)  # what a voxel's side can be; a header beyond that is wrong
@@ -152,6 +152,39 @@ def write_image(path, image):
                              "free some space, or choose another folder") from error
         finally:
             named.unlink(missing_ok=True)
+
+
+def open_volume(path, spacing):
+    """(image, the geometry it has as SimpleITK's image, whether its voxels' size is known) of ``mri_norm2.h5``."""
+    volume, _ = read_volume(path, with_label=False)
+    if problem := not_normalised(volume):
+        tell(f"WARNING: {path}: {problem}")
+    geometry = read_geometry(path)
+    sides = geometry["spacing"] if spacing is None else np.where(np.isnan(geometry["spacing"]), spacing,
+                                                                 geometry["spacing"])
+    known = not np.isnan(sides).any()
+    return volume, image_of(volume, spacing=sides if known else np.ones(3),
+                            origin=np.nan_to_num(geometry["origin"])), known
+
+
+def names_of(scans):
+    """What the masks of ``scans`` are called: the file's name (in a folder of nnU-Net's without its channel), or its
+    folder's where that says more (the challenge's 'lgemri.nrrd', 'mri_norm2.h5', and wherever two would be called
+    alike).  LasegError if two still are."""
+    def full(path):
+        return Path(os.path.abspath(path))  # a loop of links has no end to resolve
+
+    def folder(path):
+        return full(path).parent.name
+
+    plain = [folder(p) if p.name in (SCAN, FILE) else full(p).name if p.is_dir() else first_channel(p) or stem_of(p)
+             for p in map(Path, scans)]
+    names = [name if plain.count(name) == 1 else f"{folder(Path(scan))}_{name}" for name, scan in zip(plain, scans)]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise LasegError(f"{scans[i]}: its mask would be called as that of {scans[names.index(name)]}; "
+                             "give them one at a time, with an --out folder each")
+    return names
 
 
 # --- scan and label -------------------------------------------------------------------------------
