@@ -1,1 +1,1 @@
-"""The network that comes along with the library, atrium.safetensors, and its model card."""
+"""The network that comes along with the library and its model card."""
