@@ -270,7 +270,7 @@ def run_evaluate(args):
         require_own_table(args.csv)
     if (args.checkpoint is None) == (args.masks is None) or not (args.root_path or args.masks and args.labels):
         raise LasegError("give a CHECKPOINT and --root_path, or --masks FOLDER and what it is compared with, --labels "
-                         "FOLDER or --root_path")
+                         "FOLDER or --root_path; see laseg evaluate --help")
     if args.masks:
         from .data.masks import evaluate_masks
 
