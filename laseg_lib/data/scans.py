@@ -195,6 +195,11 @@ def whole(values):
     return rounded if np.abs(values - rounded).max() < 0.01 else values
 
 
+def values_in(values):
+    """Every value once, as a person writes it: whole numbers without a point."""
+    return [int(number) if number == int(number) else number for number in np.unique(values).tolist()]
+
+
 def class_numbers(values, path, value=None):
     """The class of each of the label's voxels, uint8: 1 to K in the order of ``value``, a dictionary {class: its
     value}; or 1 where ``atrium_of`` finds the atrium."""
@@ -203,7 +208,7 @@ def class_numbers(values, path, value=None):
     values = whole(values)
     if missing := [name for name, one in value.items() if not (values == one).any()]:
         raise LasegError(f"{path}: no voxel has {value[missing[0]]}, the value of {missing[0]} by --classes, it holds "
-                         f"{np.unique(values).tolist()[:8]}; give the classes' own values, or leave this case out")
+                         f"{values_in(values)[:8]}; give the classes' own values, or leave this case out")
     return sum(np.uint8(number) * (values == one) for number, one in enumerate(value.values(), 1))
 
 
@@ -211,7 +216,7 @@ def atrium_of(values, path, value=None):
     """The label's voxels that are atrium, bool: those of ``value`` (one or several), or of the only value beside 0 (1
     or 255)."""
     values = whole(values)
-    there = [int(number) if number == int(number) else number for number in np.unique(values).tolist()]
+    there = values_in(values)
     wanted = np.atleast_1d(value).tolist() if value is not None else []
     if 0 in wanted:
         raise LasegError("--label-value 0 is what isn't atrium; give the atrium's own value")
