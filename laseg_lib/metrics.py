@@ -30,8 +30,7 @@ def dice_of(one, two):
 
 def mean_dice_of(one, two):
     """The mean of ``dice_of`` over the classes from 1 on that either of two labels holds; 1 where both hold none."""
-    classes = [k for k in np.union1d(one, two) if k] or [1]
-    return float(np.mean([dice_of(one == k, two == k) for k in classes]))
+    return float(np.mean([dice_of(one == k, two == k) for k in np.union1d(one, two) if k] or [1.0]))
 
 
 def jaccard_of(one, two):

@@ -23,6 +23,7 @@ from laseg_lib.figures.stills import unpack
 from laseg_lib.figures.style import CLASS_COLOURS, looks, looks_by_class, rgb
 from laseg_lib.figures.viewer import SliceViewer
 from laseg_lib.inference import mean_dice
+from laseg_lib.methods.self_training import label_by_teacher
 from laseg_lib.metrics import COLUMNS, case_metrics, mean_dice_of
 from laseg_lib.predict import predict_scan
 from laseg_lib.runtime.checkpoints import load_checkpoint, load_network
@@ -399,3 +400,14 @@ def test_the_viewer_takes_the_names_of_a_data_set(root):
     before = view.drawn
     view.set(look="fills")
     assert (view.drawn != before).any()
+
+
+def test_self_training_labels_every_class(root, tmp_path):
+    run = tmp_path / "run"
+    first = Trainer(config_of(root, model="supervised", snapshot_path=str(run), val_num=0))
+    first.run(progress=False)
+    names = first.train_set.image_list[:4]
+    quality = label_by_teacher(run / "last.pth", root, names, 3, tmp_path / "pseudo", patch_size=(32, 32, 16))
+    kept, made = (tmp_path / "pseudo" / "cases" / name / FILE for name in names[2:])
+    assert read_classes(kept) == read_classes(made) == CLASSES and 0 <= quality <= 1
+    assert np.array_equal(read_volume(kept)[1], read_volume(root / names[2] / FILE)[1])

@@ -12,7 +12,7 @@ ordinary supervised training (``--model supervised_equal``, every case labelled)
 Source: Lee 2013, "Pseudo-label", for one network that labels as it learns; the two steps are those of Yalniz et al.
 2019 (arXiv:1905.00546).
 Taken otherwise: labels are hard and made once, with no choice among them by confidence; of each only the largest
-component stays, since an atrium is one piece.
+component stays, of each class, since an atrium is one piece.
 """
 
 from pathlib import Path
@@ -20,10 +20,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..classes import ATRIUM
 from ..data.atomic import write_list
 from ..data.volumes import FILE, has_label, read_volume, write_volume
 from ..inference import largest_component, predict_volume
-from ..metrics import case_metrics
+from ..metrics import mean_dice_of
 from ..runtime.checkpoints import load_network
 from ..runtime.machine import pick_device
 
@@ -36,7 +37,7 @@ def label_by_teacher(checkpoint, root, names, labelled, dest, *, patch_size, dow
     have true ones (NaN where none has): a number to look at, which must not choose anything.
     Raises LasegError for files that can't be read.
     """
-    network, _ = load_network(checkpoint, "teacher")
+    network, config = load_network(checkpoint, "teacher")
     network = network.to(pick_device(), memory_format=torch.channels_last_3d)
     root, dest, quality = Path(root), Path(dest), []
     for i, name in enumerate(names):
@@ -45,8 +46,8 @@ def label_by_teacher(checkpoint, root, names, labelled, dest, *, patch_size, dow
         if i >= labelled:
             mask, _ = predict_volume(network, image, patch_size, downsample=downsample, enlarge=True)
             found = largest_component(mask)
-            quality += [] if label is None else [case_metrics(found, label)["dice"]]
+            quality += [] if label is None else [mean_dice_of(found, label)]
             label = found
-        write_volume(dest / "cases" / name / FILE, image, label)
+        write_volume(dest / "cases" / name / FILE, image, label, classes=config.get("classes", ATRIUM))
     write_list(dest / "train.list", names)
     return round(float(np.mean(quality)), 4) if quality else float("nan")
