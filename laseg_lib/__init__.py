@@ -1,5 +1,6 @@
 """LASeg: the Mean Teacher for semi-supervised segmentation of the left atrium."""
 
+import importlib
 import os
 import sys
 
@@ -14,16 +15,21 @@ if sys.argv[:1] == ["-m"] or os.path.basename(sys.argv[0] if sys.argv else "") i
 # Read when torch is imported, so it stands first; a value from outside wins.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-import numpy as np  # the walkthrough's script has its np by a star import
-
-from . import losses, ramps
-from .data.volumes import LAHeart
-from .ema import update_ema_variables
-from .errors import LasegError
-from .sampler import TwoStreamBatchSampler
-from .transforms import CenterCrop, RandomCrop, RandomRotFlip, ToTensor
-from .vnet import VNet
-
 __version__ = "1.1.0"
-__all__ = ["CenterCrop", "LAHeart", "LasegError", "RandomCrop", "RandomRotFlip", "ToTensor",
-           "TwoStreamBatchSampler", "VNet", "losses", "np", "ramps", "update_ema_variables"]
+_FROM = {"LAHeart": "data.volumes", "update_ema_variables": "ema", "LasegError": "errors", "VNet": "vnet",
+         "TwoStreamBatchSampler": "sampler", "losses": "losses", "ramps": "ramps",
+         **dict.fromkeys(("CenterCrop", "RandomCrop", "RandomRotFlip", "ToTensor"), "transforms")}
+__all__ = [*_FROM, "np"]  # the walkthrough's script has its np by a star import
+
+
+def __getattr__(name):
+    """A name of ``__all__``, imported when first asked for: `laseg --help` needs none, and torch takes seconds."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module("numpy" if name == "np" else f"{__name__}.{_FROM[name]}")
+    globals()[name] = getattr(module, name, module)
+    return globals()[name]
+
+
+def __dir__():
+    return __all__

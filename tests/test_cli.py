@@ -406,3 +406,11 @@ def test_a_system_that_opens_no_more_files_is_told(monkeypatch, capsys):
 
     monkeypatch.setattr("laseg_lib.cli.parser", refuse)
     assert main(["phantom", "here"]) == 1 and capsys.readouterr().err == "laseg: could not get source code\n"
+
+
+def test_help_imports_no_torch():
+    script = ("import sys, laseg_lib.cli\ntry:\n    laseg_lib.cli.main(['train', '--help'])\n"
+              "except SystemExit:\n    pass\n"
+              "assert not {'torch', 'numpy', 'monai', 'SimpleITK'} & set(sys.modules), 'slow to start'")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0 and "--labelnum" in done.stdout, done.stderr

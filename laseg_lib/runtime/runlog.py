@@ -126,6 +126,7 @@ class RunLog:
         """One iteration: a dict with the COLUMNS that it has; what else a method puts into it stays in the memory."""
         with self._explain_disk():
             self.rows.writerow(row)
+            self.table.flush()  # so that a training can be followed from outside
         for name, column in SCALARS.items():
             if row.get(column) is not None:
                 self.scalars.add_scalar(name, row[column], row["iteration"])

@@ -255,3 +255,10 @@ def test_a_file_system_without_locks_is_told_and_trained_on(root, tmp_path, monk
     Trainer(tiny_config(root, snapshot_path=str(tmp_path / "run"))).run(1, progress=False)
     said = capsys.readouterr().err
     assert str(tmp_path / "run") in said and "--snapshot_path" in said and (tmp_path / "run/last.pth").exists()
+
+
+def test_the_history_can_be_followed_from_outside(root, tmp_path):
+    trainer = Trainer(tiny_config(root, snapshot_path=str(tmp_path / "run"), save_every=500))
+    for done in (1, 2):
+        trainer.step()
+        assert len((tmp_path / "run/history.csv").read_text().splitlines()) == 1 + done
