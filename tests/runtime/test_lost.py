@@ -248,17 +248,17 @@ def test_a_limit_of_the_address_space_is_seen():
 
 @pytest.mark.parametrize("error", [OSError(524, "Unknown error 524"), OSError(37, "No locks available"),
                                    NotImplementedError("flock")])
-def test_a_file_system_without_locks_is_told_and_trained_on(root, tmp_path, monkeypatch, capsys, error):
+def test_a_file_system_without_locks_is_told_and_trained_on(phantom_root, tmp_path, monkeypatch, capsys, error):
     def refuse(self, *args, **kwargs):
         raise error
     monkeypatch.setattr("laseg_lib.runtime.runlog.FileLock.acquire", refuse)
-    Trainer(tiny_config(root, snapshot_path=str(tmp_path / "run"))).run(1, progress=False)
+    Trainer(tiny_config(phantom_root, snapshot_path=str(tmp_path / "run"))).run(1, progress=False)
     said = capsys.readouterr().err
     assert str(tmp_path / "run") in said and "--snapshot_path" in said and (tmp_path / "run/last.pth").exists()
 
 
-def test_the_history_can_be_followed_from_outside(root, tmp_path):
-    trainer = Trainer(tiny_config(root, snapshot_path=str(tmp_path / "run"), save_every=500))
+def test_the_history_can_be_followed_from_outside(phantom_root, tmp_path):
+    trainer = Trainer(tiny_config(phantom_root, snapshot_path=str(tmp_path / "run"), save_every=500))
     for done in (1, 2):
         trainer.step()
         assert len((tmp_path / "run/history.csv").read_text().splitlines()) == 1 + done
