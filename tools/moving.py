@@ -26,7 +26,7 @@ from laseg_lib.figures.pictures import pixels
 from laseg_lib.figures.plots import loss_curves
 from laseg_lib.figures.slices import DIM, INK, PAPER, PLANES, plane_boxes, window_of
 from laseg_lib.figures.style import LOOKS, looks
-from laseg_lib.figures.viewer import control
+from laseg_lib.figures.viewer import control, positions
 from laseg_lib.records.read import RECORDED
 
 KEPT = RECORDED / "pages"
@@ -178,17 +178,6 @@ def curves(given, history):
     controls = [{"name": "iteration", "texts": [str(end) for end in ends], "start": len(ends) - 1, "kind": "slider",
                  "play": True}]
     return figure("frames", alt, {"controls": controls, "frames": [frame(draw(history[:end])) for end in ends]})
-
-
-def positions(widget):
-    """The values that a control can have, in their order."""
-    if hasattr(widget, "options"):
-        return [option[1] if isinstance(option, tuple) else option for option in widget.options]
-    if isinstance(widget.value, bool):
-        return [False, True]
-    count = round((widget.max - widget.min) / widget.step)
-    found = [widget.min + n * widget.step for n in range(count + 1)]
-    return found if isinstance(widget.value, int) else [round(value, 6) for value in found]
 
 
 def meaning(choice, place):

@@ -52,7 +52,8 @@ def draw_threshold(image, entropy, wrong, masked_out):
     names = {"voxels": LOOKS["lambda0"], "errors": LOOKS["MT"], "consistency loss": LOOKS["supervised"]}
 
     def draw(threshold=0.5):
-        figure, (left, right) = new_axes(2, height=3.6)
+        figure, (left, right) = new_axes(2, height=3.6, margins={"left": 0.02, "right": 0.98, "bottom": 0.16,
+                                                                  "top": 0.9, "wspace": 0.22})
         left.imshow(image[:, :, z].T, cmap="gray")
         away, stay = entropy[:, :, z] >= threshold, (wrong & (entropy < threshold))[:, :, z]
         for part, colour in ((away, LOOKS["strong"].colour), (stay, LOOKS["MT"].colour)):

@@ -8,6 +8,8 @@ Each view also leaves a still in the output, for a page without a kernel.  Jupyt
 still and live view one under the other: a style that lives only with the live view hides it.
 """
 
+import itertools
+import math
 import textwrap
 import threading
 import traceback
@@ -30,13 +32,14 @@ _STYLE = ("<style>.jp-OutputArea-child:has(.laseg-view) ~ .jp-OutputArea-child:h
           ".laseg-view .widget-readout{min-width:46px}</style>")
 _DEAD = "(A still: run this cell to bring it to life.)"
 _WIDE = {"description_width": "initial"}
+KEPT_FRAMES = 100  # of a SliderView: some megabytes
 
 
 class LivePicture(widgets.VBox):
     """A picture that changes in place, and the two outputs it makes: the live view and a still."""
 
     def __init__(self, picture, alt, below=(), asks=False):
-        self.alt = alt or "A still of a picture that changes."
+        self.alt, self.asks = alt or "A still of a picture that changes.", asks
         # With its bytes from the first: a page that had to wait for them would show the sign of a broken picture.
         self.picture = LiveImage(value=self._encoded(picture), alt=self.alt, asks=asks)
         self.picture.add_class("laseg-image")
@@ -139,7 +142,10 @@ class SliderView(LivePicture):
     ``start``: {name: first value}; ``labels``: {name: text beside it}; ``play``: names of
     whole-number sliders that get a play button; ``alt``: what is seen, in a sentence or two.
     An error in the first drawing is raised; later ones show under the last good picture.
+    Each place is drawn once, and all of them at the start where they are few.
     """
+
+    few = 6  # places that are drawn beforehand
 
     def __init__(self, draw, *, alt="", start=None, labels=None, play=(), asks=False, **controls):
         self.draw = draw
@@ -162,18 +168,28 @@ class SliderView(LivePicture):
                 row.close()
             raise
         super().__init__(picture, alt, below, asks)
+        self._frames = {}  # of pure functions of few values; a volume has too many places
+        places = [positions(widget) for widget in self.controls.values()]
+        if 1 < math.prod(map(len, places)) <= self.few:
+            start = [widget.value for widget in self.controls.values()]
+            for place in itertools.product(*places):
+                self._frames[place] = to_frame(draw(**dict(zip(self.controls, map(self._meant, self.controls, place)))))
+            self._drawn = start
         for widget in self.controls.values():
             widget.observe(self._changed, "value")
 
     def close(self):
         super().close()
-        self.draw, self.drawn = _closed, None
+        self.draw, self.drawn, self._frames = _closed, None, {}
 
     @property
     def values(self):
         """{name: value} as ``draw`` gets them now."""
-        return {name: self._choices[name][w.value] if name in self._choices else w.value
-                for name, w in self.controls.items()}
+        return {name: self._meant(name, w.value) for name, w in self.controls.items()}
+
+    def _meant(self, name, value):
+        """What ``draw`` gets: of a dict its value, not its name."""
+        return self._choices[name][value] if name in self._choices else value
 
     def set(self, **values):
         """Move several controls at once, with one drawing."""
@@ -194,7 +210,12 @@ class SliderView(LivePicture):
             if state == self._drawn:
                 return
             try:
-                self.put(self.draw(**self.values))
+                if tuple(state) in self._frames:
+                    self.picture.value = self._frames[tuple(state)]
+                else:
+                    self.put(self.draw(**self.values))
+                    if len(self._frames) < KEPT_FRAMES and not self.asks:
+                        self._frames[tuple(state)] = bytes(self.picture.value)
                 self.message.value = ""
             except Exception as error:
                 self.message.value = _explain(error)
@@ -231,6 +252,17 @@ def control(given, description, start=None):
                                  **common, layout=wide)
     return widgets.FloatSlider(min=low, max=high, step=(step or [(high - low) / 100])[0], layout=wide,
                                **{"value": (low + high) / 2} | first, **common)
+
+
+def positions(widget):
+    """The values that a control can have, in their order."""
+    if hasattr(widget, "options"):
+        return [option[1] if isinstance(option, tuple) else option for option in widget.options]
+    if isinstance(widget.value, bool):
+        return [False, True]
+    count = round((widget.max - widget.min) / widget.step)
+    found = [widget.min + n * widget.step for n in range(count + 1)]
+    return found if isinstance(widget.value, int) else [round(value, 6) for value in found]
 
 
 def play_button(slider, interval=120):

@@ -84,7 +84,7 @@ def test_everything_moves(stem, opened):
     assert not page.get_by_text("A still. In JupyterLab this picture moves.").count()
     for figure in figures:
         figure.scroll_into_view_if_needed()
-        figure.locator(".controls :is(input, select)").first.wait_for()
+        figure.locator(".controls :is(input, select):visible").first.wait_for()
         if "slices" in figure.get_attribute("class"):
             figure.and_(page.locator("[data-ready]")).wait_for()
         for control in figure.locator(".controls label:visible :is(input, select)").all():

@@ -239,3 +239,23 @@ def test_arrow_keys_move_the_planes_and_stop_at_the_volumes_end():
     assert [view.values[axis] for axis in "xyz"] == [5, 1, 5]
     view.picture.stepped = [0, 0, -1, 2]
     assert view.values["z"] == 4
+
+
+def test_few_places_are_drawn_beforehand_and_no_place_twice():
+    calls = []
+
+    def draw(level, kind=1):
+        calls.append((level, kind))
+        return grey(level)
+
+    view = SliderView(draw, level=[10, 200], kind={"one": 1, "two": 2})
+    first = len(calls)
+    assert set(calls) == {(level, kind) for level in (10, 200) for kind in (1, 2)}
+    view.controls["level"].value = 200
+    assert pixel(view) == 200 and len(calls) == first
+    calls.clear()
+    view = SliderView(draw, level=(0, 50))
+    for level in (1, 2, 1, 2):
+        view.controls["level"].value = level
+        assert pixel(view) == level
+    assert len(calls) == 3  # the start, 1 and 2
