@@ -129,6 +129,8 @@ def parser():
     evaluate.add_argument("--labels", type=Path, metavar="FOLDER", help="with --masks: the labels of the scans")
     evaluate.add_argument("--label-value", type=int, nargs="+", metavar="N",
                           help="with --masks: the atrium's value, or several, if masks or labels hold others too")
+    evaluate.add_argument("--classes", nargs="+", metavar="NAME=VALUE",
+                          help="with --masks and --labels: several classes, such as wall=1 cavity=2")
     evaluate.add_argument("--split", choices=["train", "test"], default="test", help="which list names the cases")
     network_arguments(evaluate, "walkthrough", ", not for tables")
     evaluate.add_argument("--at", choices=["same", "full"], default="same",
@@ -272,14 +274,16 @@ def run_evaluate(args):
         raise LasegError("give a CHECKPOINT and --root_path, or --masks FOLDER and what it is compared with, --labels "
                          "FOLDER or --root_path; see laseg evaluate --help")
     if args.masks:
+        from .classes import parse_classes
         from .data.masks import evaluate_masks
 
         rows = evaluate_masks(args.masks, args.labels, args.root_path, split=args.split, label_value=args.label_value,
+                              classes=parse_classes(args.classes, "--classes") if args.classes else None,
                               spacing=args.spacing)
         what = f"masks of {args.masks}"
     else:
         rows = evaluate_checkpoint(**{k: v for k, v in vars(args).items() if k not in (
-            "csv", "run", "command", "masks", "labels", "label_value")})
+            "csv", "run", "command", "masks", "labels", "label_value", "classes")})
         what = f"cases of {args.split}.list, {args.weights}, {args.window} window"
 
     def told(mean, name):  # mm are NaN where nobody knows how large a voxel is

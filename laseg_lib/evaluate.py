@@ -7,10 +7,10 @@ import torch
 from tqdm.auto import tqdm
 
 from .classes import ATRIUM
+from .data.masks import rows_of
 from .data.volumes import LAHeart, differ, in_mm, keep_apart, list_path, read_geometry, read_list
 from .errors import LasegError
 from .inference import largest_component, predict_volume
-from .metrics import average, case_metrics
 from .runtime.checkpoints import load_to_predict
 from .runtime.machine import pick_device, tell
 
@@ -97,17 +97,8 @@ def predict_cases(network, dataset, patch_size, *, window="walkthrough", precisi
 
 
 def measure_case(dataset, name, mask, label, spacing=None):
-    """The rows of one case: one, or, of several classes, one each and their mean (a class that the label lacks is left
-    out, with a word).  ``spacing`` (mm, of a stored voxel) counts where its file doesn't say."""
+    """The rows of one case, see ``rows_of``; ``spacing`` (mm, of a stored voxel) counts where its file doesn't say."""
     sides = dataset.spacing(name)
     if spacing is not None:
         sides = np.where(np.isnan(sides), np.asarray(spacing, float) * dataset.downsample, sides)
-    if len(dataset.classes) == 1:
-        return [{"case": name, **case_metrics(mask, label, sides)}]
-    rows = []
-    for k, kind in enumerate(dataset.classes, 1):
-        if (label == k).any():
-            rows.append({"case": name, "class": kind, **case_metrics(mask == k, label == k, sides)})
-        else:
-            tell(f"WARNING: {name}: its label holds no {kind}, which is left out of its mean")
-    return [*rows, {"case": name, "class": "mean", **average(rows)}]
+    return rows_of(name, mask, label, dataset.classes, sides)

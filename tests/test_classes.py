@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy import ndimage
 from laseg_lib.classes import ATRIUM, as_text, parse_classes, with_values
 from laseg_lib.cli import main
 from laseg_lib.config import METHODS, TrainConfig
+from laseg_lib.data.masks import evaluate_masks
 from laseg_lib.data.phantom import CLASSES, DEFAULTS, make_phantom, scan, write_phantoms
 from laseg_lib.data.prepare import prepare
 from laseg_lib.data.scans import array_of, image_of, read_scan, write_image
@@ -255,6 +257,29 @@ def test_the_command_line_tells_every_class(root, phantom_root, tmp_path, capsys
     assert [row["class"] for row in rows] == ["cavity", "wall", "mean"] * 2
     assert main([*evaluate, "--root_path", str(phantom_root)]) == 1
     assert "last.pth: a network for cavity, wall" in capsys.readouterr().err
+
+
+def test_masks_of_any_tool_are_measured_by_class(tmp_path, capsys):
+    """Against labels, with the classes named; against prepared volumes, which know them and the values."""
+    write_hospital(tmp_path / "raw", cases=2, labelled=2, values=(7, 5))
+    for k in range(2):
+        shutil.copy(tmp_path / "raw" / f"p{k}_la.nii.gz", tmp_path / f"p{k}.nii.gz")
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        shutil.move(tmp_path / f"p{k}.nii.gz", tmp_path / "labels")
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        image = read_scan(tmp_path / "raw" / f"p{k}_la.nii.gz").image
+        write_image(tmp_path / "masks" / f"p{k}.nii.gz", image_of(np.roll(array_of(image), 1, 0) * (k < 1), image))
+    rows = evaluate_masks(tmp_path / "masks", tmp_path / "labels", classes={"cavity": 5, "wall": 7})
+    assert [(row["case"], row["class"]) for row in rows] == [
+        (case, kind) for case in ("p0", "p1") for kind in ("cavity", "wall", "mean")]
+    assert 0.3 < rows[1]["dice"] < rows[0]["dice"] < 1 and rows[3]["empty"] and rows[5]["empty"] == 2
+    assert main(["evaluate", "--masks", str(tmp_path / "labels"), "--labels", str(tmp_path / "labels"), "--classes",
+                 "cavity=5", "wall=7"]) == 0
+    assert "wall: Dice 1.0000" in capsys.readouterr().out
+    prepared = prepare(tmp_path / "raw", tmp_path / "data", scan="*_mri.nii.gz", label="*_la.nii.gz", voxel_mm=2.5,
+                       classes={"wall": 7, "cavity": 5}, test_share=0.5, progress=False)
+    rows = evaluate_masks(tmp_path / "labels", root_path=prepared)
+    assert [row["class"] for row in rows] == ["wall", "cavity", "mean"] and rows[2]["dice"] > 0.9
 
 
 # --- from NIfTI to masks --------------------------------------------------------------------------

@@ -5,12 +5,13 @@ import re
 
 import numpy as np
 
+from ..classes import ATRIUM
 from ..errors import LasegError
-from ..metrics import case_metrics
+from ..metrics import average, case_metrics
 from ..runtime.machine import tell
 from .files import plain, scans_of, stem_of
-from .scans import LABEL, SCAN, array_of, atrium_of, image_of, read_scan, same_grid
-from .volumes import FILE, LAHeart, read_geometry, read_volume
+from .scans import LABEL, SCAN, array_of, class_numbers, image_of, on_grid, read_scan, same_grid
+from .volumes import FILE, LAHeart, read_classes, read_geometry, read_volume
 
 ENDS = re.compile(r"(_0000|[_-](la|laendo|label|mask|seg|segmentation|gt|pred|prediction))$", re.IGNORECASE)
 
@@ -28,11 +29,28 @@ def by_case(paths):
     return found
 
 
-def evaluate_masks(masks, labels=None, root_path=None, *, split="test", label_value=None, spacing=None):
-    """Rows of ``case`` and its metrics, for the masks in a folder, matched with labels by their names.
+def rows_of(case, prediction, label, classes, sides):
+    """The rows of metrics of one case, ``case`` first: one, or, of several ``classes``, one each and their mean.
+
+    A class that the label lacks is left out, with a word.  ``sides``: a voxel's, in mm.
+    """
+    if len(classes) == 1:
+        return [{"case": case, **case_metrics(prediction, label, sides)}]
+    rows = []
+    for k, name in enumerate(classes, 1):
+        if (label == k).any():
+            rows.append({"case": case, "class": name, **case_metrics(prediction == k, label == k, sides)})
+        else:
+            tell(f"WARNING: {case}: its label holds no {name}, which is left out of its mean")
+    return [*rows, {"case": case, "class": "mean", **average(rows)}]
+
+
+def evaluate_masks(masks, labels=None, root_path=None, *, split="test", label_value=None, classes=None, spacing=None):
+    """Rows as ``rows_of`` gives them, for the masks in a folder, matched with labels by their names.
 
     ``labels``: the folder of the labels, which lie on the masks' own grids.  ``root_path``, ``split``: prepared volumes
-    in place of it, onto whose grids the masks are brought.  ``label_value``: as for ``laseg prepare``, of both.
+    in place of it, onto whose grids the masks are brought.  ``label_value``, ``classes``: as for ``laseg prepare``, of
+    both; prepared volumes know their classes, and the values that masks of these have.
     Raises LasegError where no name fits, or a mask isn't where its label is.
     """
     for folder in (masks, *([labels] if labels else [])):
@@ -52,18 +70,21 @@ def evaluate_masks(masks, labels=None, root_path=None, *, split="test", label_va
         if lone := sorted(set(there) - set(others)):
             tell(f"WARNING: {len(lone)} times a {what}, such as {there[lone[0]]}: these don't count")
     measure = measured_on_label if labels else measured_on_volume
-    return [{"case": name, **measure(found[name], known[name], label_value, spacing)} for name in both]
+    return [row for name in both
+            for row in rows_of(name, *measure(found[name], known[name], classes or label_value, spacing))]
 
 
 def mask_in(path, value):
-    """The ``Scan`` of a mask, its image 0 and 1; an empty one is a mask too."""
+    """The ``Scan`` of a mask, its image 0 and 1 to K; an empty one is a mask too."""
     scan = read_scan(path)
     values = array_of(scan.image)
-    scan.image = image_of(np.uint8(atrium_of(values, path, value) if values.any() else values), scan.image)
+    numbers = class_numbers(values, path, value, all_there=False) if values.any() else np.uint8(values)
+    scan.image = image_of(numbers, scan.image)
     return scan
 
 
 def measured_on_label(mask, label, value, spacing):
+    """(prediction, label, classes, sides of a voxel) of a mask and a label on one grid."""
     import SimpleITK as sitk
 
     one, two = mask_in(mask, value), mask_in(label, value)
@@ -77,24 +98,26 @@ def measured_on_label(mask, label, value, spacing):
         raise LasegError(f"{mask}: not on the grid of its label {label} ({told[0]}, and {told[1]}); export the mask in "
                          "the geometry of the scan")
     sides = np.where(np.isfinite(two.spacing) | (spacing is None), two.spacing, spacing or np.nan)
-    return case_metrics(array_of(prediction), array_of(gold), sides)
+    return array_of(prediction), array_of(gold), value if isinstance(value, dict) else ATRIUM, sides
 
 
 def measured_on_volume(mask, volume, value, spacing):
+    """The same of a mask and a prepared volume's label, on the volume's grid."""
     import SimpleITK as sitk
 
-    label, geometry, found = read_volume(volume)[1], read_geometry(volume), mask_in(mask, value)
+    label, geometry, classes = read_volume(volume)[1], read_geometry(volume), read_classes(volume)
+    found = mask_in(mask, classes if len(classes) > 1 else value)
     sides = np.where(np.isfinite(geometry["spacing"]) | (spacing is None), geometry["spacing"], spacing or np.nan)
     alike = found.image.GetSize() == label.shape
     if np.isnan([*sides, *geometry["origin"]]).any():  # as for the public volumes: voxel by voxel
         if not alike:
             raise LasegError(f"{mask}: has {found.image.GetSize()} voxels, {volume} {label.shape}, and that doesn't "
                              "say where it lies; give --labels, the folder with the labels of the scans")
-        return case_metrics(array_of(found.image), label, sides)
+        return array_of(found.image), label, classes, sides
     image = sitk.DICOMOrient(found.image, "LPS")
     grid = image_of(label, spacing=sides, origin=geometry["origin"])
-    share = array_of(sitk.Resample(sitk.Cast(image, sitk.sitkFloat32), grid, sitk.Transform(), sitk.sitkLinear, 0.0))
-    if alike and not same_grid(image, grid, 0.1) or array_of(image).any() and not share.any():
+    prediction = on_grid(image, grid)
+    if alike and not same_grid(image, grid, 0.1) or array_of(image).any() and not prediction.any():
         raise LasegError(f"{mask}: by the headers it doesn't lie where {volume} does; is it of another case, or one of "
                          "the headers wrong?")
-    return case_metrics(share >= 0.5, label, sides)
+    return prediction, label, classes, sides

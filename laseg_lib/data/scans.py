@@ -200,13 +200,14 @@ def values_in(values):
     return [int(number) if number == int(number) else number for number in np.unique(values).tolist()]
 
 
-def class_numbers(values, path, value=None):
+def class_numbers(values, path, value=None, *, all_there=True):
     """The class of each of the label's voxels, uint8: 1 to K in the order of ``value``, a dictionary {class: its
-    value}; or 1 where ``atrium_of`` finds the atrium."""
+    value}, ``all_there`` or not; or 1 where ``atrium_of`` finds the atrium."""
     if not isinstance(value, dict):
         return np.uint8(atrium_of(values, path, value))
     values = whole(values)
-    if missing := [name for name, one in value.items() if not (values == one).any()]:
+    missing = [name for name, one in value.items() if all_there and not (values == one).any()]
+    if missing:
         raise LasegError(f"{path}: no voxel has {value[missing[0]]}, the value of {missing[0]} by --classes, it holds "
                          f"{values_in(values)[:8]}; give the classes' own values, or leave this case out")
     return sum(np.uint8(number) * (values == one) for number, one in enumerate(value.values(), 1))
@@ -267,6 +268,16 @@ def told(point):
     return "(" + ", ".join(f"{mm:.4g}" for mm in point) + ")"
 
 
+def on_grid(label, grid):
+    """A label (SimpleITK's image of 0 and 1 to K) on another ``grid``, uint8 W x H x D: the class with the greatest
+    share of a voxel."""
+    import SimpleITK as sitk
+
+    each = [sitk.Resample(image_of(np.float32(mask), label), grid, sitk.Transform(), sitk.sitkLinear, 0.0)
+            for mask in each_class(torch.from_numpy(array_of(label)))]
+    return np.uint8(of_greatest_share(torch.stack([torch.from_numpy(array_of(share)) for share in each])))
+
+
 def label_on(straight, label, path):
     """The label (0 and 1 to K) on the grid of the straightened scan, uint8 W x H x D: the class with the greatest share
     of a voxel.  LasegError when a part of the atrium lies outside the scan."""
@@ -275,9 +286,7 @@ def label_on(straight, label, path):
     turned = sitk.DICOMOrient(label, "LPS")
     if same_grid(turned, straight):
         return array_of(turned)
-    each = [sitk.Resample(image_of(np.float32(mask), turned), straight, sitk.Transform(), sitk.sitkLinear, 0.0)
-            for mask in each_class(torch.from_numpy(array_of(turned)))]
-    found = np.uint8(of_greatest_share(torch.stack([torch.from_numpy(array_of(share)) for share in each])))
+    found = on_grid(turned, straight)
     before, after = (float((a > 0).sum()) * np.prod(image.GetSpacing()) for a, image in
                      ((array_of(label), label), (found, straight)))
     if after < 0.9 * before:
