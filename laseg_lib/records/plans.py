@@ -53,6 +53,8 @@ PHANTOMS = dict(train=44, test=20, size=(32, 32, 16), variability=1.5, scanner=1
 QUICK = dict(patch_size=(32, 32, 16), n_filters=4, has_dropout=False, max_samples=40, val_num=4, max_iterations=500,
              base_lr=0.02, ema_decay=0.97, consistency=10.0, consistency_rampup=20, ramp_every=10,
              teacher_view="turned", teacher_mode="train", val_every=50, save_every=100, precision="fp32")
+# For notebook 13, which trains a reader's own method three times in two minutes.
+SHORT = {**QUICK, "max_iterations": 200, "consistency_rampup": 8, "val_every": 10**9}
 VARIANTS = {  # what a variant changes
     "": {},
     "instancenorm": {"normalization": "instancenorm"},  # no way past the loss: lambda = 0 is supervised
@@ -175,6 +177,8 @@ def labels_runs(labels, arms, seeds, variant=""):
 RECORDS = {
     "quick": Plan(PHANTOMS, [Run(arm, labels, seed, {**QUICK, **VARIANTS[variant]}, variant)
                              for arm, labels, variant in QUICK_ARMS for seed in range(5)]),
+    # The arms that a reader's own method is paired with.  Declared before its first run; nothing was chosen for it.
+    "short": Plan(PHANTOMS, [Run(arm, 4, seed, SHORT) for seed in range(5) for arm in ("supervised", "lambda0", "MT")]),
     "half": Plan("real", [
         Run(arm, labels, seed, STRONG_HALF if arm in MODELS else HALF) for seed in (1337, 1338, 1339)
         for labels, arms in ((8, (*ARMS, "strong", "strong_supervised")), (16, ("supervised", "MT", "strong")),
