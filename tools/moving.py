@@ -13,6 +13,7 @@ import importlib.util
 import io
 import itertools
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,7 +49,10 @@ FIXED = {"05_ema_teacher": {"seed"}}  # sliders that a page without a kernel doe
 
 
 def keep(stem, values):
-    """Write what a notebook's moving pictures are drawn from: {name: array, {name: mask} or plain numbers}."""
+    """Write what a notebook's moving pictures are drawn from: {name: array, {name: mask} or plain numbers}.  Nothing
+    is kept of real volumes, which must not get into the repository."""
+    if os.environ.get("LASEG_DATA"):
+        return
     KEPT.mkdir(exist_ok=True)
     arrays, plain = {}, {}
     for name, value in values.items():
