@@ -169,6 +169,8 @@
       }
       const given = cases[which], voxels = given.shape[0] * given.shape[1] * given.shape[2];
       name = which; one = given; image = ready[which].subarray(0, voxels); bits = ready[which].subarray(voxels);
+      const step = 10 ** Math.floor(Math.log10(one.start.window / 20));  // to be seen, whatever the scan's unit
+      set.window.min = set.window.step = set.level.step = step;
       set.window.max = Math.ceil(2 * one.start.window);
       set.level.min = Math.floor(one.low); set.level.max = Math.ceil(one.high);
       "xyz".split("").forEach((axis, n) => { set[axis].max = one.shape[n] - 1; });
@@ -193,8 +195,8 @@
     add("plane", which, "plane").className = "on-phone";
     for (const axis of "xyz") add(axis, element("input", "", { type: "range", min: 0 }), axis);
     place.append(playButton(set.z, "z", 120));
-    add("window", element("input", "", { type: "range", min: 0.1, step: 0.1 }), "window");
-    add("level", element("input", "", { type: "range", step: 0.1 }), "level");
+    add("window", element("input", "", { type: "range" }), "window");
+    add("level", element("input", "", { type: "range" }), "level");
     one.masks.forEach((mask, n) => {
       const box = element("input", "", { type: "checkbox" });
       box.checked = true;
