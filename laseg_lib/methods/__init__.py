@@ -31,7 +31,7 @@ from ..errors import LasegError
 
 
 def find(config):
-    """The method that ``config.method`` names: a function, or a class to be made from ``config``.
+    """The method that ``config.method`` names: a function, or a class to be made from ``(config, n_classes)``.
 
     It is one of the library's own, or ``FILE.py:NAME``, one of the reader's.
     Raises LasegError for what isn't there, and for a batch without unlabelled volumes.

@@ -28,7 +28,7 @@ ALL = {
     "07_train_mean_teacher": ["LiveCurves", "LiveCurves"],
     "10_atria_in_3d": ["SliderView", "show_scene", "show_scene", "show_scene", "show_scene", "SliderView"],
     "11_what_helps": ["SliderView"],
-    "14_your_own_scans": ["SliceViewer"],
+    "14_your_own_scans": ["SliceViewer", "show_scene"],
 }
 
 
