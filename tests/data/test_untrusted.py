@@ -1,4 +1,4 @@
-"""Volumes that nobody should trust: they point to other files, hold nothing, or unpack to more than a disk holds."""
+"""Volumes that hold nothing, and what is no file at all."""
 
 import os
 
@@ -21,23 +21,12 @@ def case(tmp_path):
     return tmp_path / "sound.h5", tmp_path / "mri_norm2.h5"
 
 
-def linked(kind):
-    def make(file, sound):
-        file["image"] = {"external": h5py.ExternalLink(str(sound), "image"), "soft": h5py.SoftLink("/label"),
-                         "loop": h5py.SoftLink("/image")}[kind]
-    return make
+def dangling(file, sound):
+    file["image"] = h5py.SoftLink("/nowhere")
 
 
-def elsewhere(file, sound):
-    raw = sound.with_name("secret.raw")
-    raw.write_bytes(IMAGE.tobytes())
-    file.create_dataset("image", IMAGE.shape, np.float32, external=[(str(raw), 0, IMAGE.nbytes)])
-
-
-def virtual(file, sound):
-    layout = h5py.VirtualLayout(IMAGE.shape, np.float32)
-    layout[:] = h5py.VirtualSource(str(sound), "image", IMAGE.shape)
-    file.create_virtual_dataset("image", layout)
+def loop(file, sound):
+    file["image"] = h5py.SoftLink("/image")
 
 
 def null(file, sound):
@@ -48,27 +37,18 @@ def group(file, sound):
     file.create_group("image")
 
 
-def bomb(file, sound):
-    file.create_dataset("image", (1200, 1200, 1200), np.float32, chunks=(64, 64, 64), compression="gzip")
-
-
-@pytest.mark.parametrize("make, told", [
-    (linked("external"), "link to another place"), (linked("soft"), "link to another place"),
-    (linked("loop"), "link to another place"), (elsewhere, "are in other files"), (virtual, "are in other files"),
-    (null, "holds no voxels"), (group, "holds no voxels"), (bomb, "would unpack to 6.9 GB")],
-    ids=["external link", "soft link", "loop", "external storage", "virtual", "null", "group", "bomb"])
-def test_a_volume_must_be_whole_in_itself(case, make, told):
+@pytest.mark.parametrize("make", [dangling, loop, null, group])
+def test_a_volume_without_voxels_is_told(case, make):
     sound, path = case
     with h5py.File(path, "w") as file:
         make(file, sound)
         file["label"] = LABEL
-    with pytest.raises(LasegError, match=told) as error:
+    with pytest.raises(LasegError, match="holds no image.*again|can't be read.*again") as error:
         read_volume(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_volume_of_one_value_is_no_bomb(tmp_path):
-    """Zeros pack a thousandfold; only what is large as well is refused."""
+def test_a_volume_of_one_value_is_read(tmp_path):
     label = np.zeros((200, 200, 100), np.uint8)
     label[0, 0, 0] = 1
     write_volume(tmp_path / "mri_norm2.h5", np.zeros(label.shape, np.float32), label)
@@ -99,12 +79,12 @@ def test_a_full_disk_leaves_no_part_of_a_volume(tmp_path, monkeypatch):
     assert list((tmp_path / "case").iterdir()) == []
 
 
-@pytest.mark.parametrize("make", [null, linked("loop")], ids=["null", "loop"])
+@pytest.mark.parametrize("make", [null, loop])
 def test_a_full_cache_is_counted_from_sound_volumes_alone(tmp_path, case, make):
     """Training asks for shapes before it reads anything."""
     with h5py.File(case[1], "w") as file:
         make(file, case[0])
     (tmp_path / "set" / "A").mkdir(parents=True)
     case[1].rename(tmp_path / "set" / "A" / "mri_norm2.h5")
-    with pytest.raises(LasegError, match="holds no voxels|a link to another place"):
+    with pytest.raises(LasegError, match="holds no image|can't be read"):
         LAHeart(tmp_path / "set", names=["A"]).cache_bytes()
