@@ -169,8 +169,9 @@ ON_SCREEN = """() => { const slide = document.querySelector(".slide.at"), main =
 def test_slides_move_by_keys_and_each_fits_the_screen(name, browser, tmp_path):
     slides.write([slides.REPO / "notebooks" / f"{name}.ipynb"], tmp_path)
     page = browser.new_page(viewport={"width": 1280, "height": 800})
-    asked = []
+    asked, failed = [], []
     page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: failed.append(str(error)))
     page.route("**/plotly.min.js", lambda route: route.abort())  # a scene has its size without it
     page.goto((tmp_path / f"{name}.html").as_uri())
     number = page.locator(".slide").count()
@@ -180,6 +181,9 @@ def test_slides_move_by_keys_and_each_fits_the_screen(name, browser, tmp_path):
         assert tall and wide and fit >= 0.68, (at, tall, wide, fit)
         page.keyboard.press("ArrowRight")
     assert page.url.endswith(f"#{number}")  # and not past the end
+    figures = page.locator("figure.moving").all()  # each was on the screen once, and has come to life
+    assert figures and all(figure.locator(".controls :is(input, select)").count() for figure in figures)
+    assert not [error for error in failed if "Plotly" not in error]
     page.keyboard.press("Home")
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
