@@ -81,7 +81,7 @@ def slides_of(notebook):
         begins = slide_type(cell) in BEGINS or not slides
         if begins and slides and cell.source.startswith("<details>"):  # the answer belongs to the slide that asked
             fold, end, rest = cell.source.partition("</details>")
-            slides[-1].append(NotebookNode(cell | {"source": fold + end}))
+            slides[-1].append(NotebookNode(cell | {"source": fold + end, "id": f"fold-{len(slides)}"}))
             cell = NotebookNode(cell | {"source": rest.strip()})
             if not cell.source:
                 continue

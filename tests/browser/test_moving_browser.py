@@ -135,6 +135,8 @@ def test_the_wheel_is_the_page_s_until_a_click(opened):
     canvas.click(position={"x": 150, "y": 120})
     top = page.evaluate("scrollY")
     assert moved(figure, turn) and page.evaluate("scrollY") == top
+    for key in ("ArrowUp", "ArrowRight", "Shift+ArrowDown"):  # the click has brought the focus
+        assert moved(figure, lambda key=key: page.keyboard.press(key)), key
     page.locator("h1").click()
     canvas.scroll_into_view_if_needed()
     canvas.hover(position={"x": 150, "y": 120})

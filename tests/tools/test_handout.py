@@ -5,6 +5,7 @@ from unittest import mock
 
 import handout
 import nbformat
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -14,7 +15,7 @@ from laseg_lib.errors import LasegError
 from laseg_lib.figures.pictures import STILL, bundle, to_png
 
 PLOTLY = handout.PLOTLY
-PIXEL = handout.base64.b64encode(to_png(handout.np.full((2, 3, 3), 200, "uint8"))).decode()
+PIXEL = handout.base64.b64encode(to_png(np.full((2, 3, 3), 200, "uint8"))).decode()
 SCENE = {PLOTLY: {"data": [{"type": "mesh3d", "name": "a </script> in a name"}], "layout": {"height": 321}},
          "image/png": PIXEL}
 LIVE = [new_output("display_data", {"text/plain": "(Run this cell to bring the picture to life.)"}),
@@ -114,7 +115,7 @@ def test_a_hostile_name_is_shown_as_it_is_wherever_it_comes_on_a_page(tmp_path, 
     monkeypatch.setattr(IPython.display, "display", lambda data, metadata=None, raw=False: given.append(
         new_output("display_data", data, metadata=metadata or {})))
     _, label = make_phantom(0, (24, 20, 12))
-    show(handout.np.full((2, 3, 3), 200, "uint8"), alt=f"The case {HOSTILE}.")
+    show(np.full((2, 3, 3), 200, "uint8"), alt=f"The case {HOSTILE}.")
     show_scene(atrium_scene({"gold": label, HOSTILE: label}, 4.0, title=HOSTILE), alt=HOSTILE)
     show_table(pd.DataFrame({HOSTILE: [HOSTILE]}))
     soup = export(tmp_path, new_code_cell("show()", outputs=given))

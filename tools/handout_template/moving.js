@@ -368,9 +368,10 @@
 
   // Each when it comes near: a page opens at once, however much moves on it.
   const kinds = { frames, ramp, slices };
-  const near = new IntersectionObserver(entries => entries.filter(entry => entry.isIntersecting).forEach(({ target }) => {
-    near.unobserve(target);
-    kinds[target.classList[1]](target);
+  const near = new IntersectionObserver(entries => entries.filter(entry => entry.isIntersecting).forEach(async entry => {
+    near.unobserve(entry.target);
+    await kinds[entry.target.classList[1]](entry.target);
+    dispatchEvent(new Event("resize"));  // a slide is fitted to its screen once more
   }), { rootMargin: "600px" });
-  document.querySelectorAll(".moving").forEach(figure => near.observe(figure));
+  document.querySelectorAll("figure.moving").forEach(figure => near.observe(figure));
 })();
