@@ -50,7 +50,7 @@ def draw_stored_and_straight(stored, voxel_mm=1.25):
         for ax, one, title in ((axes[k], image, f"{name}, as stored"), (axes[k + len(stored)], straight, "straight")):
             values, sides = array_of(one), one.GetSpacing()
             ax.imshow(values[:, :, values.shape[2] // 2].T, cmap="gray", aspect=sides[1] / sides[0],
-                      vmin=np.percentile(values, 1), vmax=np.percentile(values, 99.7))
+                      interpolation="nearest", vmin=np.percentile(values, 1), vmax=np.percentile(values, 99.7))
             ax.set_title(title, fontsize=TEXT, color=INK)
             ax.set_axis_off()
     return figure
