@@ -1,15 +1,17 @@
-"""Masks that any tool wrote, measured against labels that lie in another folder or in prepared volumes."""
+"""Masks as files: those of many scans, written one by one, and those that any tool wrote, measured against labels."""
 
 import os
 import re
+from pathlib import Path
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from ..errors import LasegError
 from ..metrics import case_metrics
 from ..runtime.machine import tell
-from .files import plain, scans_of, stem_of
-from .scans import LABEL, SCAN, array_of, atrium_of, image_of, read_scan, same_grid
+from .files import first_channel, plain, scans_of, stem_of
+from .scans import LABEL, SCAN, array_of, atrium_of, image_of, read_scan, same_grid, write_image
 from .volumes import FILE, LAHeart, read_geometry, read_volume
 
 ENDS = re.compile(r"(_0000|[_-](la|laendo|label|mask|seg|segmentation|gt|pred|prediction))$", re.IGNORECASE)
@@ -98,3 +100,72 @@ def measured_on_volume(mask, volume, value, spacing):
         raise LasegError(f"{mask}: by the headers it doesn't lie where {volume} does; is it of another case, or one of "
                          "the headers wrong?")
     return case_metrics(share >= 0.5, label, sides)
+
+
+# --- written --------------------------------------------------------------------------------------
+
+def names_of(scans):
+    """What the masks of ``scans`` are called: the file's name (in a folder of nnU-Net's without its channel), or its
+    folder's where that says more (the challenge's 'lgemri.nrrd', 'mri_norm2.h5', and wherever two would be called
+    alike).  LasegError if two still are."""
+    def full(path):
+        return Path(os.path.abspath(path))  # a loop of links has no end to resolve
+
+    def folder(path):
+        return full(path).parent.name
+
+    plain = [folder(p) if p.name in (SCAN, FILE) else full(p).name if p.is_dir() else first_channel(p) or stem_of(p)
+             for p in map(Path, scans)]
+    names = [name if plain.count(name) == 1 else f"{folder(Path(scan))}_{name}" for name, scan in zip(plain, scans)]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise LasegError(f"{scans[i]}: its mask would be called as that of {scans[names.index(name)]}; "
+                             "give them one at a time, with an --out folder each")
+    return names
+
+
+def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=False, force=False, say=print,
+                  complain=tell, progress=True):
+    """Predict every scan and write ``out/NAME_la`` + ``suffix``, where the scans follow nnU-Net ``out/NAME`` +
+    ``suffix``; returns how many could not be done.
+
+    ``say`` is called with a line for each mask, ``complain`` with one for each scan that can't be done; the others go
+    on.  ``keep_probability`` also writes ``NAME_probability``.  A file that is there is only replaced with ``force``.
+    """
+    failed, out = 0, Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LasegError(f"--out {out}: can't be made ({error.strerror}); name a folder of yours") from error
+    for scan, name in tqdm(list(zip(scans, names_of(scans))), desc="predict", unit="scan", disable=not progress):
+        kinds = ["la", "probability"] if keep_probability else ["la"]
+        paths = {kind: out / f"{name}_{kind}{suffix}" for kind in kinds}
+        if first_channel(scan):
+            paths["la"] = out / f"{name}{suffix}"
+        try:
+            if there := [path for path in paths.values() if path.exists() and not force]:
+                raise LasegError(f"{there[0]}: is there already; give --force to replace it, or another --out")
+            if any(path.exists() and path.samefile(scan) for path in paths.values()):
+                raise LasegError(f"{scan}: the mask would replace the scan itself; give another --out")
+            found = predictor(scan, progress=progress)
+            write_image(paths["la"], found.mask)
+            if keep_probability:
+                write_image(paths["probability"], found.probability)
+        except LasegError as error:
+            failed += 1
+            complain(f"{error}")
+        except OSError as error:
+            failed += 1
+            complain(f"{error.filename or scan}: {error.strerror or error}")
+        # SimpleITK's and torch's, which take what they can't use for another type: this scan's fault, no other's.
+        except (RuntimeError, MemoryError, TypeError, ValueError, ArithmeticError) as error:
+            failed += 1
+            complain(f"{scan}: can't be segmented ({str(error).strip().splitlines()[-1:]})")
+        else:
+            ml = f"{found.volume_ml:.1f} ml"
+            if not array_of(found.mask).any():
+                ml = "EMPTY, no atrium was found"
+            elif found.volume_ml != found.volume_ml:
+                ml = "volume unknown (give --spacing)"
+            say(f"{paths['la']}: {ml}")
+    return failed

@@ -64,7 +64,7 @@ def own_dataset(file, name, path):
     """The dataset ``name`` of an open HDF5 file; LasegError where it has none, or one without voxels."""
     found = file.get(name)
     if not isinstance(found, h5py.Dataset) or found.shape is None:
-        raise LasegError(f"{path}: holds no {name}, or one without voxels; fetch, prepare or copy this case again")
+        raise LasegError(f"{path}: holds no {name}; fetch, prepare or copy this case again")
     return found
 
 
