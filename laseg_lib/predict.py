@@ -16,24 +16,21 @@ import torch
 from tqdm.auto import tqdm
 
 from .classes import ATRIUM, with_values
-from .data.files import first_channel
+from .data.masks import predict_files  # noqa: F401  (also found here)
 from .data.prepare import MARGIN_MM, crop_box
 from .data.scans import (
     array_of,
     back_to,
     image_of,
     join,
-    names_of,
     normalised,
     open_volume,
     read_scan,
     require_spacing,
     straighten,
     with_structure,
-    write_image,
 )
 from .data.volumes import SPACING_MM, differ, in_mm
-from .errors import LasegError
 from .inference import largest_component, most_probable, predict_volume
 from .runtime.checkpoints import load_to_predict
 from .runtime.machine import pick_device, tell
@@ -135,6 +132,8 @@ def looks_around(box, shape, voxel, downsample=1):
     up to 12.5 mm wider, before the atrium or behind it.  And a network that sees the means of 2 x 2 x 2 voxels can see
     a scan in eight ways, by where the first block begins; one more slice below, and the mask is another one.  So of
     the 16 boxes two begin in each of these ways.  (At full size there is one way, and there are four boxes.)
+
+    Worth on five phantoms of a whole chest: a Dice of .911, with four boxes along a diagonal .909.
     """
     apart_mm = APART_MM if downsample > 1 else (APART_MM[0], APART_MM[-1])
     apart = [[downsample * round(far / mm / downsample) + k % 2 for k, far in enumerate(apart_mm)] for mm in voxel[:2]]
@@ -150,7 +149,11 @@ def looks_around(box, shape, voxel, downsample=1):
 
 def looks_across(shape, voxel, patch_size, downsample=1):
     """The first looks at a scan of ``shape``, as in ``looks_around``: boxes that overlap by half in x and y, within
-    ``REACH_MM`` of the middle and an atrium's own size, each as large as a training patch shows of a usual atrium."""
+    ``REACH_MM`` of the middle and an atrium's own size, each as large as a training patch shows of a usual atrium.
+
+    On five phantoms of a whole chest boxes side by side gave the same Dice, .912 and .911; real scans were not
+    measured.
+    """
     sides = []
     for n, usual, mm, patch in zip(shape, USUAL_MM, voxel, patch_size):
         case = usual + 2 * np.mean(MARGIN_MM)
@@ -193,7 +196,8 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
     vote (InstanceNorm makes what a network finds hang on all that its window shows); the part is taken that is largest
     when voxels count less the further out they are; of a part wider than a usual atrium what is near its middle stays;
     and the network looks around that, and around what it finds there, until the box grows no more: what was cut off at
-    first may be a part of the atrium.
+    first may be a part of the atrium.  (On five phantoms of a whole chest one such look gave the same Dice, .912 and
+    .911; real scans were not measured.)
     """
     weight = near_middle(volume.shape, voxel)
 
@@ -228,51 +232,3 @@ def near_middle(shape, voxel):
     return np.exp(-(x[:, None] ** 2 + y**2) / (2 * SPREAD_MM**2))[..., None]
 
 
-def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=False, force=False, say=print,
-                  complain=tell, progress=True):
-    """Predict every scan and write ``out/NAME_la`` + ``suffix``, where the scans follow nnU-Net ``out/NAME`` +
-    ``suffix``; returns how many could not be done.
-
-    ``say`` is called with a line for each mask, ``complain`` with one for each scan that can't be done; the others go
-    on.  ``keep_probability`` also writes ``NAME_probability``.  A file that is there is only replaced with ``force``.
-    """
-    failed, out = 0, Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LasegError(f"--out {out}: can't be made ({error.strerror}); name a folder of yours") from error
-    for scan, name in tqdm(list(zip(scans, names_of(scans))), desc="predict", unit="scan", disable=not progress):
-        kinds = ["la", "probability"] if keep_probability else ["la"]
-        paths = {kind: out / f"{name}_{kind}{suffix}" for kind in kinds}
-        if first_channel(scan):
-            paths["la"] = out / f"{name}{suffix}"
-        try:
-            if there := [path for path in paths.values() if path.exists() and not force]:
-                raise LasegError(f"{there[0]}: is there already; give --force to replace it, or another --out")
-            if any(path.exists() and path.samefile(scan) for path in paths.values()):
-                raise LasegError(f"{scan}: the mask would replace the scan itself; give another --out")
-            found = predictor(scan, progress=progress)
-            write_image(paths["la"], found.mask)
-            if keep_probability:
-                write_image(paths["probability"], found.probability)
-        except LasegError as error:
-            failed += 1
-            complain(f"{error}")
-        except OSError as error:
-            failed += 1
-            complain(f"{error.filename or scan}: {error.strerror or error}")
-        # SimpleITK's and torch's, which take what they can't use for another type: this scan's fault, no other's.
-        except (RuntimeError, MemoryError, TypeError, ValueError, ArithmeticError) as error:
-            failed += 1
-            complain(f"{scan}: can't be segmented ({str(error).strip().splitlines()[-1:]})")
-        else:
-            ml, values = f"{found.volume_ml:.1f} ml", array_of(found.mask)
-            if len(classes := getattr(predictor, "classes", ATRIUM)) > 1:
-                ml += "".join(f", {name} {found.volume_ml * (values == value).sum() / max((values > 0).sum(), 1):.1f}"
-                              for name, value in classes.items())
-            if not values.any():
-                ml = "EMPTY, no atrium was found"
-            elif found.volume_ml != found.volume_ml:
-                ml = "volume unknown (give --spacing)"
-            say(f"{paths['la']}: {ml}")
-    return failed

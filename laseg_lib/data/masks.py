@@ -1,16 +1,29 @@
-"""Masks that any tool wrote, measured against labels that lie in another folder or in prepared volumes."""
+"""Masks as files: those of many scans, written one by one, and those that any tool wrote, measured against labels."""
 
 import os
 import re
+from pathlib import Path
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from ..classes import ATRIUM
 from ..errors import LasegError
 from ..metrics import average, case_metrics
 from ..runtime.machine import tell
-from .files import plain, scans_of, stem_of
-from .scans import LABEL, SCAN, array_of, class_numbers, image_of, on_grid, read_scan, same_grid
+from .files import first_channel, plain, scans_of, stem_of
+from .scans import (
+    LABEL,
+    SCAN,
+    array_of,
+    class_numbers,
+    image_of,
+    names_of,
+    on_grid,
+    read_scan,
+    same_grid,
+    write_image,
+)
 from .volumes import FILE, LAHeart, read_classes, read_geometry, read_volume
 
 ENDS = re.compile(r"(_0000|[_-](la|laendo|label|mask|seg|segmentation|gt|pred|prediction))$", re.IGNORECASE)
@@ -121,3 +134,55 @@ def measured_on_volume(mask, volume, value, spacing):
         raise LasegError(f"{mask}: by the headers it doesn't lie where {volume} does; is it of another case, or one of "
                          "the headers wrong?")
     return prediction, label, classes, sides
+
+
+# --- written --------------------------------------------------------------------------------------
+
+def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=False, force=False, say=print,
+                  complain=tell, progress=True):
+    """Predict every scan and write ``out/NAME_la`` + ``suffix``, where the scans follow nnU-Net ``out/NAME`` +
+    ``suffix``; returns how many could not be done.
+
+    ``say`` is called with a line for each mask, ``complain`` with one for each scan that can't be done; the others go
+    on.  ``keep_probability`` also writes ``NAME_probability``.  A file that is there is only replaced with ``force``.
+    """
+    failed, out = 0, Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LasegError(f"--out {out}: can't be made ({error.strerror}); name a folder of yours") from error
+    for scan, name in tqdm(list(zip(scans, names_of(scans))), desc="predict", unit="scan", disable=not progress):
+        kinds = ["la", "probability"] if keep_probability else ["la"]
+        paths = {kind: out / f"{name}_{kind}{suffix}" for kind in kinds}
+        if first_channel(scan):
+            paths["la"] = out / f"{name}{suffix}"
+        try:
+            if there := [path for path in paths.values() if path.exists() and not force]:
+                raise LasegError(f"{there[0]}: is there already; give --force to replace it, or another --out")
+            if any(path.exists() and path.samefile(scan) for path in paths.values()):
+                raise LasegError(f"{scan}: the mask would replace the scan itself; give another --out")
+            found = predictor(scan, progress=progress)
+            write_image(paths["la"], found.mask)
+            if keep_probability:
+                write_image(paths["probability"], found.probability)
+        except LasegError as error:
+            failed += 1
+            complain(f"{error}")
+        except OSError as error:
+            failed += 1
+            complain(f"{error.filename or scan}: {error.strerror or error}")
+        # SimpleITK's and torch's, which take what they can't use for another type: this scan's fault, no other's.
+        except (RuntimeError, MemoryError, TypeError, ValueError, ArithmeticError) as error:
+            failed += 1
+            complain(f"{scan}: can't be segmented ({str(error).strip().splitlines()[-1:]})")
+        else:
+            ml, values = f"{found.volume_ml:.1f} ml", array_of(found.mask)
+            if len(classes := getattr(predictor, "classes", ATRIUM)) > 1:
+                ml += "".join(f", {name} {found.volume_ml * (values == value).sum() / max((values > 0).sum(), 1):.1f}"
+                              for name, value in classes.items())
+            if not values.any():
+                ml = "EMPTY, no atrium was found"
+            elif found.volume_ml != found.volume_ml:
+                ml = "volume unknown (give --spacing)"
+            say(f"{paths['la']}: {ml}")
+    return failed
