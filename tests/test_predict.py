@@ -11,7 +11,7 @@ from scan_files import Bright, blob_scan, bright, random_geometry, write_dicom
 from laseg_lib import VNet
 from laseg_lib.cli import main
 from laseg_lib.data.files import scans_of
-from laseg_lib.data.scans import array_of, image_of
+from laseg_lib.data.scans import array_of, image_of, names_of
 from laseg_lib.data.volumes import write_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.inference import largest_component, predict_volume
@@ -22,7 +22,6 @@ from laseg_lib.predict import (
     looks_across,
     looks_around,
     mean_of_looks,
-    names_of,
     near_middle,
     predict_files,
     predict_scan,

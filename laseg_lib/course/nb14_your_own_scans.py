@@ -13,8 +13,14 @@ from .exercise import Exercise
 ORDERS = ("LPS", "RAS", "PIR", "LSA")  # how scanners and tools store a volume: which way each axis runs
 
 # What is seen in a picture, for whoever can't see it; not in the cell, where it would answer the question above.
-ALT = {"stored": "Above, a slice of four scans as their numbers lie in the file: some upside down, one a thin strip. "
-                 "Below, the same four after straightening: all show the heart in the same way."}
+ALT = {
+    "classes":
+        "Three slices through a scan: the cavity's outline in orange, its wall's around it in blue; the true ones "
+        "solid, the network's dashed.",
+    "stored":
+        "Above, a slice of four scans as their numbers lie in the file: some upside down, one a thin strip. Below, the "
+        "same four after straightening: all show the heart in the same way.",
+}
 
 
 def write_hospital(folder, cases=26, labelled=6, voxel=(1.25, 1.25, 2.5), **options):
