@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 import torch
 
 REPO = Path(__file__).resolve().parent.parent
+# A job in the background, or under nohup, has these ignored; the tests and the processes that they start send them.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (getattr(signal, "SIGHUP", None), signal.SIG_DFL)):
+    if number and signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 PACKED = REPO.parent / "shared" / "la2018"    # the developers' copy of the public volumes
 
 # Not through the environment: the notebooks' kernels would inherit it and show no figures.

@@ -448,7 +448,7 @@ def test_a_training_begins_from_given_weights(config, tmp_path):
 
 
 def test_weights_of_another_network_are_told_with_its_settings(config, tmp_path):
-    write_weights(tmp_path / "given.safetensors", VNet(1, 3, 2, "instancenorm"), {})
+    write_weights(tmp_path / "given.safetensors", VNet(1, 3, 4, "instancenorm"), {})
     with pytest.raises(LasegError, match="given.safetensors.*--normalization instancenorm .here batchnorm"):
         Trainer(config(init_weights=str(tmp_path / "given.safetensors")))
     trainer = Trainer(config(init_weights=str(tmp_path / "given.safetensors"), normalization="instancenorm"))

@@ -27,7 +27,8 @@ LOOPBACK = {"127.0.0.1", "localhost", None}    # None: data: and about: have no 
 # those that ask the course for their settings, and those that say how long themselves.
 LONG = {"04_losses": {"range(75)": "range(15)", "range(1, 76)": "range(1, 16)"},
         "07_train_mean_teacher": {"data.real else 300": "data.real else 60"},
-        "14_your_own_scans": {"max_iterations=90": "max_iterations=24"}}
+        "14_your_own_scans": {"ramp_every=10, max_iterations=90": "ramp_every=10, max_iterations=24",
+                              "  max_iterations=90": "  max_iterations=18"}}
 SHORTER = """
 
 def _config(self, _whole=CourseData.config, **changes):

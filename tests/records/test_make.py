@@ -184,7 +184,7 @@ def test_settings_that_are_none_are_told(made, content, tmp_path, monkeypatch, c
     (tmp_path / "tiny" / "MT_2_seed1").mkdir(parents=True)
     (tmp_path / "tiny" / "MT_2_seed1" / "config.json").write_bytes(content)
     monkeypatch.setattr(records.argparse.ArgumentParser, "parse_args", lambda *_: argparse.Namespace(
-        record="tiny", jobs=1, only=""))
+        record="tiny", jobs=1, only="", method=None, labels=2))
     assert records.main() == 1
     assert "config.json: not the settings of a recorded run" in capsys.readouterr().err
 
@@ -265,8 +265,8 @@ def test_self_training_learns_from_its_teachers_masks(tmp_path, monkeypatch):
     found = np.eye(32, 16, dtype=np.uint8)[..., None].repeat(8, 2)
     monkeypatch.setattr(self_training, "largest_component", lambda mask: found)
     write, seen = self_training.write_volume, {}
-    monkeypatch.setattr(self_training, "write_volume", lambda path, image, label: (
-        seen.update({path.parent.name: label.sum()}), write(path, image, label)))
+    monkeypatch.setattr(self_training, "write_volume", lambda path, image, label, **more: (
+        seen.update({path.parent.name: label.sum()}), write(path, image, label, **more)))
     folder = records.make_run("tiny", run, recorded=tmp_path / "recorded", work=tmp_path / "runs", progress=False)
     told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert told["labelled_cases"] == ["PHANTOM_0003", "PHANTOM_0000"] and 0 <= told["pseudo_label_dice"] <= 1

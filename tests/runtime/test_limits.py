@@ -251,7 +251,8 @@ def test_threads_do_not_spin_for_long_where_others_want_the_processor():
                 if name == "torch":
                     print(os.environ.get("GOMP_SPINCOUNT"))
         sys.meta_path.insert(0, Watch())
-        import laseg_lib"""
+        import laseg_lib
+        laseg_lib.VNet"""
     for given, want in ((None, "1000"), ("5", "5")):
         environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
         environment |= {} if given is None else {"GOMP_SPINCOUNT": given}
