@@ -122,8 +122,7 @@ export default { render({ model, el }) {
   }, { passive: false });
   const hint = document.createElement("div");
   hint.className = "laseg-hint";
-  hint.textContent = "Click or drag in a picture: the cross-hair goes there. Then the wheel moves the slice under " +
-    "the mouse, as Ctrl with the wheel does always, and arrow keys move the planes.";
+  hint.textContent = "Click or drag, then the wheel moves slices (Ctrl with the wheel: always), and arrow keys planes.";
   el.append(hint);
   return end;
 } };
