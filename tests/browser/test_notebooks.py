@@ -15,7 +15,7 @@ CONTROLS = {"00_start_here": {"x", "y", "z", "window: black to white", "level: m
             "05_ema_teacher": {"α", "warm-up", "another student"},
             "06_ramp_up": {"iterations", "λ_max", "rampup", "ramp_every", "shape"},
             "10_atria_in_3d": {"voxels wider by", "triangles at most", "test case"}}
-SCENES = {"10_atria_in_3d": 4}
+SCENES = {"10_atria_in_3d": 4, "14_your_own_scans": 1}
 # Notebook 7 looks for settings, commands and fonts of JupyterLab that it doesn't have; nothing follows from it.
 NOTEBOOKS_OWN = r"reading 'schema'|Command '.*' not registered|/static/notebook/"
 VIEWER_AND_SCENE = """from laseg_lib.data.phantom import make_phantom
