@@ -273,6 +273,8 @@ def run_evaluate(args):
     if (args.checkpoint is None) == (args.masks is None) or not (args.root_path or args.masks and args.labels):
         raise LasegError("give a CHECKPOINT and --root_path, or --masks FOLDER and what it is compared with, --labels "
                          "FOLDER or --root_path; see laseg evaluate --help")
+    if not args.masks and (args.labels or args.label_value or args.classes):
+        raise LasegError("--labels, --label-value and --classes go with --masks; a checkpoint knows its own classes")
     if args.masks:
         from .classes import parse_classes
         from .data.masks import evaluate_masks

@@ -414,3 +414,7 @@ def test_help_imports_no_torch():
               "assert not {'torch', 'numpy', 'monai', 'SimpleITK'} & set(sys.modules), 'slow to start'")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0 and "--labelnum" in done.stdout, done.stderr
+
+
+def test_what_goes_with_masks_only_is_refused_beside_a_checkpoint(capsys, tmp_path):
+    fails_with(capsys, "--masks", "evaluate", "x.pth", "--root_path", tmp_path, "--label-value", 3)
