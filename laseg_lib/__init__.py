@@ -7,23 +7,22 @@ import sys
 from .runtime import manners
 
 if sys.argv[:1] == ["-m"] or os.path.basename(sys.argv[0] if sys.argv else "") in ("laseg", "laseg.exe"):
-    manners.begin()  # this is the program, not somebody's own: what follows takes seconds to import
+    manners.begin()  # this is the command line: Ctrl-C must be answered while the imports below take seconds
 
-# Where other programs want the processor too, libgomp's threads (PyTorch's on Linux) wait for one another by spinning:
-# on two cores with two other trainings a small step took 6.2 s, with this 0.2 s (idle: 0.055 and 0.065 s; AMD EPYC,
-# torch 2.13.0, 2026-11-24).
-# Read when torch is imported, so it stands first; a value from outside wins.
+# libgomp's threads (PyTorch's on Linux) wait for one another by spinning, which is slow beside other programs: on two
+# cores with two other trainings a small step took 6.2 s, with this setting 0.2 s (idle: 0.055 and 0.065 s; AMD EPYC,
+# torch 2.13.0, 2026-11-24).  torch reads it when it is imported, so it stands first.  A value from outside wins.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "1.1.0"
 _FROM = {"LAHeart": "data.volumes", "update_ema_variables": "ema", "LasegError": "errors", "VNet": "vnet",
          "TwoStreamBatchSampler": "sampler", "losses": "losses", "ramps": "ramps",
          **dict.fromkeys(("CenterCrop", "RandomCrop", "RandomRotFlip", "ToTensor"), "transforms")}
-__all__ = [*_FROM, "np"]  # the walkthrough's script has its np by a star import
+__all__ = [*_FROM, "np"]  # the walkthrough's script gets np by a star import
 
 
 def __getattr__(name):
-    """A name of ``__all__``, imported when first asked for: `laseg --help` needs none, and torch takes seconds."""
+    """A name of ``__all__``, imported at its first use: torch takes seconds, and `laseg --help` does not need it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module("numpy" if name == "np" else f"{__name__}.{_FROM[name]}")

@@ -1,4 +1,4 @@
-"""What a training draws: the volumes of each batch, and how each is changed on its way into it."""
+"""Which volumes go into each batch, and how they are augmented."""
 
 import torch
 
@@ -8,13 +8,13 @@ from .transforms import Compose, RandomAffine, RandomCrop, RandomRotFlip, ToTens
 
 
 class Batches:
-    """Batches of labelled and unlabelled volumes, one after the other without end.
+    """Batches of labelled and unlabelled volumes, one after another, without end.
 
-    ``config``: a TrainConfig whose split is decided.  ``volumes``: the dataset, labelled cases first.
-    Of several processes each (``rank`` of ``world``) draws every world-th labelled and unlabelled case.
-    ``restart``: the iteration at which all draws begin anew, where they can't go on from a checkpoint.
+    ``config``: a TrainConfig with a complete split.  ``volumes``: the dataset, labelled cases first.
+    With several processes, process ``rank`` of ``world`` draws every world-th labelled and unlabelled case.
+    ``restart``: the iteration at which all generators are seeded anew, if a checkpoint can't continue them.
     ``next(batches)`` gives image (B, 1, W, H, D) float32 and label (B, W, H, D) int64 on ``device``, labelled volumes
-    first; the labels of unlabelled volumes mean nothing.
+    first.  The labels of unlabelled volumes must not be used.
     """
 
     def __init__(self, config, volumes, device, rank=0, world=1, restart=0):
@@ -40,18 +40,18 @@ class Batches:
         return image.to(self.device, memory_format=torch.channels_last_3d), label.to(self.device)
 
     def state_dict(self):
-        """Where the sampler and every generator stand."""
+        """The states of the sampler and of every generator."""
         return {"sampler": self.sampler.state_dict(), **self.generators.state_dict()}
 
     def load_state_dict(self, state):
-        """Go back there: the next batch is the one that would have come then."""
+        """Return to a saved state: the next batch is the one that would have followed."""
         self.sampler.load_state_dict(state["sampler"])
         self.generators.load_state_dict(state)
         self.epoch = iter(self.sampler)
 
 
 def augmentation(config, rng):
-    """What every volume goes through on its way into a batch, as ``config`` has it: a list of transforms."""
+    """The transforms of every volume, as ``config`` sets them: a list."""
     turns = [RandomRotFlip(flip_probability=config.flip_probability, rng=rng)] if config.turns else []
     affine = [RandomAffine(config.affine, 1.2 ** (config.affine / 15), rng=rng)] if config.affine else []
     crop = RandomCrop(config.patch_size, walkthrough_offsets=config.walkthrough_offsets, rng=rng)

@@ -1,26 +1,26 @@
 """The classes of a label: 0 is the background, 1 to K have names.
 
-A dictionary {name: value} holds them in order; ``value`` is what the k-th had in the label that somebody drew, and what
-a predicted mask gets again.  As text, in files and on the command line, they are ``wall=1 cavity=2``.
+A dictionary {name: value} holds them in order.  ``value`` is the k-th class's value in the original label, and in a
+predicted mask.  As text, in files and on the command line, they are ``wall=1 cavity=2``.
 """
 
 import numpy as np
 
 from .errors import LasegError
 
-ATRIUM = {"left atrium": 1}  # where nobody says otherwise
+ATRIUM = {"left atrium": 1}  # the default
 
 
 def as_text(classes):
-    """['wall=1', 'cavity=2'] of {'wall': 1, 'cavity': 2}."""
+    """['wall=1', 'cavity=2'] for {'wall': 1, 'cavity': 2}."""
     return [f"{name}={value}" for name, value in classes.items()]
 
 
 def parse_classes(texts, where):
-    """The dictionary that ``as_text`` was made from; a name without a value has its place, from 1 on, as value.
+    """The inverse of ``as_text``.  A name without a value gets its place, counted from 1.
 
-    LasegError, which begins with ``where``, for names that can't name classes (``mean`` is what tables call the mean of
-    all), and for values that aren't different whole numbers from 1 to 65535.
+    LasegError, which begins with ``where``, for names that can't name classes (``mean`` is the mean of all classes in
+    tables), and for values that aren't different whole numbers from 1 to 65535.
     """
     found = {}
     try:
@@ -38,6 +38,6 @@ def parse_classes(texts, where):
 
 
 def with_values(label, classes):
-    """``label`` (0 to K) with the value of each class in place of its number: uint8, or uint16 for values above 255."""
+    """``label`` (0 to K) with each class's value in place of its number: uint8, or uint16 for values above 255."""
     values = np.array([0, *classes.values()])
     return values.astype(np.uint8 if values.max() < 256 else np.uint16)[label]

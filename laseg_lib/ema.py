@@ -7,14 +7,15 @@ import torch
 def update_ema_variables(model, ema_model, alpha, global_step, *, buffers="keep"):
     """theta'_t = alpha theta'_(t-1) + (1 - alpha) theta_t, in place on ``ema_model``.
 
-    alpha is lowered to min(1 - 1/(global_step + 1), alpha): a true average of all students
-    so far until the exponential one has seen enough.  At global_step 0 the teacher
-    becomes the student.  Source: Tarvainen & Valpola 2017, eq. 2 and their code.
+    alpha is lowered to min(1 - 1/(global_step + 1), alpha): in the first steps the teacher is
+    the plain mean of all students so far.  At global_step 0 the teacher becomes the student.
+    Source: Tarvainen & Valpola 2017, eq. 2 and their code.
 
     ``buffers``: BatchNorm's running mean and variance are buffers, not parameters.
-    'keep' leaves the teacher's own alone (the walkthrough), 'average' averages them with the same
+    'keep' does not change the teacher's (the walkthrough), 'average' averages them with the same
     alpha, 'copy' takes the student's.  Integer buffers (counters) are copied unless kept.
-    The average has the teacher's type and device.  Raises ValueError for networks whose tensors differ in shape.
+    The average keeps the teacher's dtype and device.
+    Raises ValueError for networks whose tensors differ in shape.
     """
     if buffers not in ("keep", "average", "copy"):
         raise ValueError(f"buffers must be 'keep', 'average' or 'copy', not {buffers!r}")
@@ -24,7 +25,7 @@ def update_ema_variables(model, ema_model, alpha, global_step, *, buffers="keep"
         if [one.shape for one in theirs] != [one.shape for one in ours]:
             raise ValueError("the teacher's tensors and the student's differ in shape: they must be one network twice")
     alpha = min(1 - 1 / (global_step + 1), alpha)
-    # theta' + (1 - alpha) (theta - theta'), one fused call for all tensors; `to` does nothing where the types agree.
+    # theta' + (1 - alpha) (theta - theta'), one fused call for all tensors; `to` does nothing if the dtypes are equal.
     torch._foreach_lerp_(pairs[0][0], [new.to(old) for old, new in zip(*pairs[0])], 1 - alpha)
     if buffers == "keep":
         return

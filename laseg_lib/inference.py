@@ -1,4 +1,4 @@
-"""From a trained network and a whole volume to a segmentation: the sliding window."""
+"""The segmentation of a whole volume by a trained network: the sliding window."""
 
 import numpy as np
 import torch
@@ -15,22 +15,22 @@ WINDOWS = ("walkthrough", "fast", "whole")
 
 def predict_volume(model, image, patch_size, *, window="walkthrough", precision="fp32", batch_size=4, downsample=1,
                    enlarge=False, progress=False):
-    """(label uint8, probability of atrium float32), both W x H x D, for one normalised ``image`` of that shape,
-    an array or a tensor.  Of more than two classes the probabilities are K x W x H x D, of the classes 1 to K.
+    """(label uint8, probability of atrium float32), both W x H x D, for one normalised ``image`` of that shape, an
+    array or a tensor.  With more than two classes the probabilities are K x W x H x D, for the classes 1 to K.
 
-    ``downsample``: average so many voxels of ``image`` to one first, as a network was trained that has seen volumes so;
-    both answers are then of that smaller size, or, with ``enlarge``, the probabilities are brought back to the size of
-    ``image`` (trilinear, the border repeated) and the label is made from these.
+    ``downsample``: blocks of so many voxels a side are averaged first.  It must be that of the network's training.
+    Both results then have the smaller size.  With ``enlarge`` the probabilities are interpolated to the size of
+    ``image`` (trilinear, the border repeated), and the label is made from them.
 
-    ``window='walkthrough'`` (or 'seed'): every ``patch_size`` window at stride 18, 18, 4 (of a 112 x 112 x 80 patch;
-    in proportion for other patches), softmax averaged where they overlap, padded with zeros where the volume is
-    smaller.
-    ``'fast'``: the same, but windows overlap by half of each side, a few of them in place of dozens.
-    ``'whole'``: V-Net is fully convolutional, so the volume goes through once, padded to a size that the
-    halvings divide; a network that learnt from small patches does badly there (notebook 08).
-    A voxel's label is its most probable class: with two classes atrium when its probability exceeds one half.
-    The model is used in the mode it is in: call ``model.eval()`` first.  It may be any network from (B, 1, W, H, D) to
-    logits (B, C, W, H, D); of one that gives several things (a tuple, a list, a dictionary) the first counts.
+    ``window='walkthrough'`` (or 'seed'): windows of ``patch_size`` at stride 18, 18, 4 for a 112 x 112 x 80 patch, in
+    proportion for others.  Softmax is averaged where windows overlap.  A smaller volume is padded with zeros.
+    ``'fast'``: the same with windows that overlap by half of each side: a few in place of dozens.
+    ``'whole'``: the whole volume at once, padded to a size that can be halved; V-Net is fully convolutional.  A network
+    that was trained on small patches does badly there (notebook 08).
+
+    A voxel's label is its most probable class; with two classes, atrium if its probability exceeds one half.
+    Call ``model.eval()`` first: the mode is not changed.  ``model`` may be any network from (B, 1, W, H, D) to logits
+    (B, C, W, H, D).  If it returns a tuple, a list or a dictionary, the first element counts.
     ``progress``: a bar over the windows.
     """
     window = "walkthrough" if window == "seed" else window
@@ -64,20 +64,20 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
         score = enlarged(score.float(), size, downsample)
     score = score[0].float().cpu().numpy()
     if np.isnan(score).any():  # NaN is not above one half: it would look like a volume without an atrium
-        raise LasegError("the network's output is NaN: its weights or the volume's voxels are beyond what it can work "
-                         "with; use an earlier checkpoint, or prepare this volume again")
+        raise LasegError("the network's output is NaN: its weights or the volume's voxels are too large; use an "
+                         "earlier checkpoint, or prepare this volume again")
     return most_probable(score), score[0] if len(score) == 1 else score
 
 
 def most_probable(score):
-    """The label (uint8) of voxels with probabilities ``score`` (K, ...) of the classes 1 to K, the rest of 1 the
-    background's."""
+    """The label (uint8) of the most probable class.  ``score`` (K, ...): probabilities of the classes 1 to K; the rest
+    to 1 is the background's."""
     return np.concatenate([1 - score.sum(0, keepdims=True), score]).argmax(0).astype(np.uint8)
 
 
 def first_output(output, x):
-    """The logits in what a network gave for ``x`` (B, 1, W, H, D): itself, or the first of several things.  LasegError
-    for what has another size than ``x``, or fewer than two classes."""
+    """The logits in a network's ``output`` for ``x`` (B, 1, W, H, D): the output itself, or its first element.
+    LasegError if they have another size than ``x``, or fewer than two classes."""
     while isinstance(output, (tuple, list, dict)) and len(output):
         output = next(iter(output.values() if isinstance(output, dict) else output))
     if not torch.is_tensor(output):
@@ -85,14 +85,14 @@ def first_output(output, x):
                          "needed: wrap it in a module that returns these")
     if output.ndim != x.ndim or len(output) != len(x) or output.shape[2:] != x.shape[2:] or output.shape[1] < 2:
         raise LasegError(f"the network's first output is {tuple(output.shape)} for an input of {tuple(x.shape)}; "
-                         "logits of that size are needed, with a number for the background and one for each class")
+                         "logits of that size are needed, with a channel for the background and one for each class")
     return output
 
 
 def enlarged(volume, size, factor):
-    """``volume`` (B, C, w, h, d), each voxel the mean of ``factor`` a side, at full ``size`` again, trilinear.
+    """``volume`` (B, C, w, h, d), whose voxels are means of ``factor`` a side, at full ``size`` again: trilinear.
 
-    Voxels of a remainder, that no block holds, repeat the border.
+    At the end of a side that ``factor`` does not divide, the border is repeated.
     """
     whole = F.interpolate(volume, scale_factor=factor, mode="trilinear", align_corners=False)
     pads = [n for full, side in reversed(list(zip(size, whole.shape[2:]))) for n in (0, full - side)]
@@ -100,14 +100,14 @@ def enlarged(volume, size, factor):
 
 
 def walkthrough_stride(patch_size):
-    """18, 18, 4 for the 112 x 112 x 80 patch, in the same proportion for any other; at least 1."""
+    """18, 18, 4 for the 112 x 112 x 80 patch, in the same proportion for other patches; at least 1."""
     return tuple(max(1, round(size * stride / full))
                  for size, stride, full in zip(patch_size, WALKTHROUGH_STRIDE, (112, 112, 80)))
 
 
 def divisor_of(model):
-    """What each side of a network's input must be a multiple of: V-Net says it, inside DataParallel too; others, such
-    as MONAI's, are taken to halve at most five times."""
+    """The numbers that the sides of a network's input must be multiples of.  V-Net knows its own, inside DataParallel
+    too.  Others, such as MONAI's, are assumed to halve at most five times."""
     return getattr(getattr(model, "module", model), "divisor", (32, 32, 32))
 
 
@@ -125,15 +125,14 @@ def _whole(probability, volume, divisor):
     missing = [-side % d for side, d in zip(size, divisor)]
     before = [m // 2 for m in missing]
     pads = [n for b, m in reversed(list(zip(before, missing))) for n in (b, m - b)]
-    # The border repeats: a step to zero there would look like an edge of something.
+    # The border is repeated: a step to zero would look like the edge of an organ.
     score = probability(F.pad(volume, pads, mode="replicate"))
     return score[(..., *(slice(b, b + side) for b, side in zip(before, size)))]
 
 
 def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):
-    """Mean Dice (0 to 1) of ``model`` over a dataset of whole volumes and over their classes, by default through the
-    fast window: a few points below the tables' (data/recorded/README.md, speeds), which is near enough to follow a
-    training."""
+    """Mean Dice (0 to 1) of ``model`` over the volumes and classes of a dataset.  The fast window, the default, is a
+    few points below the tables' (data/recorded/README.md, speeds): good enough to follow a training."""
     scores = []
     for i in range(len(dataset)):
         sample = dataset[i]
@@ -143,10 +142,10 @@ def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):
 
 
 def largest_component(mask, weight=None):
-    """The largest connected part of ``mask`` (neighbours touch at a corner at least), uint8; an empty mask stays empty.
+    """The largest connected part of ``mask``, uint8.  Voxels that share a corner are connected.  An empty mask stays
+    empty.  In a label of several classes the largest part of each class is kept.
 
-    Of a label of several classes it is the largest part of each, with its value.
-    ``weight``: how much each voxel counts, an array that broadcasts to the mask; by default all count alike.
+    ``weight``: the weight of each voxel, an array that broadcasts to the mask; by default all are equal.
 
     >>> largest_component(np.array([[1, 1, 0, 1], [0, 0, 0, 0], [2, 0, 2, 2]]))
     array([[1, 1, 0, 0],

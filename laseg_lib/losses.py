@@ -1,8 +1,8 @@
 """Segmentation and consistency losses.
 
-Logits are (B, C, W, H, D) float tensors, or (B, C, W, H); every loss is the mean over everything, a scalar.  float16
-and bfloat16 are computed in float32: in float16 the sums of one patch pass the largest number, 65504.  Gradients have
-the logits' own type.
+Logits are (B, C, W, H, D) float tensors, or (B, C, W, H).  Every loss is a scalar, the mean over the batch.  float16
+and bfloat16 are computed in float32, because the sums over one patch exceed float16's largest number, 65504.
+Gradients have the logits' dtype.
 """
 
 from functools import partial
@@ -17,7 +17,7 @@ def dice_loss(score, target, *, total=torch.sum):
 
     ``score``: probabilities of one class, any shape.  ``target``: 0/1 or bool, same shape.
     The sums run over the whole batch, so that a patch without atrium is no special case.
-    ``total``: how a tensor is added up; several processes add up the batches of all.
+    ``total``: the function that sums a tensor; with several processes it sums over all of them.
     Raises ValueError when the shapes differ, or for values below 0 or above 1.
 
     >>> dice_loss(torch.tensor([1.0, 0.5, 0.0]), torch.tensor([1, 1, 0]))  # 1 - 2 * 1.5 / (1.25 + 2)
@@ -44,9 +44,9 @@ def segmentation_loss(logits, label, *, where=None, total=torch.sum):
 
     ``logits``: (B, C, W, H, D); ``label``: (B, W, H, D), whole numbers from 0 (background) to C - 1.
     Dice is the mean over the classes that are not background: with two classes that of class 1.
-    ``where``: bool, of ``label``'s shape: the voxels that count (both losses are 0 where none does); None: all.
+    ``where``: bool, of ``label``'s shape: the voxels that count; None: all.  If no voxel counts, both losses are 0.
     ``total``: see ``dice_loss``.
-    Returns (loss, cross_entropy, dice), three scalars.  Raises ValueError for a label of another shape, type or range.
+    Returns (loss, cross_entropy, dice), three scalars.  Raises ValueError for a label of another shape, dtype or range.
 
     >>> sure = torch.tensor([[[9.0, -9.0]], [[-9.0, 9.0]]]).movedim(0, 1)  # one case, two classes, two voxels
     >>> segmentation_loss(sure, torch.tensor([[0, 1]]))[2] < 1e-4, segmentation_loss(sure, torch.tensor([[1, 0]]))[2]
@@ -62,7 +62,7 @@ def segmentation_loss(logits, label, *, where=None, total=torch.sum):
     label = label.long()
     if (found := _ends(label)) and (found[0] < 0 or found[1] >= classes):
         raise ValueError(f"the label holds values from {found[0]} to {found[1]}, and logits of {classes} classes need "
-                         f"0 to {classes - 1}; voxels that shall not count are named by where=")
+                         f"0 to {classes - 1}; to leave voxels out, pass where=")
     return _segmentation(logits, label, where, total)
 
 
@@ -82,9 +82,9 @@ def _segmentation(logits, label, where, total):
 def softmax_mse_loss(input_logits, target_logits, *, reduction="mean"):
     """Mean squared difference of the two softmaxes (Tarvainen & Valpola 2017, eq. 1).
 
-    ``reduction='mean'`` is the walkthrough's, a scalar; 'none' is UA-MT's (and SSL4MIS's), a value a voxel and class,
-    of the logits' shape, to lay a mask over.  ``maps`` holds these two losses for scripts that expect maps.
-    Multiplying the scalar by a mask raises a TypeError: it would count every voxel, whatever the mask says.
+    ``reduction='mean'`` is the walkthrough's: a scalar.  'none' is UA-MT's and SSL4MIS's: one value for each voxel and
+    class, of the logits' shape, to be multiplied by a mask.  ``maps`` holds both losses for scripts that expect maps.
+    Multiplying the scalar by a mask raises TypeError, because every voxel would count, whatever the mask says.
     Gradients flow into ``input_logits`` (the student) only.
     Raises ValueError when the shapes differ (broadcasting would hide a mistake).
 
@@ -102,7 +102,7 @@ def softmax_kl_loss(input_logits, target_logits, *, reduction="mean"):
     """KL(teacher || student) of the two softmaxes, mean over every element.
 
     ``reduction``: as in ``softmax_mse_loss``.  Gradients flow into ``input_logits`` (the student) only.
-    The mean counts the class axis too: with two classes it is half the KL a voxel.
+    The mean is over the class axis too: with two classes it is half the KL divergence of a voxel.
 
     >>> round(softmax_kl_loss(torch.zeros(1, 2, 1), torch.tensor([[[50.0], [-50.0]]])).item(), 4)  # log(2) / 2
     0.3466
@@ -115,15 +115,15 @@ def softmax_kl_loss(input_logits, target_logits, *, reduction="mean"):
 
 
 class BatchLoss(torch.Tensor):
-    """A batch's loss as one number, which can't be multiplied by a map: by broadcasting, a mask would change nothing
-    but the scale.  Every result of it is a plain tensor."""
+    """The mean loss of a batch.  Multiplying it by a map raises TypeError: broadcasting would only change the scale,
+    and the mask would select nothing.  Every result of a computation with it is a plain tensor."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     def __mul__(self, other):
         if self.ndim == 0 and torch.is_tensor(other) and other.ndim > 0:
             raise TypeError(f"this loss is the mean over the batch, and the mask has shape {tuple(other.shape)}: take "
-                            "reduction='none', which gives a value a voxel")
+                            "reduction='none', which gives one value for each voxel")
         return torch.Tensor.__mul__(self, other)
 
     __rmul__ = __mul__

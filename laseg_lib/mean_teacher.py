@@ -1,4 +1,4 @@
-"""The loss of the method: what one batch costs.
+"""The mean teacher's loss of one batch.
 
     loss = segmentation loss of the labelled volumes + lambda(t) x distance of the two networks on the unlabelled ones
 
@@ -36,14 +36,14 @@ def mean_teacher_loss(student, teacher, image, label, config, iteration, generat
 
 
 def weighted_sum(supervised, cross_entropy, dice, weight, distance):
-    """(loss, its parts under the log's names) of a supervised loss and a distance that counts ``weight`` times."""
+    """(``supervised`` + ``weight`` x ``distance``, a dict of its parts under the names of the log)."""
     loss = supervised + weight * distance
     return loss, {"loss": loss, "loss_seg": cross_entropy, "loss_seg_dice": dice,
                   "consistency_weight": weight, "consistency_dist": distance}
 
 
 def consistency_weight(config, iteration):
-    """lambda at this iteration: it climbs every ``ramp_every`` iterations; 0 where unlabelled volumes don't count."""
+    """lambda at this iteration; it rises every ``ramp_every`` iterations.  0 for a training on labels only."""
     if config.model != "MT":
         return 0.0
     return config.consistency * ramps.sigmoid_rampup(iteration // config.ramp_every, config.consistency_rampup)
@@ -57,8 +57,8 @@ def consistency_loss(logits, targets, config):
 
 
 def student_view(image, n, config, generator=None):
-    """``image`` (B, 1, W, H, D) as the student sees it: noise on the unlabelled volumes, from the n-th on, where
-    ``noise_on`` says so, and other intensities on all."""
+    """The student's view of ``image`` (B, 1, W, H, D): noise on the unlabelled volumes (index n and later) if
+    ``noise_on`` is 'both', and varied intensities on all volumes."""
     if config.noise_on == "both" and len(image) > n:
         image = torch.cat([image[:n], image[n:] + teacher_noise(image[n:], generator)])
     return vary_intensity(image, config.intensity, generator)
@@ -66,7 +66,7 @@ def student_view(image, n, config, generator=None):
 
 @torch.no_grad()
 def teacher_answer(teacher, image, config, generator=None):
-    """The teacher's logits (B, C, W, H, D) float32 for ``image`` (B, 1, W, H, D), seen with noise and from the side
-    that ``teacher_view`` says."""
+    """The teacher's logits (B, C, W, H, D) float32 for ``image`` (B, 1, W, H, D), with noise unless ``noise_on`` is
+    'none', and in the view that ``teacher_view`` names."""
     noise = teacher_noise(image, generator) if config.noise_on != "none" else 0
     return predict_view(teacher, image + noise, config.teacher_view, generator).float()

@@ -1,4 +1,4 @@
-"""How good a segmentation is: Dice, Jaccard, HD95 and ASD, by medpy's definitions, as the tables have them."""
+"""The metrics of a segmentation: Dice, Jaccard, HD95 and ASD by medpy's definitions, as in the published tables."""
 
 import numpy as np
 
@@ -6,8 +6,8 @@ COLUMNS = ["dice", "jaccard", "hd95", "asd", "hd95_mm", "asd_mm", "empty"]
 
 
 def masks_of(one, two):
-    """Two masks as bool arrays; ValueError where one holds more than 0 and one other value (probabilities, several
-    labels, NaN), or where their shapes differ."""
+    """Two masks as bool arrays.  ValueError if one holds more than 0 and one other value (probabilities, several
+    labels, NaN), or if their shapes differ."""
     masks = []
     for mask in map(np.asarray, (one, two)):
         if mask.dtype != bool and mask.size:
@@ -29,7 +29,7 @@ def dice_of(one, two):
 
 
 def mean_dice_of(one, two):
-    """The mean of ``dice_of`` over the classes from 1 on that either of two labels holds; 1 where both hold none."""
+    """The mean of ``dice_of`` over the classes 1 and above that occur in either of two labels; 1 if none occurs."""
     return float(np.mean([dice_of(one == k, two == k) for k in np.union1d(one, two) if k] or [1.0]))
 
 
@@ -41,7 +41,7 @@ def jaccard_of(one, two):
 
 
 def crop_to_both(prediction, label):
-    """Both masks cut to the box that holds them, plus one voxel: no distance changes, and far fewer are computed."""
+    """Both masks cut to their common bounding box plus one voxel.  No distance changes, and the box is far smaller."""
     window = []
     both = prediction | label
     for axis in range(both.ndim):
@@ -51,11 +51,11 @@ def crop_to_both(prediction, label):
 
 
 def surface_distances(prediction, label, spacing=1.0):
-    """(from each surface voxel of the prediction to the label's surface, and the other way), in voxels, or in the unit
-    of ``spacing``: a voxel's side, or all its sides.
+    """(the distances from each surface voxel of the prediction to the label's surface, those in the other direction),
+    in voxels, or in the unit of ``spacing``: a voxel's side, or all its sides.
 
-    What medpy finds with a distance transform of the whole volume; the surfaces are few voxels, and a tree finds the
-    nearest among them far sooner.
+    medpy computes a distance transform of the whole volume.  A surface has few voxels, so a search tree is far faster
+    and gives the same distances.
     """
     from scipy.ndimage import binary_erosion
     from scipy.spatial import cKDTree
@@ -65,11 +65,11 @@ def surface_distances(prediction, label, spacing=1.0):
 
 
 def sides_of(mask, spacing):
-    """A voxel's sides, one an axis of ``mask``; ValueError for another number of them, or for one that isn't above 0.
-    """
+    """A voxel's sides, one for each axis of ``mask``; ValueError for a wrong number of sides, or a side that isn't
+    above 0."""
     sides = np.asarray(spacing, float)
     if sides.size > 1 and sides.shape != (mask.ndim,):
-        raise ValueError(f"masks of {mask.ndim} axes have voxels of {mask.ndim} sides, not {sides}")
+        raise ValueError(f"masks with {mask.ndim} axes need a spacing with {mask.ndim} sides, not {sides}")
     if (sides <= 0).any():
         raise ValueError(f"a voxel's sides must be above 0 mm, not {sides}")
     return np.broadcast_to(sides, mask.ndim)
@@ -79,9 +79,10 @@ def nsd_of(one, two, tolerance, spacing):
     """Normalised surface distance: the share of both surfaces' voxels that lie within ``tolerance`` (mm) of the other
     surface, from 0 to 1; two empty masks agree.
 
-    ``spacing``: a voxel's side in mm, or all its sides; NaN gives NaN.  A wall two voxels thin can't be judged by Dice,
-    which a shift of one voxel halves; this says whether it lies where it should.
-    Source: Nikolov et al. 2018 (arXiv:1809.04430), who weigh each voxel by its area; here all count alike, as in MONAI.
+    ``spacing``: a voxel's side in mm, or all its sides; NaN gives NaN.  If a wall is two voxels thin, a shift of one
+    voxel halves Dice; this metric says whether the wall is in the right place.
+    Source: Nikolov et al. 2018 (arXiv:1809.04430), who weight each voxel by its area; here all weights are equal, as in
+    MONAI.
     Raises ValueError as ``case_metrics`` does.
 
     >>> wall, moved = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
@@ -98,22 +99,22 @@ def nsd_of(one, two, tolerance, spacing):
     if not one.any() or not two.any():
         return float(one.any() == two.any())
     distances = np.hstack(surface_distances(*crop_to_both(one, two), sides))
-    return float((distances <= tolerance * (1 + 1e-9)).mean())  # 2 voxels of 0.7 mm may come out above 1.4
+    return float((distances <= tolerance * (1 + 1e-9)).mean())  # 2 voxels of 0.7 mm may be rounded to more than 1.4
 
 
 def case_metrics(prediction, label, spacing=float("nan"), *, tolerance=None):
-    """A dict of COLUMNS for one case; with a ``tolerance`` in mm of ``nsd`` too (see ``nsd_of``).
+    """A dict of COLUMNS for one case; with a ``tolerance`` in mm also ``nsd`` (see ``nsd_of``).
 
-    ``prediction`` and ``label``: W x H x D masks, or W x H; ``spacing``: a voxel's side in mm, or all its sides (NaN
-    where nobody knows: then what is in mm is NaN).
+    ``prediction`` and ``label``: W x H x D masks, or W x H.  ``spacing``: a voxel's side in mm, or all its sides.  If
+    it is not known (NaN), the columns in mm are NaN.
 
-    ``dice`` and ``jaccard`` are shares of 1.  ``hd95`` is the 95th percentile of the surface distances of both
-    directions pooled; ``asd`` the mean distance from the prediction's surface to the label's (one way), in voxels,
-    and again in mm.
+    ``dice`` and ``jaccard`` are from 0 to 1.  ``hd95`` is the 95th percentile of the surface distances of both
+    directions pooled.  ``asd`` is the mean distance from the prediction's surface to the label's, in one direction.
+    Both are in voxels, and again in mm.
 
-    An empty prediction is a failure, not a perfect score: ``empty`` is True, Dice and Jaccard are 0,
-    and both distances are the volume's diagonal, the worst there is.
-    Raises ValueError when the shapes differ, the label is empty, one of them is no mask, or a side isn't above 0.
+    An empty prediction is a failure, not a perfect score: ``empty`` is True, Dice and Jaccard are 0, and both
+    distances are the volume's diagonal, the largest possible.
+    Raises ValueError if the shapes differ, the label is empty, one of the two is no mask, or a side isn't above 0.
     """
     prediction, label = masks_of(prediction, label)
     if not label.any():
@@ -130,7 +131,7 @@ def case_metrics(prediction, label, spacing=float("nan"), *, tolerance=None):
         dice, jaccard = dice_of(prediction, label), jaccard_of(prediction, label)
         hd95, asd = _distances(prediction, label)
         hd95_mm, asd_mm = hd95 * sides[0], asd * sides[0]
-        if len(set(sides)) > 1:  # the nearest surface voxel in mm can be another one
+        if len(set(sides)) > 1:  # the nearest surface voxel in mm can be another one than in voxels
             hd95_mm, asd_mm = (np.nan, np.nan) if np.isnan(sides).any() else _distances(prediction, label, sides)
     values = (dice, jaccard, hd95, asd, hd95_mm, asd_mm)
     return {**dict(zip(COLUMNS, map(float, values))), "empty": empty, **more}

@@ -1,7 +1,8 @@
-"""All that makes student and teacher see differently: without it they would agree, and agreement would teach nothing.
+"""Everything that makes the inputs of student and teacher differ.  With equal inputs their answers would agree, and
+agreement teaches nothing.
 
     teacher's input   noise; the volume turned and mirrored
-    student's input   noise; another scanner's brightness (strong recipe); rotated and scaled, targets moved along
+    student's input   noise; varied intensities (strong recipe); rotated and scaled, the targets moved with it
 
 Sources: noise on both sides is Tarvainen & Valpola's; turned views are Li et al. 2020, transformation-consistent
 self-ensembling (arXiv:1903.00348); the intensity ranges follow nnU-Net's (Isensee et al. 2021); a weak view for the
@@ -16,7 +17,7 @@ from .transforms import RandomAffine, resample
 
 
 def teacher_noise(image, generator=None, sigma=0.1, bound=0.2):
-    """clamp(N(0, sigma), -bound, bound), of ``image``'s shape: what is added to the teacher's input.
+    """clamp(N(0, sigma), -bound, bound), of ``image``'s shape: the noise that is added to the teacher's input.
 
     ``generator``: a ``torch.Generator`` on ``image``'s device; None draws from torch's global state.
     """
@@ -25,9 +26,9 @@ def teacher_noise(image, generator=None, sigma=0.1, bound=0.2):
 
 
 def vary_intensity(image, strength=1.0, generator=None):
-    """``image`` (B, 1, W, H, D), or (B, 1, W, H), float32, normalised, with each volume changed in its own way.
+    """``image`` (B, 1, W, H, D) or (B, 1, W, H), float32, normalised, with random intensities for each volume.
 
-    ``strength`` scales every change; 0 gives the image back.  Nothing moves: the label stays right.
+    ``strength`` scales every change; 0 returns ``image`` itself.  Nothing moves, so the label stays right.
     ``generator``: a ``torch.Generator`` on ``image``'s device; None draws from torch's global state.
     """
     if not strength:
@@ -35,7 +36,7 @@ def vary_intensity(image, strength=1.0, generator=None):
     each = image.shape[0], *[1] * (image.ndim - 1)
 
     def draw(low, high):
-        """One number a volume, from [low, high) times the strength."""
+        """One number for each volume, from [low, high) times the strength."""
         numbers = torch.rand(each, generator=generator, device=image.device)
         return strength * (low + (high - low) * numbers)
 
@@ -52,16 +53,16 @@ def vary_intensity(image, strength=1.0, generator=None):
 
 
 def _smooth_field(image, generator):
-    """Normal numbers on a grid of 3 x 3 x 3, drawn out to the volume's size."""
+    """Normal numbers on a grid of 3 x 3 x 3, interpolated to the volume's size."""
     grid = torch.randn(image.shape[0], 1, *[3] * (image.ndim - 2), generator=generator, device=image.device)
     mode = "bilinear" if image.ndim == 4 else "trilinear"
     return F.interpolate(grid, size=image.shape[2:], mode=mode, align_corners=True)
 
 
 def random_views(n, square=True, generator=None):
-    """``n`` pairs (quarter turns, mirrored): symmetries of the W-H plane, all alike likely.
+    """``n`` pairs (quarter turns, mirrored): symmetries of the W-H plane, all equally likely.
 
-    Only half turns unless the plane is ``square``: a quarter turn would change the volume's shape.
+    If the plane is not ``square`` there are half turns only: a quarter turn would change the volume's shape.
     ``generator``: a ``torch.Generator``; None draws from torch's global state.
     """
     device = generator.device if generator is not None else "cpu"
@@ -70,20 +71,20 @@ def random_views(n, square=True, generator=None):
 
 
 def turn(volumes, views):
-    """``volumes`` (B, C, W, H, D) or (B, C, W, H), each mirrored along W if its view says so, then turned."""
+    """``volumes`` (B, C, W, H, D) or (B, C, W, H), each first mirrored along W if its view says so, then turned."""
     return torch.stack([torch.rot90(v.flip(1) if mirrored else v, k, (1, 2))
                         for v, (k, mirrored) in zip(volumes, views, strict=True)])
 
 
 def turn_back(volumes, views):
-    """What ``turn`` did, undone: ``turn_back(turn(x, views), views)`` is x."""
+    """The inverse of ``turn``: ``turn_back(turn(x, views), views)`` is x."""
     upright = [torch.rot90(v, -k, (1, 2)) for v, (k, _) in zip(volumes, views, strict=True)]
     return torch.stack([v.flip(1) if mirrored else v for v, (_, mirrored) in zip(upright, views)])
 
 
 def predict_view(network, volumes, view="same", generator=None):
-    """``network``'s logits for ``volumes`` (B, C, W, H, D): of them as they are ('same'), or each at a random
-    symmetry, turned back ('turned')."""
+    """``network``'s logits for ``volumes`` (B, C, W, H, D).  'same': of the volumes as they are.  'turned': of each
+    volume at a random symmetry, and the logits turned back."""
     if view == "same":
         return network(volumes)
     views = random_views(len(volumes), volumes.shape[2] == volumes.shape[3], generator)
@@ -91,8 +92,8 @@ def predict_view(network, volumes, view="same", generator=None):
 
 
 def move_unlabelled(seen, targets, n, degrees, generator=None):
-    """(``seen`` with its unlabelled volumes, from the n-th on, rotated and scaled, ``targets`` moved along): what the
-    teacher found, the student must find from another side.
+    """(``seen`` with its unlabelled volumes, index n and later, rotated and scaled; ``targets`` moved in the same way).
+    The student must find in its view what the teacher found in another one.
     """
     change = RandomAffine(degrees, 1.2 ** (degrees / 15), probability=1.0, rng=numpy_generator(generator))
     matrices = np.stack([change.draw(seen.ndim - 2) for _ in range(len(targets))])

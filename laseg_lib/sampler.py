@@ -71,21 +71,21 @@ class TwoStreamBatchSampler(Sampler):
         return self.rngs and [rng.bit_generator.state for rng in self.rngs]
 
     def state_dict(self, consumed=None):
-        """Where the sampler stands, also in the middle of an epoch (needs its own generator).
+        """The sampler's state, also in the middle of an epoch.  It needs a generator of its own.
 
-        ``consumed``: how many batches of this epoch the training has seen.  Say it when a DataLoader with workers
+        ``consumed``: how many batches of this epoch the training has seen.  Pass it if a DataLoader with workers
         draws from this sampler: the workers draw ahead, and batches that were drawn but not seen would be skipped.
         None counts every batch that was drawn, which is right without workers.
         """
         if self.rngs is None:
-            raise ValueError("a sampler on NumPy's global state can't be saved: give it a generator")
+            raise ValueError("a sampler that draws from NumPy's global state can't be saved: pass generator=")
         return {"start": self._start, "batches": self._batches if consumed is None else self._resumed + consumed}
 
     def load_state_dict(self, state):
-        """Go back there: the next epoch to begin is that epoch, less the batches already drawn."""
+        """Return to a saved state: the next epoch is that epoch without the batches already drawn."""
         for rng, start in zip(self.rngs, state["start"], strict=True):
             rng.bit_generator.state = start
-        self._start, self._batches = state["start"], state["batches"]  # a checkpoint before that epoch begins
+        self._start, self._batches = state["start"], state["batches"]  # if it is saved again before the epoch begins
         self._resume = state["batches"]
 
 
@@ -95,5 +95,5 @@ def iterate_once(indices, rng=np.random):
 
 
 def iterate_eternally(indices, rng=np.random):
-    """Random orders of ``indices``, one after the other, without end."""
+    """Random orders of ``indices``, one after another, without end."""
     return itertools.chain.from_iterable(rng.permutation(indices) for _ in itertools.count())

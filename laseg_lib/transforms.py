@@ -1,7 +1,7 @@
-"""Augmentation: what a network may see instead of the volume itself.
+"""Augmentation: random changes of a volume and its label.
 
-Each takes and returns a sample ``{'image': (W, H, D), 'label': (W, H, D)}``, or two images (W, H), as NumPy arrays or
-as tensors on any device.  What comes out may be given to ``torch.from_numpy``.
+Each transform takes and returns a sample ``{'image': (W, H, D), 'label': (W, H, D)}``, or with two images (W, H): NumPy
+arrays, or tensors on any device.  ``torch.from_numpy`` accepts every array that a transform returns.
 
 ``rng``: a ``numpy.random.Generator``; None draws from NumPy's global state; TypeError for anything else.
 """
@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import get_worker_info
 
-_OF_WORKER = {}  # in a DataLoader's worker: id of a Generator -> (it, so that the id stays its own; the worker's)
+_OF_WORKER = {}  # in a DataLoader's worker: id(rng) -> (rng, kept alive; this worker's generator)
 
 
 def _of_worker(rng):
-    """``rng`` itself; in a DataLoader's worker one that differs by worker and epoch.
+    """``rng`` itself; in a DataLoader's worker a generator that differs by worker and epoch.
 
-    Each worker gets a copy of the same Generator, anew for every epoch: all would draw the same numbers each time.
+    In every epoch each worker gets a new copy of the same Generator, so all of them would draw the same numbers.
     """
     info = get_worker_info()
     if info is None:
@@ -30,7 +30,7 @@ def _of_worker(rng):
 
 
 def _checked(rng):
-    """``rng``; TypeError for what is neither a Generator nor None: a seed would be left unused, and nobody see it."""
+    """``rng``; TypeError if it is neither a Generator nor None: a seed, for example, would be ignored silently."""
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator, as np.random.default_rng(seed) makes one, or None; not "
                         f"{type(rng).__name__}")
@@ -53,8 +53,8 @@ def _both(sample, function):
 class RandomRotFlip:
     """Turn by k x 90 degrees in the W-H plane, then mirror along W or H with ``flip_probability``.
 
-    The walkthrough mirrors always (``flip_probability=1``): of the square's 8 symmetries
-    that leaves the 4 mirror images, and the heart as it is never comes up.  0.5 gives all 8 alike.
+    The walkthrough always mirrors (``flip_probability=1``): of the square's 8 symmetries only the
+    4 mirror images occur, and never the heart as it is.  With 0.5 all 8 are equally likely.
 
     >>> turn = RandomRotFlip(rng=np.random.default_rng(0))
     >>> turn({"image": np.array([[1, 2], [3, 4]]), "label": np.array([[0, 0], [0, 1]])})["image"].tolist()
@@ -73,14 +73,14 @@ class RandomRotFlip:
             volume = np.rot90(volume, k) if numpy else torch.rot90(volume, k)
             if flip:
                 volume = np.flip(volume, axis) if numpy else torch.flip(volume, (axis,))
-            return np.ascontiguousarray(volume) if numpy else volume  # torch has no negative strides
+            return np.ascontiguousarray(volume) if numpy else volume  # torch.from_numpy refuses negative strides
 
         return _both(sample, turn)
 
 
 def rotation(angles):
-    """The 3 x 3 rotation matrix of ``angles`` (radians) about the first, the second and the third axis, in that order;
-    of one angle the 2 x 2 matrix."""
+    """The 3 x 3 rotation matrix of three ``angles`` (radians) about the first, second and third axis, in that order;
+    for one angle the 2 x 2 matrix."""
     dims = 2 if len(angles) == 1 else 3
     matrix = np.eye(dims)
     for (i, j), angle in zip(reversed(list(combinations(range(dims), 2))), angles, strict=True):
@@ -91,11 +91,11 @@ def rotation(angles):
 
 
 def resample(volumes, matrices):
-    """``volumes`` (B, C, W, H, D) float, each looked up at ``matrix`` times the position, both counted in voxels from
-    the middle: trilinear, the border repeated.  ``matrices``: (B, 3, 3).  Shape and device are kept.  In two dimensions
-    the same with (B, C, W, H) and (B, 2, 2).
+    """``volumes`` (B, C, W, H, D) float, transformed: output(p) = input(matrix p), p in voxels from the middle.
+    Trilinear, the border repeated.  ``matrices``: (B, 3, 3).  Shape and device are kept.  For images (B, C, W, H) and
+    (B, 2, 2).
     """
-    # torch counts from -1 to 1 across each side, last axis first; turning and scaling happen in voxels.
+    # torch's positions run from -1 to 1 along each side, last axis first; the matrix is for positions in voxels.
     sides = np.array(volumes.shape[:1:-1], float)
     flipped = np.asarray(matrices)[:, ::-1, ::-1] * sides / sides[:, None]
     theta = np.concatenate([flipped, np.zeros((*flipped.shape[:2], 1))], 2)
@@ -106,17 +106,17 @@ def resample(volumes, matrices):
 
 class RandomAffine:
     """Rotate by up to ``degrees`` about each axis and scale all sides by one factor from 1/``scale`` to ``scale``
-    (log-uniform), with ``probability``: patients lie a little differently and differ in size.
+    (log-uniform), with ``probability``: patients differ a little in position and size.
 
-    The image is trilinear.  Each class of the label is resampled in the same way, and a voxel gets the class with the
-    greatest share.  What comes in from outside repeats the border.  Arrays or tensors (W, H, D), before ``ToTensor``.
+    The image is resampled trilinearly.  Each class of the label is resampled in the same way, and a voxel gets the
+    class with the greatest share.  Outside the volume its border is repeated.  Use it before ``ToTensor``.
     """
 
     def __init__(self, degrees=15.0, scale=1.2, *, probability=0.5, rng=None):
         self.degrees, self.scale, self.probability, self.rng = degrees, scale, probability, _checked(rng)
 
     def draw(self, dims=3):
-        """The matrix of one change: the identity where chance leaves the volume as it is."""
+        """A random matrix; with probability 1 - ``probability`` it is the identity."""
         if _uniform(self.rng) >= self.probability:
             return np.eye(dims)
         angles = [np.deg2rad(self.degrees) * (2 * _uniform(self.rng) - 1) for _ in range(3 if dims == 3 else 1)]
@@ -137,19 +137,19 @@ class RandomAffine:
 
 
 def each_class(label):
-    """A bool mask of every class but the background in ``label`` (a tensor of whole numbers): 1 to the largest."""
+    """A bool mask for each class 1 to K in ``label``, a tensor of whole numbers; K is the largest that occurs."""
     return [label == k for k in range(1, max(int(label.max()), 1) + 1)]
 
 
 def of_greatest_share(shares):
-    """The label (int64) of voxels of which ``shares`` (K, ...) belong to the classes 1 to K, the rest to the
-    background: the class with the greatest share.  A tie with the background goes to the class."""
+    """The label (int64) with the greatest share in each voxel.  ``shares`` (K, ...): of the classes 1 to K; the rest is
+    background.  In a tie between background and a class the class wins."""
     most, k = shares.max(0)
     return torch.where(most >= 1 - shares.sum(0), k + 1, 0)
 
 
 def pad_to(volume, size):
-    """Zeros around ``volume``, alike on both sides, so that no side is shorter than in ``size``."""
+    """``volume`` with zeros added equally at both ends of each axis, so that no side is shorter than in ``size``."""
     missing = [max(want - have, 0) for want, have in zip(size, volume.shape)]
     if not any(missing):
         return volume
@@ -163,7 +163,7 @@ class _Crop:
     def __init__(self, output_size):
         self.output_size = output_size if isinstance(output_size, int) else tuple(output_size)
         if not isinstance(output_size, int) and len(self.output_size) not in (2, 3):
-            raise ValueError("output_size must be three sides, W, H and D (of an image two), or one for all; not "
+            raise ValueError("output_size must be three sides W, H, D (for an image two), or one number for all; not "
                              f"{self.output_size}")
 
     def __call__(self, sample):
@@ -181,20 +181,20 @@ class _Crop:
 
 
 class CenterCrop(_Crop):
-    """The patch in the middle, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros.
+    """The central patch, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros.
 
     >>> CenterCrop(2)({"image": np.arange(4), "label": np.zeros(4)})["image"]
     array([1, 2])
     """
 
     def offset(self, room):
-        return round(room / 2)  # an odd room as the walkthrough rounds it
+        return round(room / 2)  # an odd room is rounded as in the walkthrough
 
 
 class RandomCrop(_Crop):
-    """A patch from anywhere, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros.
+    """A random patch, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros.
 
-    ``walkthrough_offsets=True`` draws from [0, room) as the walkthrough does, and so never reaches the last offset.
+    ``walkthrough_offsets=True`` draws from [0, room) as the walkthrough does, and never gives the last offset.
 
     >>> RandomCrop((8, 8, 4))({"image": np.zeros((9, 7, 6)), "label": np.zeros((9, 7, 6))})["image"].shape
     (8, 8, 4)
@@ -209,9 +209,9 @@ class RandomCrop(_Crop):
 
 
 class ToTensor:
-    """``image``: float32 (1, W, H, D); ``label``: int64 (W, H, D); contiguous, on the device they are on.
+    """``image`` to float32 (1, W, H, D), ``label`` to int64 (W, H, D), both contiguous, on the same device as before.
 
-    Always a copy: what is done to a sample in place never reaches the volume it came from.
+    Both are copies: changing the sample in place does not change the volume that it came from.
     """
 
     def __call__(self, sample):
@@ -226,7 +226,7 @@ def _copy(volume, dtype):
 
 
 class Compose:
-    """One transform after the other (torchvision's ``Compose`` does as well)."""
+    """Applies one transform after another.  torchvision's ``Compose`` can be used in its place."""
 
     def __init__(self, transforms):
         self.transforms = transforms

@@ -12,7 +12,7 @@ from torch import nn
 
 
 def normalisation(name, channels):
-    """The layers (none or one) that ``normalization=name`` puts behind a convolution."""
+    """The layers (none or one) that ``normalization=name`` puts after a convolution."""
     layers = {
         "none": [],
         "batchnorm": [nn.BatchNorm3d(channels)],
@@ -56,10 +56,10 @@ class VNet(nn.Module):
 
     ``n_filters``: channels at full size, doubled at each halving.  ``has_dropout``: Dropout3d(0.5)
     after the bottom and before the output, while in train mode.
-    ``bottom_stride``: of the fourth halving.  (2, 2, 1) is the walkthrough's network (9,186,722
-    parameters with one input channel, batch norm and 16 filters), 2 is UA-MT's (9,448,866).
-    Raises ValueError for a volume that the halvings don't divide; the message names sizes that do.
-    It has three dimensions; the other ideas take images too (TWO_DIMENSIONS.md).
+    ``bottom_stride``: the stride of the fourth halving.  (2, 2, 1) is the walkthrough's network
+    (9,186,722 parameters with one input channel, BatchNorm and 16 filters), 2 is UA-MT's (9,448,866).
+    Raises ValueError for a volume whose sides can't be halved so often; the message names sizes that can.
+    V-Net is for volumes only.  For images see TWO_DIMENSIONS.md.
     """
 
     def __init__(self, n_channels=3, n_classes=2, n_filters=16, normalization="none", has_dropout=False,
@@ -97,7 +97,7 @@ class VNet(nn.Module):
         return tuple(8 * stride for stride in self.bottom_stride)
 
     def encoder(self, x):
-        """The five resolutions of ``x``, finest first."""
+        """The features of ``x`` at five resolutions, the finest first."""
         x1 = self.block_one(x)
         x2 = self.block_two(self.block_one_dw(x1))
         x3 = self.block_three(self.block_two_dw(x2))
@@ -106,7 +106,7 @@ class VNet(nn.Module):
         return x1, x2, x3, x4, self.dropout(x5) if self.has_dropout else x5
 
     def decoder(self, features):
-        """Back up, adding at each size what the encoder saw there."""
+        """Back to full size; at each size the encoder's features are added."""
         x1, x2, x3, x4, x5 = features
         x = self.block_six(self.block_five_up(x5) + x4)
         x = self.block_seven(self.block_six_up(x) + x3)
@@ -119,30 +119,32 @@ class VNet(nn.Module):
         return self.decoder(self.encoder(x))
 
     def _load_from_state_dict(self, state_dict, prefix, *rest):
-        """torch's, which comes by here for a V-Net inside another module too; weights of another V-Net are named."""
+        """torch's, with an error that names the arguments of the V-Net that the weights belong to.  torch calls it for
+        a V-Net inside another module too."""
         state = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
         with contextlib.suppress(KeyError, AttributeError, TypeError, IndexError):
             theirs, mine = settings_of(state), settings_of(self.state_dict())
             if theirs != mine:
                 said = ", ".join(f"{name}={theirs[name]!r}" for name in theirs if theirs[name] != mine[name])
-                rest[-1].append(f"these weights are of a V-Net with {said}; build it so, or with network_from_state")
+                rest[-1].append(f"these weights belong to a V-Net with {said}; build it with these arguments, or with "
+                                "network_from_state")
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _check(self, x):
         size, divisor = tuple(x.shape[2:]), self.divisor
         if len(size) != 3:
-            raise ValueError(f"V-Net takes (batch, channel, W, H, D), got {tuple(x.shape)}; it has three dimensions, "
-                             "for images take a network of two")
+            raise ValueError(f"V-Net takes (batch, channel, W, H, D), got {tuple(x.shape)}; for images take a "
+                             "two-dimensional network")
         if any(side % d for side, d in zip(size, divisor)):
             below = tuple(max(d, side // d * d) for side, d in zip(size, divisor))
             above = tuple(-(-side // d) * d for side, d in zip(size, divisor))
             raise ValueError(f"V-Net halves its input: sides must be multiples of {divisor}, got {size}; "
-                             f"{below} or {above} would do")
+                             f"{below} and {above} are possible")
 
 
 def settings_of(state):
-    """The arguments of the VNet whose weights ``state`` (a state dict) holds, read off the tensors; KeyError and others
-    where it isn't one's."""
+    """The arguments of the VNet whose weights ``state`` (a state dict) holds, read from the shapes of its tensors.
+    KeyError, AttributeError, TypeError or IndexError if it isn't a V-Net's."""
     first, bottom = state["block_one.conv.0.weight"], state["block_four_dw.conv.0.weight"].shape[2:]
     norm = "batchnorm" if "block_one.conv.1.running_mean" in state else (
         "groupnorm" if "block_one.conv.1.weight" in state else _norm_without_parameters(state))
@@ -153,7 +155,7 @@ def settings_of(state):
 def network_from_state(state, *, has_dropout=False):
     """The VNet whose weights ``state`` (a state dict) holds, with them loaded strictly.
 
-    Width, channels, classes, bottom stride and normalisation are read off the tensors.
+    Width, channels, classes, bottom stride and normalisation are read from the shapes of the tensors.
     Raises ValueError when the keys are not those of a V-Net of this family.
     """
     try:
@@ -169,5 +171,5 @@ def network_from_state(state, *, has_dropout=False):
 
 
 def _norm_without_parameters(state):
-    """InstanceNorm has no weights; it shows in the numbering of the convolutions."""
+    """'instancenorm' or 'none': InstanceNorm has no weights, but it changes the numbers of the convolutions."""
     return "instancenorm" if "block_two.conv.3.weight" in state else "none"

@@ -151,5 +151,5 @@ def test_an_image_is_measured_along_its_outline():
     assert row["dice"] == 0.75 and row["asd"] == pytest.approx(6 / 12) and row["asd_mm"] == pytest.approx(1.0)
     assert row["hd95"] == 1 and row["nsd"] == pytest.approx(12 / 24)
     assert case_metrics(np.zeros((3, 4), bool), np.ones((3, 4), bool), 2.0)["hd95_mm"] == pytest.approx(10)
-    with pytest.raises(ValueError, match="masks of 2 axes have voxels of 2 sides"):
+    with pytest.raises(ValueError, match="masks with 2 axes need a spacing with 2 sides"):
         case_metrics(one, two, (1.0, 1.0, 1.0))

@@ -1,23 +1,23 @@
-"""Other ways to use volumes without labels, a file each.
+"""Other ways to use volumes without labels, one file for each.
 
-A *method* says what one batch costs: a function
+A *method* is the loss of one batch: a function
 
     method(student, teacher, image, label, config, iteration, generator) -> (loss, parts)
 
-``student``: the network that learns.  ``teacher``: its moving average, which no gradient reaches.  ``image``:
-(B, 1, W, H, D) float32, the ``config.labelled_in_batch`` labelled volumes first.  ``label``: (B, W, H, D) int64, of
-which the part of the labelled volumes may be used.  ``iteration``: counted from 0.  ``generator``: a
-``torch.Generator`` on the device; what is random must be drawn from it, or a resumed training is another one.
-``loss``: a scalar to differentiate.  ``parts``: a dict of scalars for the log, which may be empty.
+``student``: the network that is trained.  ``teacher``: its moving average, without gradients.  ``image``:
+(B, 1, W, H, D) float32, the ``config.labelled_in_batch`` labelled volumes first.  ``label``: (B, W, H, D) int64; only
+the labelled volumes' part may be used.  ``iteration``: counted from 0.  ``generator``: a ``torch.Generator`` on the
+device.  Draw all random numbers from it; otherwise a resumed training differs from an uninterrupted one.
+``loss``: a scalar to differentiate.  ``parts``: a dict of scalars for the log; it may be empty.
 
-A method with parameters of its own (a second network) is an ``nn.Module`` with this ``forward``, or a class of one that
-is made from ``(config, n_classes)``, where the background counts as a class.  Its parameters are trained with the
-student's, and its state dict is saved and resumed.
-``after_step(config, iteration)``, if it has one, is called after each step of the optimiser: the place for averages.
+A method with parameters of its own (a second network) is an ``nn.Module`` with this ``forward``, or a class of such
+modules that is made from ``(config, n_classes)``; ``n_classes`` counts the background.  Its parameters are trained with
+the student's, and its state dict is saved and resumed.
+``after_step(config, iteration)``, if it exists, is called after each step of the optimiser, for averages for example.
 
-``self_training`` is the exception: it labels volumes once, and an ordinary training learns from them.
+``self_training`` is the exception: it labels the volumes once, and an ordinary training learns from them.
 
-All else is the same for all methods: volumes, batches, optimiser, the teacher's average, prediction and scoring.
+Everything else is the same for all methods: volumes, batches, optimiser, EMA, prediction and scoring.
 """
 
 import importlib
@@ -33,8 +33,8 @@ from ..errors import LasegError
 def find(config):
     """The method that ``config.method`` names: a function, or a class to be made from ``(config, n_classes)``.
 
-    It is one of the library's own, or ``FILE.py:NAME``, one of the reader's.
-    Raises LasegError for what isn't there, and for a batch without unlabelled volumes.
+    The name is one of the library's, or ``FILE.py:NAME`` for the reader's own.
+    Raises LasegError if it doesn't exist, and for a batch without unlabelled volumes.
     """
     if config.method == "mean_teacher":
         from ..mean_teacher import mean_teacher_loss
@@ -45,16 +45,16 @@ def find(config):
     if ":" in config.method:
         return _from_file(config.method)
     if config.method not in METHODS:
-        raise LasegError(f"--method {config.method}: the library has {', '.join(METHODS)}; a method of your own is "
-                         "FILE.py:NAME, or goes to the trainer, Trainer(config, method=...)")
+        raise LasegError(f"--method {config.method}: the library has {', '.join(METHODS)}; name your own method as "
+                         "FILE.py:NAME, or pass it to the trainer: Trainer(config, method=...)")
     return importlib.import_module(f"{__name__}.{config.method}").METHOD
 
 
 def _from_file(text):
-    """The function or class that ``text``, FILE.py:NAME, says."""
+    """The function or class that ``text``, FILE.py:NAME, names."""
     file, _, name = text.rpartition(":")
     if not Path(file).is_file():
-        raise LasegError(f"--method {text}: there is no file {file}; say FILE.py:NAME")
+        raise LasegError(f"--method {text}: there is no file {file}; write FILE.py:NAME")
     spec = importlib.util.spec_from_file_location(Path(file).stem, file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -64,17 +64,17 @@ def _from_file(text):
 
 
 def _is_ours(method):
-    """Whether ``method`` comes with the library: a reader's own may be in a file of the same name."""
+    """Whether ``method`` belongs to the library; the reader's own may be in a file of the same name."""
     return getattr(method, "__module__", "").startswith(__name__.split(".")[0] + ".")
 
 
 def name_of(method):
-    """What a checkpoint and a record call ``method``: the library's name of it, or its own.
+    """The name of ``method`` in checkpoints and records: the library's name for it, or its own.
 
-    Raises LasegError for what can't be called.
+    Raises LasegError if it can't be called.
     """
     if not callable(method):
-        raise LasegError(f"method must be a function, an nn.Module or the name in --method; got {method!r}")
+        raise LasegError(f"method must be a function, an nn.Module or a name as for --method; got {method!r}")
     kind = type(method) if isinstance(method, nn.Module) else method
     module = getattr(kind, "__module__", "").rpartition(".")[2] if _is_ours(kind) else ""
     return module if module in METHODS else getattr(kind, "__name__", type(method).__name__)

@@ -1,14 +1,15 @@
-"""Boxes change places between labelled and unlabelled volumes: bidirectional copy-paste (BCP).
+"""Bidirectional copy-paste (BCP): a labelled and an unlabelled volume exchange a box.
 
     x_in = x_u (1 - M) + x_l M,  x_out = x_l (1 - M) + x_u M,  M: 1 inside a box of 2/3 of each side
     L = L_seg on the voxels of x_l, with the label  +  alpha L_seg on those of x_u, with the teacher's answer
 
 Source: Bai et al. 2023, "Bidirectional copy-paste" (arXiv:2305.00673).
-Taken otherwise: alpha (0.5 in the paper) is ``consistency`` and ramps up, in place of a first training on labelled
-volumes alone; both halves of a pair are one labelled and one unlabelled volume, where the paper draws four; Dice sums
-over all pieces of the labelled and of the unlabelled volumes, not over each mixed volume's; intensities are varied
-after the pasting, as on all of our base.  As in the paper the teacher's answer is its most probable class, of which the
-largest component is kept, of each class.
+As in the paper, the teacher's answer is its most probable class, and of each class the largest component is kept.
+Different from the paper:
+- alpha (0.5 in the paper) is ``consistency`` and ramps up.  The paper first trains on labelled volumes alone.
+- A pair is one labelled and one unlabelled volume.  The paper draws two of each.
+- Dice sums over all labelled voxels, and over all unlabelled ones.  The paper sums over each mixed volume.
+- Intensities are varied after the pasting, as for every method on this base.
 """
 
 import numpy as np
@@ -23,9 +24,9 @@ SHARE = 2 / 3  # of each side of the patch: a box's side
 
 
 def copy_paste_loss(student, teacher, image, label, config, iteration, generator=None):
-    """A method (see ``laseg_lib.methods``).  With weight 0 nothing is pasted: the loss is that of labels only.
+    """A method (see ``laseg_lib.methods``).  With weight 0 nothing is pasted, and the loss is that of labels only.
 
-    Raises LasegError for a batch that has not as many unlabelled volumes as labelled ones.
+    Raises LasegError if a batch has not equally many labelled and unlabelled volumes.
     """
     n, weight, loss = config.labelled_in_batch, consistency_weight(config, iteration), segmentation_loss_for(config)
     if len(image) != 2 * n:
@@ -34,18 +35,18 @@ def copy_paste_loss(student, teacher, image, label, config, iteration, generator
     pseudo = pseudo_labels(teacher_answer(teacher, image[n:], config, generator))
     boxes = random_boxes(n, image.shape[2:], generator, image.device) * (weight > 0)
     logits = student(student_view(swap(image, boxes), n, config, generator)).float()
-    logits = swap(logits, boxes)  # each voxel's back to the volume that it comes from
+    logits = swap(logits, boxes)  # the logits of each voxel return to the volume that the voxel came from
     return weighted_sum(*loss(logits[:n], label[:n]), weight, loss(logits[n:], pseudo)[0])
 
 
 def pseudo_labels(logits):
-    """The most probable class of ``logits`` (B, C, ...), of which each volume keeps its largest component: int64."""
+    """The most probable class of ``logits`` (B, C, ...), int64; of each class and volume the largest component only."""
     kept = np.stack([largest_component(one) for one in logits.argmax(1).cpu().numpy()])
     return torch.from_numpy(kept).long().to(logits.device)
 
 
 def random_boxes(n, size, generator, device):
-    """``n`` masks (n, 1, *size), bool: True in a box of ``SHARE`` of each side, anywhere in the volume."""
+    """``n`` bool masks (n, 1, *size): True in a box of ``SHARE`` of each side at a random place."""
     boxes = torch.ones((n, 1, *size), dtype=torch.bool, device=device)
     for axis, side in enumerate(size):
         length = int(side * SHARE)
@@ -57,7 +58,7 @@ def random_boxes(n, size, generator, device):
 
 
 def swap(volumes, boxes):
-    """``volumes`` (2n, C, ...), the i-th and the (n+i)-th with their boxes exchanged.  Twice, it changes nothing."""
+    """``volumes`` (2n, C, ...) in which volume i and volume n + i exchange box i.  A second call restores them."""
     one, other = volumes.chunk(2)
     return torch.cat([torch.where(boxes, other, one), torch.where(boxes, one, other)])
 

@@ -1,12 +1,15 @@
-"""Two networks with other first weights, each the other's teacher: cross pseudo supervision (CPS).
+"""Cross pseudo supervision (CPS): two networks with different first weights teach each other.
 
     L = L_seg(P1, label) + L_seg(P2, label) + lambda [L_seg(P1, Y2) + L_seg(P2, Y1)],  Yi = argmax Pi
 
 Source: Chen et al. 2021, "Semi-supervised semantic segmentation with cross pseudo supervision" (arXiv:2106.01226);
 for atria and hearts, Luo et al. 2022 (arXiv:2112.04894).
-Taken otherwise: L_seg is cross-entropy and Dice, where the paper has cross-entropy; the networks see the same voxels
-with other intensities each; the pseudo labels count on unlabelled volumes only; lambda ramps up.  Only the first
-network, and its average, is kept for prediction, as in the paper.
+As in the paper, only the first network (here also its EMA) predicts.
+Different from the paper:
+- L_seg is cross-entropy and Dice.  The paper has cross-entropy alone.
+- The networks see the same voxels with different intensities.
+- Pseudo-labels count on unlabelled volumes only.
+- lambda ramps up.
 """
 
 from torch import nn
@@ -17,7 +20,7 @@ from ..vnet import VNet
 
 
 class CrossTeaching(nn.Module):
-    """A method (see ``laseg_lib.methods``) with a second network, ``second``, of the student's form."""
+    """A method (see ``laseg_lib.methods``) with a second network, ``second``, of the student's architecture."""
 
     def __init__(self, config, n_classes=2):
         super().__init__()

@@ -1,18 +1,18 @@
-"""Self-training: a teacher, trained on the labelled volumes, labels the others once; a second network learns from all.
+"""Self-training: a teacher trained on the labelled volumes labels the others once; a second network learns from all.
 
     Y = largest component of argmax P_teacher(x),   then   L = L_seg(P, Y)   on labelled and unlabelled volumes alike
 
-It is no function of one batch, as the other methods are, but a data set: ``label_by_teacher`` writes it, and an
-ordinary supervised training (``--model supervised_equal``, every case labelled) learns from it.
+The other methods are functions of one batch; this one is a data set.  ``label_by_teacher`` writes it, and an ordinary
+supervised training (``--model supervised_equal``, every case labelled) learns from it.
 
     laseg train --root_path R --labelnum 4 --model supervised ...          # the teacher: labels only
     label_by_teacher("RUN/last.pth", R, names, 4, "pseudo", patch_size=..., downsample=2)
     laseg train --root_path pseudo/cases --model supervised_equal --labelnum 80 ...
 
-Source: Lee 2013, "Pseudo-label", for one network that labels as it learns; the two steps are those of Yalniz et al.
+Source: Lee 2013, "Pseudo-label", where one network labels while it learns; the two steps are those of Yalniz et al.
 2019 (arXiv:1905.00546).
-Taken otherwise: labels are hard and made once, with no choice among them by confidence; of each only the largest
-component stays, of each class, since an atrium is one piece.
+Different from these papers: labels are hard, made once, and not selected by confidence.  Of each class only the largest
+component is kept, because an atrium is one piece.
 """
 
 from pathlib import Path

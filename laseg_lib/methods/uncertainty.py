@@ -1,13 +1,15 @@
-"""Agree only where the teacher is sure: the uncertainty mask of UA-MT.
+"""The uncertainty mask of UA-MT: consistency only where the teacher is sure.
 
-    u = - sum_c p_c ln p_c,  p = the mean of T answers of the teacher, each to a volume with other noise
+    u = - sum_c p_c ln p_c,  p = the mean of T answers of the teacher, each to the volume with different noise
     L = sum over voxels of [u < H(t)] (student - teacher)^2 / sum over voxels of [u < H(t)]
     H(t) = (3/4 + 1/4 ramp(t)) ln C,  C classes
 
 Source: Yu et al. 2019, "Uncertainty-aware self-ensembling model" (arXiv:1907.07034).
-Taken otherwise: the T answers differ by noise alone, for this base has no dropout; T is 4 where the paper takes 8; the
-first of the T answers is also the target, where the paper's target is one more; where ``student_affine`` moves the
-student's volumes, target and uncertainty are moved along.
+Different from the paper:
+- The T answers differ by noise alone, because this base has no dropout.
+- T is 4.  The paper takes 8.
+- The first of the T answers is also the target.  The paper's target is one more answer.
+- If ``student_affine`` moves the student's volumes, target and uncertainty are moved in the same way.
 """
 
 import math
@@ -24,7 +26,7 @@ ANSWERS = 4
 
 
 def uncertainty_loss(student, teacher, image, label, config, iteration, generator=None):
-    """A method (see ``laseg_lib.methods``): mean teacher by squared differences, where the teacher is sure."""
+    """A method (see ``laseg_lib.methods``): mean teacher with squared differences, only where the teacher is sure."""
     n = config.labelled_in_batch
     seen = student_view(image, n, config, generator)
     answers = [F.softmax(teacher_answer(teacher, image[n:], config, generator), dim=1) for _ in range(ANSWERS)]
@@ -45,14 +47,14 @@ def entropy(p):
 
 
 def threshold(config, iteration, classes=2):
-    """H(t) in nats: the entropy below which the teacher is sure, 3/4 of the most possible, and all of it in the end."""
+    """H(t) in nats: below this entropy the teacher is sure.  It rises from 3/4 of the maximum to the maximum."""
     ramp = ramps.sigmoid_rampup(iteration // config.ramp_every, config.consistency_rampup)
     return (0.75 + 0.25 * ramp) * math.log(classes)
 
 
 def masked_mse(p, target, mask):
-    """Mean of the squared differences of ``p`` and ``target`` (B, C, ...) over the voxels of ``mask`` (B, ...); 0 where
-    there are none."""
+    """Mean squared difference of ``p`` and ``target`` (B, C, ...) over the voxels of ``mask`` (B, ...); 0 if there are
+    none."""
     return (((p - target) ** 2).mean(1) * mask).sum() / mask.sum().clamp_min(1)
 
 

@@ -1,5 +1,5 @@
-"""The random generators of a training.  Each purpose has its own, so that one purpose more changes no other's draws,
-and a checkpoint can hold them all."""
+"""The random generators of a training.  Each purpose has its own: a new purpose changes no other's draws, and a
+checkpoint can hold them all."""
 
 import random
 
@@ -10,10 +10,10 @@ import torch
 class Generators:
     """The generators of one process.
 
-    ``order``: which volumes come when (NumPy).  ``augment``: how labelled and unlabelled ones are turned and cropped
-    (NumPy).  ``noise``: what is added to the networks' inputs (torch, on ``device``).  Dropout draws from torch's
-    global generator.  ``rank``: of several processes each has its own.  ``restart``: the iteration at which they begin
-    anew, where they can't go on from a checkpoint.
+    ``order``: the order of the volumes (NumPy).  ``augment``: how labelled and unlabelled volumes are augmented
+    (NumPy).  ``noise``: the noise on the networks' inputs (torch, on ``device``).  Dropout draws from torch's global
+    generator.  ``rank``: each process has generators of its own.  ``restart``: the iteration at which they are seeded
+    anew, if a checkpoint can't continue them.
     """
 
     def __init__(self, seed, device, rank=0, restart=0):
