@@ -22,9 +22,9 @@ from .runtime.manners import OneLineParser, WithDefaults, begun, complain, end, 
 
 
 def main(argv=None):
-    """Run one command; returns the exit status.  A user's mistake is one clear line, not a stack trace."""
+    """Run one command; returns the exit status.  A user's mistake is reported in one line, without a stack trace."""
     begun()
-    if hasattr(sys.stdout, "reconfigure"):  # a terminal without the letters of a path is no reason to fail
+    if hasattr(sys.stdout, "reconfigure"):  # the terminal's encoding may lack a path's characters
         sys.stdout.reconfigure(errors="backslashreplace")
     command = ""
     try:
@@ -52,16 +52,16 @@ def parser():
     trained = "last.pth or best.pth of a training, or another V-Net's weights"
     window = "walkthrough (or seed): stride 18/18/4; fast: windows that overlap by half; whole: the volume at once"
 
-    orientation = "which of a NIfTI's two matrices counts, where they contradict each other"
+    orientation = "which of a NIfTI file's two matrices counts, if they differ"
 
     phantom = command("phantom", run_phantom, "write synthetic atria", "data --train 40 --test 10")
     phantom.add_argument("dest", type=Path, metavar="DEST", help="the folder to write into; cases lie in DEST/phantoms")
     phantom.add_argument("--train", type=int, default=40, help="training cases")
     phantom.add_argument("--test", type=int, default=10, help="test cases")
     phantom.add_argument("--size", type=int, nargs=3, default=(64, 48, 32), metavar=("W", "H", "D"), help="voxels")
-    phantom.add_argument("--seed", type=int, default=0, help="of every random draw")
+    phantom.add_argument("--seed", type=int, default=0, help="random seed")
     phantom.add_argument("--classes", type=int, choices=(1, 2), default=1,
-                         help="1: the atrium's cavity; 2: cavity, and its wall of 2.5 mm")
+                         help="1: the atrium's cavity; 2: the cavity, and its wall of 2.5 mm")
     phantom.add_argument("--raw", action="store_true", help="write raw NRRD pairs, for `laseg prepare`")
 
     fetch = command("fetch", run_fetch, "download the 100 public volumes, verified (about 220 MB)", "data/la2018")
@@ -74,49 +74,50 @@ def parser():
     prepare.add_argument("dest", type=Path, metavar="DEST", help="the folder to write into; cases lie in DEST/volumes")
     prepare.add_argument("--scan", metavar="PATTERN", help="which files (or folders of DICOM) are scans; the stars are "
                          "the case's name (default: lgemri.nrrd, or nnU-Net's imagesTr)")
-    prepare.add_argument("--label", metavar="PATTERN", help="where the label of a scan is, with the same stars "
-                         "(default: laendo.nrrd, or nnU-Net's labelsTr)")
+    prepare.add_argument("--label", metavar="PATTERN", help="which files are labels, with the same stars (default: "
+                         "laendo.nrrd, or nnU-Net's labelsTr)")
     which = prepare.add_mutually_exclusive_group()
     which.add_argument("--label-value", type=int, nargs="+", metavar="N",
-                       help="the atrium's value, or several, if a label holds others too")
+                       help="the value (or values) of the atrium, if a label holds others too")
     which.add_argument("--classes", nargs="+", metavar="NAME=VALUE",
-                       help="several classes to tell apart, such as wall=1 cavity=2")
+                       help="several classes, such as wall=1 cavity=2")
     prepare.add_argument("--orientation", choices=["qform", "sform"], help=orientation)
     prepare.add_argument("--label-as-scan", action="store_true",
-                         help="ignore the labels' headers: their voxels are the scans'")
+                         help="ignore the labels' headers: their voxels lie where the scans' do")
     prepare.add_argument("--labelled-list", type=Path, metavar="FILE", help="the labelled training cases, in order")
     prepare.add_argument("--test-list", type=Path, metavar="FILE", help="the test cases")
     prepare.add_argument("--test-share", type=float, default=0.2,
-                         help="of the labelled cases, drawn for testing where no list says which")
-    prepare.add_argument("--patient", metavar="PATTERN", help="the patient's part of a case's name is the star, as in "
-                         "'*_scan?'; no patient is in training and in test (default: by BIDS's and nnU-Net's names)")
+                         help="the share of the labelled cases that is drawn for testing, if no list names them")
+    prepare.add_argument("--patient", metavar="PATTERN", help="a pattern whose star is the patient's part of a case's "
+                         "name, as in '*_scan?'; a patient is never in both training and test (default: BIDS's and "
+                         "nnU-Net's names)")
     prepare.add_argument("--skip-bad", action="store_true",
-                         help="leave out cases that can't be prepared; DEST/left_out.txt says which and why")
+                         help="leave out cases that can't be prepared; DEST/left_out.txt lists them with the reason")
     prepare.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
-                         help="a voxel's sides in mm, for headers that don't say")
+                         help="a voxel's sides in mm, for headers without them")
     prepare.add_argument("--voxel", type=float, default=0.625, metavar="MM", help="side of the prepared voxels")
     prepare.add_argument("--checkpoint", type=Path, metavar="FILE",
-                         help="a trained network, to crop unlabelled scans around what it finds")
-    prepare.add_argument("--seed", type=int, default=1337, help="of the margins and of the drawn test cases")
+                         help="a trained network; unlabelled scans are cropped around the atrium that it finds")
+    prepare.add_argument("--seed", type=int, default=1337, help="random seed of margins and drawn test cases")
 
     train = command("train", run_train, "train one arm", "--root_path data/phantoms --model MT --labelnum 4 "
                     "--patch_size 48 48 32 --n_filters 8 --max_iterations 400")
     add_config_arguments(train)
     train.add_argument("--recipe", choices=RECIPES, default="right",
                        help="walkthrough (or seed): with its bugs (" + ", ".join(WALKTHROUGH_RECIPE)
-                            + "); right: mended; strong: right, with " + ", ".join(STRONG_RECIPE))
+                            + "); right: without them; strong: right, with " + ", ".join(STRONG_RECIPE))
     train.add_argument("--gpu", help="which GPUs the process may see (CUDA_VISIBLE_DEVICES), e.g. 0")
-    train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --snapshot_path")
+    train.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --snapshot_path")
 
     def network_arguments(sub, default, unfit=""):
-        """What `evaluate` and `predict` share: whose network, and how it looks at a volume."""
-        sub.add_argument("--weights", choices=["student", "teacher"], default="student", help="whose network")
+        """The arguments that `evaluate` and `predict` share."""
+        sub.add_argument("--weights", choices=["student", "teacher"], default="student", help="which network")
         sub.add_argument("--window", choices=["walkthrough", "seed", "fast", "whole"], default=default,
                          help=window + unfit)
-        sub.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: as trained")
-        sub.add_argument("--downsample", type=int, help="default: as trained")
+        sub.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: the training's")
+        sub.add_argument("--downsample", type=int, help="default: the training's")
         sub.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
-                         help="a voxel's sides in mm, for files that don't say")
+                         help="a voxel's sides in mm, for files without them")
         sub.add_argument("--device", default="auto", help=explanations()["device"])
         sub.add_argument("--precision", choices=choices("precision"), default="fp32", help=explanations()["precision"])
 
@@ -124,45 +125,45 @@ def parser():
                        "model/LA_vnet_8_labeled/MT/last.pth --root_path data/phantoms --csv out.csv")
     evaluate.add_argument("checkpoint", type=Path, nargs="?", metavar="CHECKPOINT", help=trained)
     evaluate.add_argument("--root_path", help=explanations()["root_path"])
-    evaluate.add_argument("--masks", type=Path, metavar="FOLDER", help="measure the masks in it, of whatever tool, in "
-                          "place of a checkpoint; matched by name with --labels, or with the cases of --root_path")
-    evaluate.add_argument("--labels", type=Path, metavar="FOLDER", help="with --masks: the labels of the scans")
+    evaluate.add_argument("--masks", type=Path, metavar="FOLDER", help="in place of a checkpoint: measure the masks in "
+                          "this folder, from any tool; matched by name with --labels or the cases of --root_path")
+    evaluate.add_argument("--labels", type=Path, metavar="FOLDER", help="with --masks: the folder of the labels")
     evaluate.add_argument("--label-value", type=int, nargs="+", metavar="N",
-                          help="with --masks: the atrium's value, or several, if masks or labels hold others too")
+                          help="with --masks: the value (or values) of the atrium, if masks or labels hold others too")
     evaluate.add_argument("--classes", nargs="+", metavar="NAME=VALUE",
                           help="with --masks and --labels: several classes, such as wall=1 cavity=2")
     evaluate.add_argument("--split", choices=["train", "test"], default="test", help="which list names the cases")
     network_arguments(evaluate, "walkthrough", ", not for tables")
     evaluate.add_argument("--at", choices=["same", "full"], default="same",
-                          help="same: labels at the network's resolution; full: what a network at half resolution "
-                               "predicts is enlarged and compared with the labels as they are stored")
+                          help="same: labels at the network's resolution; full: the prediction is enlarged to the "
+                               "stored size and compared with the stored labels")
     evaluate.add_argument("--largest_component", action="store_true", help="keep only the largest connected part")
-    evaluate.add_argument("--csv", type=Path, metavar="FILE", help="write a row a case (and class) here")
+    evaluate.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each case (and class) here")
 
     predict = command("predict", run_predict, "segment scans: a mask in each scan's own geometry",
                       "patient1.nii.gz patient2.nii.gz --out masks")
     predict.add_argument("files", type=Path, nargs="+", metavar="SCAN",
-                         help=f"first, if you have one, {trained} (without it: the network that comes along); then "
+                         help=f"a network first: {trained} (without one: the network that comes along); then scans: "
                               "NIfTI, NRRD, MetaImage, a folder with a DICOM series, or mri_norm2.h5; or a folder of "
                               "scans, or a pattern in quotes, such as '*.nii.gz'")
     predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="where NAME_la.nii.gz is written (for "
                          "CASE_0000.nii.gz in a folder of nnU-Net's: CASE.nii.gz)")
-    predict.add_argument("--format", choices=[".nii.gz", ".nrrd"], default=".nii.gz", help="of the masks")
+    predict.add_argument("--format", choices=[".nii.gz", ".nrrd"], default=".nii.gz", help="format of the masks")
     predict.add_argument("--probability", action="store_true", help="also write NAME_probability")
-    predict.add_argument("--force", action="store_true", help="replace masks that are there")
+    predict.add_argument("--force", action="store_true", help="replace existing masks")
     network_arguments(predict, "fast")
-    predict.add_argument("--whole", action="store_true", help="look once, at the whole scan: not coarse to fine")
+    predict.add_argument("--whole", action="store_true", help="segment the whole scan at once, not coarse to fine")
     predict.add_argument("--all_parts", action="store_true",
-                         help="keep all that is found, not the largest connected part alone")
+                         help="keep every part of the prediction, not only the largest connected one")
     predict.add_argument("--orientation", choices=["qform", "sform"], help=orientation)
     predict.add_argument("--voxel", type=float, nargs="+", metavar="MM", default=None,
-                         help="side (or three) of the voxels that the network was trained on (default: as the "
-                              "checkpoint says, or 0.625)")
+                         help="side, or three sides, of the voxels that the network was trained on (default: those in "
+                              "the checkpoint, or 0.625)")
     return top
 
 
 def add_config_arguments(sub):
-    """One argument for each setting of TrainConfig: its name, type, choices and explanation stand there."""
+    """One argument for each setting of TrainConfig, with its name, type, choices and explanation."""
     for field in fields(TrainConfig):
         kind, _ = kind_of(field.name)
         options = {"help": explanations()[field.name], "default": argparse.SUPPRESS}
@@ -180,7 +181,7 @@ def add_config_arguments(sub):
 
 
 def say(message):
-    """A line on stdout; a file's name in it steers no terminal."""
+    """Print a line; invisible characters, in a file's name for example, are written as escapes."""
     print(visible(message), flush=True)
 
 
@@ -225,7 +226,7 @@ def run_prepare(args):
 
 
 def check_mm(name, sides):
-    """LasegError for a voxel's side that can't be."""
+    """LasegError for an impossible voxel size."""
     given = [] if sides is None else sides if isinstance(sides, list) else [sides]
     if not all(0.02 <= side <= 50 for side in given):
         raise LasegError(f"--{name} {sides}: a voxel's side in mm must be between 0.02 and 50")
@@ -242,18 +243,18 @@ def run_train(args):
         import torch
 
         if not torch.cuda.is_available():
-            raise LasegError(f"--gpu {args.gpu}: there is no such GPU here; leave it out to train on the processor")
+            raise LasegError(f"--gpu {args.gpu}: there is no such GPU; train on the processor without --gpu")
     config = TrainConfig(**{**RECIPES[args.recipe], **values})
     config = split_of(config, training_names(config))
     if not config.snapshot_path:
         config.snapshot_path = f"model/LA_{config.exp}_{config.labelnum}_labeled/{config.model}"
     trainer = Trainer(config, resume=args.resume)
-    tell = say if trainer.first else lambda message: None  # of torchrun's processes one speaks
+    tell = say if trainer.first else lambda message: None  # only one of torchrun's processes prints
     tell(f"{config.model}: {config.labelnum} labelled of {config.max_samples} cases, {config.val_num} for validation, "
          f"on {trainer.device}; the cache takes up to {trainer.cache_bytes / 1e6:.0f} MB; "
          f"writing to {config.snapshot_path}")
     if config.val_num == 0:
-        tell("no case is left for validation: only the last checkpoint is kept, no best one")
+        tell("no case is left for validation: only the last checkpoint is written, no best one")
     trainer.run()
     if trainer.iteration < config.max_iterations:
         return 1
@@ -271,10 +272,10 @@ def run_evaluate(args):
         require_writable(args.csv, "--csv")
         require_own_table(args.csv)
     if (args.checkpoint is None) == (args.masks is None) or not (args.root_path or args.masks and args.labels):
-        raise LasegError("give a CHECKPOINT and --root_path, or --masks FOLDER and what it is compared with, --labels "
-                         "FOLDER or --root_path; see laseg evaluate --help")
+        raise LasegError("give CHECKPOINT and --root_path, or --masks FOLDER and either --labels FOLDER or "
+                         "--root_path; see laseg evaluate --help")
     if not args.masks and (args.labels or args.label_value or args.classes):
-        raise LasegError("--labels, --label-value and --classes go with --masks; a checkpoint knows its own classes")
+        raise LasegError("--labels, --label-value and --classes need --masks; a checkpoint knows its own classes")
     if args.masks:
         from .classes import parse_classes
         from .data.masks import evaluate_masks
@@ -292,7 +293,7 @@ def run_evaluate(args):
         mm = mean[f"{name}_mm"]
         return f"{mean[name]:.2f} voxels" + (f" ({mm:.2f} mm)" if mm == mm else "")
 
-    for kind in dict.fromkeys(row.get("class") for row in rows):  # of several classes a line each, and their mean
+    for kind in dict.fromkeys(row.get("class") for row in rows):  # several classes: a line for each, and their mean
         of_kind = [row for row in rows if row.get("class") == kind]
         mean = average(of_kind)
         say(f"{len(of_kind)} {what}" + (f", {kind}" if kind else "") + f": Dice {mean['dice']:.4f}, "
@@ -300,7 +301,7 @@ def run_evaluate(args):
     if mean["empty"]:
         print(f"WARNING: {mean['empty']} predictions are EMPTY; they count as Dice 0 and the volume's diagonal",
               file=sys.stderr)
-    if args.csv:  # last: what was computed is on the terminal, whatever becomes of the file
+    if args.csv:  # last, so that the results are on the terminal even if writing fails
         write_table(args.csv, rows)
 
 
@@ -320,8 +321,8 @@ def run_predict(args):
     checkpoint, scans = network_and_scans(args.files)
     if checkpoint is None:
         checkpoint = places.weights("atrium")
-        say(f"network: {checkpoint.name}, which comes along with LASeg. It was trained on 76 scans of one challenge; "
-            "it is for research, and no medical device")
+        say(f"network: {checkpoint.name}, which comes along with LASeg. It was trained on 76 scans of one challenge. "
+            "It is for research; it is not a medical device")
     predictor = Predictor(checkpoint, weights=args.weights, patch_size=args.patch_size, downsample=args.downsample,
                           voxel_mm=voxel, device=args.device, window=args.window, whole=args.whole,
                           keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing,
@@ -331,5 +332,5 @@ def run_predict(args):
                            force=args.force, say=lambda line: tqdm.write(visible(line)),
                            complain=lambda line: tqdm.write(in_one_line(f"laseg predict: {line}"), file=sys.stderr))
     if failed and len(scans) > 1:
-        print(f"laseg predict: {failed} of {len(scans)} scans could not be done", file=sys.stderr)
+        print(f"laseg predict: {failed} of {len(scans)} scans failed", file=sys.stderr)
     return int(failed > 0)

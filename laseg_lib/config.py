@@ -1,6 +1,6 @@
 """Every setting of a training, under the names of the walkthrough's command line.
 
-What a setting means stands below it; ``laseg train --help`` prints the same sentences.
+The text below a setting explains it; ``laseg train --help`` prints the same text.
 """
 
 import ast
@@ -11,140 +11,142 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 from .errors import LasegError
 
-# What tells the arms of the comparison apart: the labelled and unlabelled volumes of a batch,
-# given the batch size and the labelled share of it, and whether consistency counts.
+# The arms of the comparison differ in the volumes of a batch, and in the weight of the consistency loss.
 ARMS = {
-    "supervised": "labelled volumes only, as many as mean teacher has in a batch",
-    "supervised_equal": "labelled volumes only, a full batch of them",
-    "lambda0": "mean teacher's batch, but consistency counts nothing (lambda = 0)",
+    "supervised": "labelled volumes only, as many as a batch of mean teacher has",
+    "supervised_equal": "labelled volumes only, a full batch",
+    "lambda0": "mean teacher's batch without consistency (lambda = 0)",
     "MT": "mean teacher",
 }
 
-# The library's own methods (``laseg_lib.methods``): what a batch of labelled and unlabelled volumes costs.
+# The library's own methods (``laseg_lib.methods``): the loss of a batch of labelled and unlabelled volumes.
 METHODS = {
     "mean_teacher": "the student agrees with its teacher",
-    "uncertainty": "it agrees where several answers of the teacher do (UA-MT)",
-    "copy_paste": "boxes change places between labelled and unlabelled volumes (BCP)",
-    "cross_teaching": "two networks are each other's teacher (CPS)",
+    "uncertainty": "it agrees where several answers of the teacher agree (UA-MT)",
+    "copy_paste": "labelled and unlabelled volumes exchange boxes (BCP)",
+    "cross_teaching": "two networks teach each other (CPS)",
 }
 
-# The walkthrough to the letter, with what the notebooks call its traps.
+# The walkthrough exactly as it is, with the bugs that the notebooks call traps.
 WALKTHROUGH_RECIPE = {"flip_probability": 1.0, "walkthrough_offsets": True, "teacher_mode": "train",
                       "ema_buffers": "keep"}
 
-# What trials on held-out training cases chose (the last 20 of the public 80, half resolution; the record `trials` has
-# those of consistency's form, and what turns cost; earlier ones are no record).  The base first: small rotations and
-# scales in place of turns and mirrors, each volume normalised by itself, no dropout, a learning rate that starts
-# higher and falls to 0, another scanner's intensities.  On it, consistency: the teacher's sure answers are labels for a
-# student that sees the volume moved once more; unlabelled volumes come beside the labelled ones, not in their place.
+# Chosen by trials on held-out training cases (the last 20 of the public 80, half resolution).  The record `trials` has
+# those about the form of the consistency loss and about turns; earlier trials were not recorded.
+# The base: small rotations and scales in place of turns and mirrors, InstanceNorm, no dropout, a learning rate that
+# starts higher and falls to 0, varied intensities.  The consistency: the teacher's sure answers are labels for a
+# student that sees the volume moved once more.
 STRONG_RECIPE = {"has_dropout": False, "base_lr": 0.05, "schedule": "poly", "intensity": 1.0, "turns": False,
                  "affine": 15.0, "student_affine": 15.0, "normalization": "instancenorm", "consistency_type": "pseudo",
                  "consistency": 1.0}
 
 RECIPES = {"right": {}, "walkthrough": WALKTHROUGH_RECIPE, "seed": WALKTHROUGH_RECIPE, "strong": STRONG_RECIPE}
 
-# How files of before this version are read: a setting that has another name now, and one that is gone while it was off.
+# For files of earlier versions: settings with another name today, and settings that no longer exist, with the value
+# that turned them off.
 RENAMED = {"seed_offsets": "walkthrough_offsets"}
 RETIRED = {"copy_paste": False, "consistency_on": "unlabelled"}
 
 
 @dataclass
 class TrainConfig:
-    """One training.  Defaults are the walkthrough's with its plain bugs mended; ``WALKTHROUGH_RECIPE`` brings those
-    back, ``STRONG_RECIPE`` turns on what helps.  Raises LasegError for a value that can't work, with its remedy."""
+    """The settings of one training.  Defaults are the walkthrough's with its plain bugs fixed.  ``WALKTHROUGH_RECIPE``
+    restores the bugs; ``STRONG_RECIPE`` turns on what helps.  Raises LasegError for a value that can't work."""
 
     root_path: str = ""
     """the folder that holds the cases; train.list and test.list lie beside it"""
     train_list: str | None = None
-    """a file that lists the training cases, labelled ones first (default: train.list beside the folder); a
-    test.list beside it is this split's own"""
+    """a file that lists the training cases, labelled ones first (default: train.list beside the folder); if a
+    test.list lies beside this file, it belongs to the same split"""
     model: Literal["supervised", "supervised_equal", "lambda0", "MT"] = "MT"
     """the arm: {choices}"""
     method: str = "mean_teacher"
     """how unlabelled volumes are used: {choices}"""
     exp: str = "vnet"
-    """a name for the run's folder, when --snapshot_path gives none"""
+    """a name for the run's folder, if --snapshot_path is not given"""
     labelnum: int | None = None
     """how many of the first cases of train.list are labelled (default: a fifth)"""
     max_samples: int | None = None
-    """how many of the first cases of train.list are trained on (default: all but the validation cases)"""
+    """how many of the first cases of train.list are used for training (default: all but the validation cases)"""
     val_num: int | None = None
-    """how many of the last cases of train.list validate (default: up to 4 of those not trained on)"""
+    """how many of the last cases of train.list are used for validation (default: up to 4 that are not trained on)"""
     init_weights: str | None = None
-    """begin from these weights (the teacher's, where a file holds one): a checkpoint, or atrium, the network that comes
-    along; the last layer begins anew where the classes differ"""
+    """begin from these weights: a checkpoint (its teacher, if it has one), or atrium, the network that comes along; if
+    the classes differ, the last layer begins anew"""
     max_iterations: int = 6000
     """steps of the optimiser"""
     batch_size: int = 4
-    """volumes in a batch, labelled and unlabelled together; of each process, where there are several"""
+    """volumes in a batch, labelled and unlabelled together; with several processes, in the batch of each"""
     labeled_bs: int = 2
     """labelled volumes in a batch; the others are unlabelled"""
     base_lr: float = 0.01
     """learning rate of SGD (momentum 0.9, weight decay 1e-4)"""
     ema_decay: float = 0.99
-    """alpha: how much of the teacher stays from step to step"""
+    """alpha: the share of the teacher's weights that is kept at each step"""
     consistency_type: Literal["mse", "kl", "pseudo"] = "mse"
-    """how the two are compared: mse or kl of their softmaxes; pseudo: the teacher's sure answers are labels"""
+    """how student and teacher are compared: mse or kl of their softmaxes; pseudo: the teacher's sure answers are
+    labels"""
     confidence: float = 0.8
-    """for pseudo: the least probability at which the teacher is sure of a voxel"""
+    """for pseudo: the teacher is sure of a voxel from this probability on"""
     consistency: float = 0.1
     """lambda, the weight of the consistency loss, at the end of its ramp"""
     consistency_rampup: float = 40.0
     """length of lambda's ramp, in units of --ramp_every iterations"""
     ramp_every: int = 150
-    """lambda changes every so many iterations"""
+    """number of iterations after which lambda changes"""
     seed: int = 1337
-    """of every random draw"""
+    """random seed"""
     deterministic: int = 1
-    """1: cuDNN may not choose its algorithms by timing; 0: it may, which is quicker on a GPU"""
+    """1: cuDNN always takes the same algorithms; 0: it chooses them by timing, which is faster on a GPU"""
     patch_size: tuple[int, int, int] = (112, 112, 80)
     """sides of the patches in voxels: multiples of 16, 16 and 8"""
     downsample: int = 1
-    """average this many voxels to one in each direction (label by majority)"""
+    """average this many voxels to one along each axis (the label by majority)"""
     n_filters: int = 16
     """V-Net's channels at full size"""
     normalization: Literal["none", "batchnorm", "groupnorm", "instancenorm"] = "batchnorm"
-    """what follows each convolution"""
+    """the normalisation after each convolution"""
     has_dropout: bool = True
-    """drop half of the channels at V-Net's bottom and before its output, while training"""
+    """in training, drop half of the channels at V-Net's bottom and before its output"""
     device: str = "auto"
-    """auto (a GPU where there is one), cpu, cuda or cuda:N"""
+    """auto (a GPU if there is one), cpu, cuda or cuda:N"""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """of the networks' arithmetic; auto: bf16 where the hardware has it"""
+    """precision of the networks; auto: bf16 if the hardware supports it"""
     cache: Literal["none", "memory", "device"] = "memory"
-    """where volumes stay once they are read; none: each is read each time; device: where the network is"""
+    """where volumes are kept after the first reading; none: they are read each time; device: beside the network"""
     snapshot_path: str | None = None
-    """where log, history.csv, TensorBoard's log and checkpoints go (default: model/LA_EXP_LABELNUM_labeled/MODEL)"""
+    """folder for log, history.csv, TensorBoard's log and checkpoints (default: model/LA_EXP_LABELNUM_labeled/MODEL)"""
     val_every: int = 200
-    """validate every so many iterations"""
+    """number of iterations between two validations"""
     save_every: int = 200
-    """write the last checkpoint every so many iterations"""
-    # The traps: each default is the mended behaviour, or the walkthrough's where that is no bug.
+    """number of iterations between two writings of the last checkpoint"""
+    # The traps: each default is the corrected behaviour, or the walkthrough's if that is no bug.
     turns: bool = True
-    """turn every volume by quarters and mirror it (hearts lie one way only: trap 10)"""
+    """turn every volume by multiples of 90 degrees, and mirror it (trap 10: hearts have one orientation only)"""
     flip_probability: float = 0.5
-    """how often a volume is mirrored; 1: always, as the walkthrough does (trap 1)"""
+    """probability that a volume is mirrored; 1: always, as in the walkthrough (trap 1)"""
     walkthrough_offsets: bool = False
-    """never draw a crop's last offset, as the walkthrough's doesn't (trap 2)"""
+    """never draw a crop's last offset, as in the walkthrough (trap 2)"""
     teacher_mode: Literal["train", "eval"] = "eval"
-    """the teacher's while it gives targets; train: it normalises by its own batch, and drops out (trap 3)"""
+    """the teacher's mode for its targets; train: with its batch's statistics, and with dropout (trap 3)"""
     ema_buffers: Literal["keep", "average", "copy"] = "average"
-    """what becomes of the teacher's BatchNorm statistics; keep: the student's never reach it (trap 3)"""
+    """the teacher's BatchNorm statistics: average or copy the student's; keep: they never change (trap 3)"""
     noise_on: Literal["teacher", "both", "none"] = "teacher"
-    """whose unlabelled input gets noise; both: independent noise on either side"""
+    """whose unlabelled input gets noise; both: with independent noise for each"""
     teacher_view: Literal["same", "turned"] = "same"
-    """turned: the teacher sees the volume turned and mirrored, its answer is turned back"""
-    # The strong recipe's levers: off by default.
+    """turned: the teacher sees the volume turned and mirrored, and its answer is turned back"""
+    # The strong recipe's settings: off by default.
     schedule: Literal["constant", "poly"] = "constant"
-    """of the learning rate; poly: down to 0 at the end"""
+    """schedule of the learning rate; poly: it falls to 0 at the end"""
     affine: float = 0.0
-    """every second volume is rotated by up to so many degrees about each axis, and scaled by up to 1.2^(affine/15)"""
+    """with probability 1/2, rotate a volume by up to so many degrees about each axis, and scale it by up to
+    1.2^(affine/15)"""
     student_affine: float = 0.0
-    """the same once more for the student's unlabelled volumes; the teacher's answer is moved along"""
+    """the same once more for the student's unlabelled volumes; the teacher's answer is moved in the same way"""
     intensity: float = 0.0
-    """strength of the student's changes of brightness, contrast, shading, sharpness and noise; 1 is strong"""
+    """strength of random brightness, contrast, shading, sharpness and noise in the student's input; 1 is strong"""
     sync_norm: bool = False
-    """several processes: BatchNorm and Dice over the batches of all of them, not of each"""
+    """with several processes: BatchNorm and Dice over the batches of all, not over each one's"""
 
     def __post_init__(self):
         for field in fields(self):
@@ -158,7 +160,7 @@ class TrainConfig:
 
     @property
     def labelled_in_batch(self):
-        """Labelled volumes in a batch: equal volumes means a full batch of them."""
+        """Labelled volumes in a batch; for ``supervised_equal`` a full batch."""
         return self.batch_size if self.model == "supervised_equal" else self.labeled_bs
 
     def _check(self):
@@ -175,37 +177,38 @@ class TrainConfig:
             raise LasegError(f"--labeled_bs {self.labeled_bs} is more than --batch_size {self.batch_size}")
         if self.model in ("MT", "lambda0") and not self.unlabeled_bs:
             raise LasegError(f"--labeled_bs {self.labeled_bs} of --batch_size {self.batch_size} leaves no unlabelled "
-                             f"volume in a batch, which --model {self.model} needs: lower --labeled_bs, or use --model "
-                             "supervised")
+                             f"volume in a batch, and --model {self.model} needs one: lower --labeled_bs, or use "
+                             "--model supervised")
         if any(s < d or s % d for s, d in zip(self.patch_size, (16, 16, 8))):
             near = tuple(max(d, round(s / d) * d) for s, d in zip(self.patch_size, (16, 16, 8)))
             raise LasegError(f"--patch_size {self.patch_size}: V-Net halves W and H four times and D three times, "
-                             f"so the sides must be multiples of 16, 16 and 8; {near} would do")
+                             f"so the sides must be multiples of 16, 16 and 8; {near} is possible")
         volumes = {"batchnorm": self.labelled_in_batch + self.unlabeled_bs, "instancenorm": 1,
                    "groupnorm": self.n_filters}.get(self.normalization)
         if self.normalization == "batchnorm" and self.teacher_mode == "train" and self.unlabeled_bs:
             volumes = self.unlabeled_bs
         if (self.normalization, self.ema_buffers, self.teacher_mode) == ("batchnorm", "keep", "eval"):
-            raise LasegError("--ema_buffers keep with --teacher_mode eval: the teacher would normalise for ever by the "
-                             "statistics it was born with, and see nothing. Use --ema_buffers average, or, as the "
-                             "walkthrough, --teacher_mode train")
+            raise LasegError("--ema_buffers keep with --teacher_mode eval: the teacher would always normalise with the "
+                             "statistics of an untrained network. Use --ema_buffers average, or, as the walkthrough, "
+                             "--teacher_mode train")
         if volumes == 1 and self.patch_size == (16, 16, 8):
             raise LasegError(f"--patch_size {self.patch_size} leaves one voxel at V-Net's bottom, too few for "
                              f"{self.normalization}: use a larger patch, or a larger batch with batchnorm")
 
     def to_dict(self):
-        """Plain values only, fit for JSON and for a checkpoint."""
+        """The settings as plain values, for JSON and checkpoints."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values):
-        """The config that ``to_dict`` wrote, by this version or an earlier one; unknown names raise LasegError."""
+        """The inverse of ``to_dict``, also for earlier versions' files; unknown names raise LasegError."""
         if not isinstance(values, dict):
             raise LasegError(f"the settings must be a dictionary, not {type(values).__name__}")
         values = {RENAMED.get(name, name): value for name, value in values.items()}
         for name, off in RETIRED.items():
             if values.pop(name, off) != off:
-                raise LasegError(f"--{name} is gone from LASeg, this was made with it: use the version that wrote it")
+                raise LasegError(f"--{name} no longer exists, and these settings use it: use the version of LASeg that "
+                                 "wrote them")
         unknown = sorted(map(str, set(values) - {field.name for field in fields(cls)}))
         if unknown:
             raise LasegError(f"unknown settings {', '.join(unknown)}: written by another version of LASeg?")
@@ -216,7 +219,7 @@ KINDS = get_type_hints(TrainConfig)
 
 
 def choices(name):
-    """The values that a setting may have, where they are few words; otherwise None."""
+    """The values that a setting may have, if it is a choice of words; otherwise None."""
     return get_args(KINDS[name]) if get_origin(KINDS[name]) is Literal else None
 
 
@@ -232,7 +235,7 @@ def kind_of(name):
 
 @cache
 def explanations():
-    """{setting: the sentence below it}, from the source of TrainConfig."""
+    """{setting: the text below it}, from the source of TrainConfig."""
     body = ast.parse(inspect.getsource(TrainConfig)).body[0].body
     said = {setting.target.id: text.value.value for setting, text in zip(body, body[1:])
             if isinstance(setting, ast.AnnAssign) and isinstance(text, ast.Expr)}
@@ -255,7 +258,7 @@ def plain(name, value):
             if isinstance(value, str) != (kind is str) and not (kind is str and hasattr(value, "__fspath__")):
                 raise TypeError
             converted = kind(value)
-            if kind is not str and converted != value:  # 2.5 is no int, and NaN is nothing
+            if kind is not str and converted != value:  # 2.5 is no int, and NaN is not equal to itself
                 raise ValueError
     except (TypeError, ValueError, OverflowError) as error:
         want = "three whole numbers" if kind is tuple else f"of type {kind.__name__}"
@@ -263,7 +266,7 @@ def plain(name, value):
         raise LasegError(f"--{name} must be {want}; got {got}") from error
     whole = converted if kind is tuple else (converted,)
     if kind in (int, tuple) and max(map(abs, whole)) >= 2**63:
-        raise LasegError(f"--{name} must lie between -2^63 and 2^63, as far as PyTorch counts")
+        raise LasegError(f"--{name} must lie between -2^63 and 2^63, the range of PyTorch's integers")
     if choices(name) and converted not in choices(name):
         raise LasegError(f"--{name} must be one of {', '.join(choices(name))}; got {converted!r}")
     return converted

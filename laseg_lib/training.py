@@ -34,17 +34,17 @@ from .vnet import VNet
 class Trainer:
     """One training: networks, volumes, generators, history, files.
 
-    ``config``: a TrainConfig.  ``method``: what a batch costs, a function or ``nn.Module`` as ``laseg_lib.methods``
-    describes it; None: the library's own that ``config.method`` names.  ``resume``: go on from the last checkpoint in
+    ``config``: a TrainConfig.  ``method``: the loss of a batch, a function or ``nn.Module`` as ``laseg_lib.methods``
+    describes it; None: the method that ``config.method`` names.  ``resume``: continue from the last checkpoint in
     ``config.snapshot_path``.
-    Attributes for the curious: ``student``, ``teacher``, ``method``, ``config`` (with the split decided),
-    ``iteration``, ``history`` (a list of dicts, one an iteration), ``best`` (validation Dice).
+    Attributes: ``student``, ``teacher``, ``method``, ``config`` (with a complete split), ``iteration``, ``history`` (a
+    list with a dict for each iteration), ``best`` (validation Dice).
     Raises LasegError for data or settings that can't work.
     """
 
     def __init__(self, config, *, method=None, resume=False):
         self.device = distributed.join(config.device)
-        self.first = distributed.rank() == 0  # of many processes, the one that validates, writes and prints
+        self.first = distributed.rank() == 0  # only this process validates, writes and prints
         names = training_names(config)
         config = replace(config, method=methods.name_of(method) if method else config.method)
         self.config = config = split_of(config, names, distributed.world())
@@ -56,7 +56,7 @@ class Trainer:
         self._begin_or_go_on(resume)
 
     def _make_networks(self, method, resume):
-        """Student, teacher (a copy that no gradient reaches), the method's own networks, and their optimiser."""
+        """Student, teacher (a copy without gradients), the method's own networks, and their optimiser."""
         config = self.config
         machine.keep_memory()
         self.precision = "bf16" if machine.uses_bf16(self.device, config.precision, config.patch_size) else "fp32"
@@ -74,13 +74,13 @@ class Trainer:
         self.optimizer = torch.optim.SGD(parameters, config.base_lr, momentum=0.9, weight_decay=1e-4)
 
     def _on_device(self, network):
-        """``network`` in training mode where the training runs, its BatchNorm over all ranks with ``--sync_norm``."""
+        """``network`` in training mode on the device; with ``--sync_norm`` its BatchNorm is over all processes."""
         if self.config.sync_norm:
             network = synchronise_norm(network, self.device)
         return network.to(self.device, memory_format=torch.channels_last_3d).train()
 
     def _open_data(self, names):
-        """The volumes, and the batches that are drawn from them."""
+        """Open the volumes for training and validation, and the batches."""
         config = self.config
         cache = {"none": None, "memory": "memory", "device": self.device}[config.cache]
         self.train_set = LAHeart(config.root_path, names=names[:config.max_samples], cache=cache,
@@ -88,7 +88,7 @@ class Trainer:
         self.batches = Batches(config, self.train_set, self.device, distributed.rank(), distributed.world())
         self.val_set = LAHeart(config.root_path, names=names[len(names) - config.val_num:] if self.first else [],
                                cache=cache and "memory", downsample=config.downsample)
-        self.cases = self.val_cases = None  # only a checkpoint on the disk outlives a change of the files
+        self.cases = self.val_cases = None  # needed only if a checkpoint is written: its files may change later
         if config.snapshot_path:
             self.cases, self.val_cases = ({name: fingerprint(some.path(name)) for name in some.image_list}
                                           for some in (self.train_set, self.val_set))
@@ -96,13 +96,13 @@ class Trainer:
         self.train_set.require_labels()
         self.val_set.require_labels()
         self.val_set.require_classes(self.classes)
-        self.val_set.require_sound()  # an unsound one would end the training at its first validation
-        self.cache_bytes = self.train_set.cache_bytes() if cache else 0  # filled as the volumes are first drawn
+        self.val_set.require_sound()  # a damaged file would end the training at its first validation
+        self.cache_bytes = self.train_set.cache_bytes() if cache else 0  # it is filled when volumes are first drawn
         where = self.device if config.cache == "device" else torch.device("cpu")
         machine.require_memory(self.cache_bytes, where, f"a cache of {len(self.train_set)} volumes", "use --cache none")
 
     def _begin_or_go_on(self, resume):
-        """Iteration 0, or where the last checkpoint was; the files of the run are opened."""
+        """Start at iteration 0 or at the last checkpoint, and open the run's files."""
         config = self.config
         if resume and not config.snapshot_path:
             raise LasegError("resume needs a --snapshot_path, the folder that holds the checkpoint")
@@ -111,7 +111,7 @@ class Trainer:
         state = checkpoints.load_last(config.snapshot_path, warn=self.tell) if resume else None
         if config.snapshot_path and not resume and checkpoints.begun(config.snapshot_path):
             raise LasegError(f"{config.snapshot_path}: holds a training already; "
-                             "go on with it (--resume), or choose another --snapshot_path")
+                             "continue it (--resume), or choose another --snapshot_path")
         with checkpoints.explain_foreign(config.snapshot_path):
             if state is not None:
                 self.load_state_dict(state)
@@ -161,18 +161,18 @@ class Trainer:
         return row
 
     def _begin_step(self):
-        """LasegError after a step that was cut in the middle, by Ctrl-C or an error: networks and random draws no
-        longer fit together, and what went on from there would be another training."""
+        """LasegError after a step that Ctrl-C or an error ended in the middle: networks and random generators no
+        longer belong to one iteration."""
         if self.cut_short:
-            raise LasegError("this training was cut in the middle of a step, and can't go on from there as if nothing "
-                             "had been. Make the Trainer anew, with resume=True where there is a --snapshot_path")
+            raise LasegError("this training was interrupted in the middle of a step, so it can't be continued from "
+                             "there. Make a new Trainer, with resume=True if there is a --snapshot_path")
         self.cut_short = True
 
     def run(self, iterations=None, *, callback=None, progress=True):
-        """Train until ``max_iterations``, or for ``iterations`` more.  ``callback(trainer)`` after each.
+        """Train until ``max_iterations``, or for ``iterations`` more.  ``callback(trainer)`` is called after each.
 
-        Ctrl-C, a notebook's interrupt and SIGTERM end it after the step in hand, with a checkpoint and
-        nothing lost; calling ``run`` again goes on.  Returns the history.
+        Ctrl-C, a notebook's interrupt, SIGTERM and SIGUSR1 end the training after the current step, with a checkpoint.
+        Nothing is lost: call ``run`` again to continue.  Returns the history.
         """
         end = self.config.max_iterations if iterations is None else self.iteration + iterations
         end, stopped = min(end, self.config.max_iterations), 0
@@ -192,11 +192,11 @@ class Trainer:
         if stopped:
             self.tell(f"{signal.Signals(stopped).name}: stopped after iteration {self.iteration} of "
                       f"{self.config.max_iterations}; "
-                      + ("nothing is lost, --resume goes on" if self.log else "run() goes on from here"))
+                      + ("nothing is lost, --resume continues" if self.log else "run() continues from here"))
         return self.history
 
     def validate(self):
-        """Mean Dice of student and teacher on the validation cases; keeps the best student's checkpoint."""
+        """Mean Dice of student and teacher on the validation cases; writes a checkpoint of the best student."""
         scores = {}
         for name, network in (("student", self.student), ("teacher", self.teacher)):
             was_training = network.training
@@ -216,24 +216,24 @@ class Trainer:
                              "Lower --base_lr (or use --precision fp32)")
 
     def weights(self):
-        """What is needed to predict: copies of both networks, the settings, the sides in mm of the voxels they were
-        made for (before any downsampling; None where the files don't say), {case: SHA-256} of what they learnt from,
-        and the classes, where these aren't the left atrium alone."""
+        """Everything that prediction needs: copies of both networks, the settings, the voxel's sides in mm (before any
+        downsampling; None if the files don't say), {case: SHA-256} of the training files, and the classes, if they
+        aren't the left atrium alone."""
         copies = {name: {key: value.detach().clone() for key, value in network.state_dict().items()}
                   for name, network in (("student", self.student), ("teacher", self.teacher))}
         return {"config": self.config.to_dict(), "spacing": self.spacing, "iteration": self.iteration,
                 "cases": self.cases, **copies, **({} if self.classes == ATRIUM else {"classes": as_text(self.classes)})}
 
     def state_dict(self):
-        """Everything that the next iteration depends on, so that a resumed training is the same one."""
+        """Everything that the next iteration depends on: a resumed training equals an uninterrupted one."""
         return {**self.weights(), "optimizer": copy.deepcopy(self.optimizer.state_dict()), "best": self.best,
                 "method": [copy.deepcopy(network.state_dict()) for network in self.own_networks],
-                "streams": distributed.gather(self.batches.state_dict()),  # one a process
+                "streams": distributed.gather(self.batches.state_dict()),  # one for each process
                 "val_cases": self.val_cases,
                 "files": self.log.sizes() if self.log else {}}
 
     def load_state_dict(self, state):
-        """Go back to the moment of ``state``.  LasegError when it belongs to other settings."""
+        """Return to a saved state.  LasegError if it was made with other settings, classes or cases."""
         mine, theirs = self.config.to_dict(), TrainConfig.from_dict(state["config"]).to_dict()
         free = {"snapshot_path", "device", "cache", "save_every", "root_path", "train_list", "init_weights"}
         if self.config.schedule == "constant":  # another schedule's learning rate depends on the end
@@ -245,10 +245,10 @@ class Trainer:
         before = list(parse_classes(state.get("classes", as_text(ATRIUM)), self.config.snapshot_path))
         if before != list(self.classes):
             raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with the classes "
-                             f"{', '.join(before)}, and the volumes' are {', '.join(self.classes)} now; bring those "
-                             "back, or start anew")
+                             f"{', '.join(before)}, and the volumes now have {', '.join(self.classes)}; restore the "
+                             "earlier ones, or start a new training")
         checkpoints.same_cases(self.config.snapshot_path, self.cases, state.get("cases"), "training", self.tell)
-        if self.first and state.get("val_cases") is not None:  # an older checkpoint doesn't know
+        if self.first and state.get("val_cases") is not None:  # an older checkpoint hasn't got it
             checkpoints.same_cases(self.config.snapshot_path, self.val_cases, state["val_cases"], "validation",
                                    self.tell)
         self.student.load_state_dict(state["student"])
@@ -264,11 +264,11 @@ class Trainer:
         else:
             self.batches = Batches(self.config, self.train_set, self.device, rank, world, restart=self.iteration)
             self.tell(f"written by {before} processes, continued by {world}: the weights are the same, "
-                      f"random draws begin anew from seed {self.config.seed} and iteration {self.iteration}")
+                      f"random generators begin anew from seed {self.config.seed} and iteration {self.iteration}")
         del self.history[self.iteration:]
 
     def save(self):
-        """Write the last checkpoint (nothing without a snapshot_path).  Weights not finite replace no good ones."""
+        """Write the last checkpoint, if there is a snapshot_path.  Weights that aren't finite are never written."""
         if not self.config.snapshot_path:
             return
         weights = sum(parameter.detach().sum() for parameter in self.optimizer.param_groups[0]["params"])

@@ -169,7 +169,7 @@ def test_bad_data_is_one_line_that_names_the_file_and_the_remedy(kind, data, tmp
     (["--labelnum", 1], "--labelnum 1 is fewer than the 2"),
     (["--labelnum", 8, "--max_samples", 8], "--labelnum 8 of --max_samples 8 leaves fewer unlabelled"),
     (["--max_samples", 9], "train.list names 8 cases.*--max_samples 9"),
-    (["--patch_size", 30, 32, 16], r"--patch_size.*\(32, 32, 16\) would do"),
+    (["--patch_size", 30, 32, 16], r"--patch_size.*\(32, 32, 16\) is possible"),
     (["--model", "GAN"], "argument --model: invalid choice"),
     (["--downsample", 50], "can't be made 50 times smaller"),
     (["--device", "cuda:99"], "--device cuda"), (["--device", "tpu"], "--device tpu"),

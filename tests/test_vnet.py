@@ -109,9 +109,9 @@ def test_no_dropout_unless_asked():
 
 
 def test_a_size_that_does_not_divide_names_those_that_do():
-    with pytest.raises(ValueError, match=r"\(16, 16, 8\).*got \(40, 32, 12\).*\(32, 32, 8\) or \(48, 32, 16\)"):
+    with pytest.raises(ValueError, match=r"\(16, 16, 8\).*got \(40, 32, 12\).*\(32, 32, 8\) and \(48, 32, 16\)"):
         VNet(1, 2, 4)(torch.zeros(1, 1, 40, 32, 12))
-    with pytest.raises(ValueError, match=r"\(16, 16, 16\).*\(16, 16, 16\) or \(16, 16, 32\)"):
+    with pytest.raises(ValueError, match=r"\(16, 16, 16\).*\(16, 16, 16\) and \(16, 16, 32\)"):
         VNet(1, 2, 4, bottom_stride=2)(torch.zeros(1, 1, 16, 16, 24))
     with pytest.raises(ValueError, match="batch, channel"):
         VNet(1, 2, 4)(torch.zeros(1, 1, 16, 16))

@@ -200,7 +200,7 @@ def test_resume_needs_a_folder(root):
 def test_a_gpu_that_is_not_there_is_told(number, root, capsys, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert main(["train", "--root_path", str(root), "--gpu", number]) == 1
-    assert f"--gpu {number}: there is no such GPU here" in capsys.readouterr().err
+    assert f"--gpu {number}: there is no such GPU" in capsys.readouterr().err
 
 
 # --- arguments that would be swallowed ------------------------------------------------------------

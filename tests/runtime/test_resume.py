@@ -95,7 +95,7 @@ def test_after_an_interrupt_run_goes_on_where_it_was(root, capsys):
     plain.run(5, progress=False)
     trainer = Trainer(tiny_config(root))
     trainer.run(5, progress=False, callback=lambda t: t.iteration == 2 and signal.raise_signal(signal.SIGINT))
-    assert trainer.iteration == 2 and "run() goes on from here" in capsys.readouterr().err
+    assert trainer.iteration == 2 and "run() continues from here" in capsys.readouterr().err
     trainer.run(3, progress=False)
     assert trainer.history == plain.history
     assert same(trainer.student.state_dict(), plain.student.state_dict())
