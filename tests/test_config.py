@@ -114,7 +114,7 @@ def test_a_number_that_nobody_can_count_to_is_told(settings):
 
 def test_a_teacher_that_would_stay_blind_is_refused():
     """Kept buffers, in eval mode from the start: BatchNorm's first statistics for ever (InstanceNorm has none)."""
-    with pytest.raises(LasegError, match="see nothing. Use --ema_buffers average"):
+    with pytest.raises(LasegError, match="--teacher_mode eval.* Use --ema_buffers average"):
         TrainConfig(ema_buffers="keep", teacher_mode="eval")
     for fine in ({"teacher_mode": "train"}, {"normalization": "instancenorm"}, {"ema_buffers": "average"}):
         TrainConfig(**{"ema_buffers": "keep", "teacher_mode": "eval", **fine})

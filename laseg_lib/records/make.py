@@ -2,12 +2,12 @@
 
     data/recorded/<record>/<arm>_<labels>[_<variant>]_seed<seed>/
         config.json          every setting, the command, commit, versions, hardware, date and wall time
-        history.csv          a row an iteration
-        metrics.csv          a row a test case, for student and teacher
-        metrics_largest.csv  the same of each prediction's largest component alone
+        history.csv          a row for each iteration
+        metrics.csv          a row for each test case, for student and teacher
+        metrics_largest.csv  the same for the largest component of each prediction
         predictions.npz      packed bits of the first test cases (phantoms only)
 
-A run that is there is skipped; one that was cut off is resumed.  Nothing is filled in by hand.
+A finished run is skipped; an interrupted one is resumed.  Nothing is filled in by hand.
 """
 
 import argparse
@@ -47,11 +47,11 @@ from . import read
 from .plans import FIRST_SEEDS, RECORDS, SEEDS_A_FOLD, own_runs
 
 WEIGHTS = ("student", "teacher")
-TEACHING_CASES = 2  # test phantoms whose predictions are kept for the notebooks
+TEACHING_CASES = 2  # number of test phantoms whose predictions are stored for the notebooks
 
 
 class Cases(NamedTuple):
-    """What a run learns from and is measured on."""
+    """The cases of a run."""
 
     root: Path  # of the training cases
     train: list | None  # their names, labelled ones first; None: the list beside the root
@@ -61,7 +61,7 @@ class Cases(NamedTuple):
 
 
 def find_data(kind, seed=0, progress=False):
-    """The root of the volumes that a record is made on; phantoms (of that seed) are written where they are missing."""
+    """The root of a record's volumes; phantoms of that seed are written if they are missing."""
     if kind == "real":
         return find_root(os.environ.get("LASEG_DATA", read.HOME / "data" / "la2018"))
     from ..data.phantom import write_phantoms
@@ -74,8 +74,8 @@ def make_run(record, run, *, recorded=None, work=None, progress=True):
     plan, target = RECORDS[record], (recorded or read.RECORDED) / record / run.name
     if (target / "config.json").exists():
         return target
-    if target.is_symlink() or target.exists():  # known before it is trained
-        raise LasegError(f"{target}: is there, and no recorded run; move it away")
+    if target.is_symlink() or target.exists():  # checked before the training
+        raise LasegError(f"{target}: exists, but is no recorded run; move it away")
     work = (work or read.HOME / "runs") / record
     snapshot = work / run.name
     cases, config = training_of(plan, run, work, progress)
@@ -112,20 +112,21 @@ def make_run(record, run, *, recorded=None, work=None, progress=True):
 
 
 def ship(checkpoint, path, device):
-    """The teacher of ``checkpoint``, written to ``path`` as it comes along with the library, and read from there."""
+    """The teacher of ``checkpoint``, written to ``path`` in the form that comes along with the library, and read from
+    there."""
     network, config = load_network(checkpoint, "teacher")
     write_weights(path, network, {**config, "root_path": "", "snapshot_path": None})
     return load_network(path)[0].to(device, memory_format=torch.channels_last_3d)
 
 
 def own_labels(snapshot):
-    """Where a self-training run's data set is, until the run is recorded: most of a record's bytes."""
+    """The folder of a self-training run's data set.  It is large, and is removed when the run is recorded."""
     return snapshot.with_name(snapshot.name + "_data")
 
 
 def training_of(plan, run, work, progress):
-    """(Cases, TrainConfig) of a run whose snapshot lies in ``work``.  A self-training run's teacher is trained before,
-    where its checkpoint is not there (any more)."""
+    """(Cases, TrainConfig) of a run whose snapshot lies in ``work``.  The teacher of a self-training run is trained
+    first, if its checkpoint is missing."""
     snapshot = work / run.name
     root = find_data(plan.data, run.seed)
     cases, settings = Cases(root, None, root, None, {}), {"labelnum": run.labels, **run.settings}
@@ -153,11 +154,11 @@ def training_of(plan, run, work, progress):
 
 
 def train(config, progress):
-    """(the Trainer, run to its end or interrupted; seconds of all the pieces of a training that was cut off; those of
-    all threads, which a shared machine can't blur, or None where it was)."""
+    """(the Trainer, at its end or interrupted; wall seconds, summed over all resumed parts; CPU seconds of all threads,
+    or None for a resumed training)."""
     snapshot = Path(config.snapshot_path)
     trainer = Trainer(config, resume=(snapshot / "last.pth").exists() or (snapshot / "previous.pth").exists())
-    clock = snapshot / "seconds.txt"  # survives a cut
+    clock = snapshot / "seconds.txt"  # kept for a resumed training
     start, before, cpu = time.perf_counter(), seconds_in(clock), time.process_time()
 
     def note(trainer):
@@ -170,8 +171,8 @@ def train(config, progress):
 
 
 def seconds_in(clock):
-    """The seconds that a training took before it was cut off, as its file says; 0 where there is none, or, with a
-    word, where it says no number: a disk that was full can leave an empty one."""
+    """The seconds that an interrupted training took, from its file.  Without a file 0; also 0, with a message, if it
+    holds no number: a full disk can leave an empty file."""
     if not clock.exists():
         return 0.0
     try:
@@ -179,23 +180,24 @@ def seconds_in(clock):
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        tell(f"{clock}: says no number of seconds; what this training took before isn't counted")
+        tell(f"{clock}: holds no number of seconds; the time before the interruption isn't counted")
         return 0.0
     return seconds
 
 
 def held_out_split(root, seed):
-    """(60 training cases, labelled ones first, 20 held-out ones), all of the public ``train.list``, no test case: the
-    order of the 60 is the list's for seed 100, and shuffled by any other."""
+    """(60 training cases, labelled ones first; 20 held-out ones), all from the public ``train.list``, no test case.
+    With seed 100 the 60 are in the list's order; any other seed shuffles them."""
     names = case_names(root, "train")
     first, last = names[:60], names[-20:]
     return (first if seed == 100 else np.random.default_rng(seed).permutation(first).tolist()), last
 
 
 def fold_split(root, seed):
-    """(80 training cases, labelled ones first, 20 tested ones): fold ``seed // 3`` of the 80 cases on which nothing was
-    chosen is tested.  Those are the first 60 of ``train.list`` and the 20 of ``test.list``, in an order drawn once; the
-    last 20 of ``train.list``, where settings were chosen, are never tested.  The seed orders the training cases."""
+    """(80 training cases, labelled ones first; 20 test cases).  The test cases are fold ``seed // 3`` of the 80 cases
+    on which nothing was chosen: the first 60 of ``train.list`` and the 20 of ``test.list``, in an order drawn once.
+    The last 20 of ``train.list``, on which settings were chosen, are never tested.  The seed shuffles the training
+    cases."""
     train, test = case_names(root, "train"), case_names(root, "test")
     untouched = np.random.default_rng(0).permutation(train[:60] + test).tolist()
     fold = seed // SEEDS_A_FOLD
@@ -205,13 +207,14 @@ def fold_split(root, seed):
 
 
 def six_digits(text):
-    """Numbers of a table with six digits that count: half the bytes, and more than any plot shows."""
+    """A table's numbers with six significant digits: half the bytes, and more than any plot shows."""
     return re.sub(r"\d+\.\d+(e-?\d+)?", lambda number: f"{float(number[0]):.6g}", text)
 
 
 def score(networks, test_set, patch_size, *, keep=0, downsample=1, progress=True):
-    """Every test case by every network of {weights: network}: ({file name: rows}, {weights/case: packed bits}), of the
-    whole predictions and of their largest components; masks of the first ``keep`` cases."""
+    """Every test case predicted by every network of {weights: network}.  Returns ({file name: rows}, {weights/case:
+    packed bits}): the rows of whole predictions and of largest components, and the masks of the first ``keep``
+    cases."""
     tables, masks = {read.METRICS: [], read.LARGEST: []}, {}
     for weights, network in networks.items():
         found = predict_cases(network.eval(), test_set, patch_size, downsample=downsample, progress=progress)
@@ -226,7 +229,7 @@ def score(networks, test_set, patch_size, *, keep=0, downsample=1, progress=True
 def provenance(device):
     """Commit, versions, hardware and date of a run made now."""
     def git(*words):
-        if not places.checkout():  # installed: a repository around it would be another one
+        if not places.checkout():  # installed as a package: a repository around it is another project's
             return None
         try:
             done = subprocess.run(["git", *words], cwd=places.checkout(), capture_output=True, text=True)
@@ -243,7 +246,7 @@ def provenance(device):
 
 
 def cpu_name():
-    """The processor's name, as far as the system tells, and its vector instructions."""
+    """The processor's name, if the system gives one, and its vector instructions."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -253,8 +256,8 @@ def cpu_name():
 
 
 def waves(todo):
-    """The runs that need no other one, then those that learn from the labels of another: two workers would make that
-    other one twice, each into the other's folder."""
+    """The runs without dependencies, then those that learn from another run's labels.  Otherwise two workers could
+    train that other run at the same time, in the same folder."""
     return [run for run in todo if run.arm != "self_training"], [run for run in todo if run.arm == "self_training"]
 
 
@@ -262,9 +265,9 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m laseg_lib.records", description=__doc__.splitlines()[0],
                                      epilog="example: python -m laseg_lib.records quick")
     parser.add_argument("record", choices=RECORDS)
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, where the hardware has room")
+    parser.add_argument("--jobs", type=int, default=1, help="number of runs at a time")
     parser.add_argument("--method", metavar="FILE.py:NAME", help="with the record methods: runs of your own method, on "
-                        "the same folds and labelled cases, below runs/recorded")
+                        "the same folds and labelled cases, written to runs/recorded")
     parser.add_argument("--labels", type=int, default=2, help="with --method: how many labelled volumes (2 or 4)")
     parser.add_argument("--only", default="", help="only runs whose name contains this, e.g. MT_8 or seed1337")
     begun()
@@ -272,7 +275,7 @@ def main(argv=None):
     if not 1 <= args.jobs <= 1000:
         parser.error("--jobs must be between 1 and 1000")
     if args.method and (args.record != "methods" or ":" not in args.method or args.labels not in (2, 4)):
-        parser.error("--method FILE.py:NAME goes with the record methods, and --labels 2 or 4")
+        parser.error("--method FILE.py:NAME needs the record methods, and --labels 2 or 4")
     try:
         todo, recorded = read.missing_runs(args.record), None
         if args.method:
@@ -285,7 +288,7 @@ def main(argv=None):
             for run in todo:
                 print(make_run(args.record, run, recorded=recorded), flush=True)
             return 0
-        for seed in {run.seed for run in todo}:  # written once, before the workers race for them
+        for seed in {run.seed for run in todo}:  # written once, before several workers need them
             find_data(RECORDS[args.record].data, seed)
         threads = max(1, (os.cpu_count() or 1) // args.jobs)
         with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
@@ -297,7 +300,7 @@ def main(argv=None):
         print(f"record {args.record}: {in_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"record {args.record}: stopped; the same command goes on", file=sys.stderr)
+        print(f"record {args.record}: stopped; the same command continues it", file=sys.stderr)
         return 1
     return 0
 

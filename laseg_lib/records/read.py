@@ -1,4 +1,4 @@
-"""What ``data/recorded`` holds, as tables and sentences; nothing here trains."""
+"""Reads ``data/recorded``: tables and sentences about recorded runs.  Nothing here trains."""
 
 import json
 from pathlib import Path
@@ -14,33 +14,33 @@ METRICS, LARGEST = "metrics.csv", "metrics_largest.csv"
 
 
 def configs(record, recorded=None):
-    """The config.json of every run that is there, as dicts, by the name of its folder; LasegError for what is none."""
+    """{name of its folder: config.json as a dict} of every recorded run; LasegError if one can't be read."""
     found = sorted(((recorded or RECORDED) / record).glob("*/config.json"))
     return {path.parent.name: read_config(path) for path in found}
 
 
 def read_config(path):
     try:
-        if not path.is_file():  # a pipe would wait for ever
+        if not path.is_file():  # reading a pipe would never end
             raise ValueError("it is no file")
         config = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError(f"it holds a {type(config).__name__}")
     except (OSError, ValueError, RecursionError) as error:
-        raise LasegError(f"{path}: not the settings of a recorded run ({error}); move its folder away, and it is made "
-                         "anew") from error
+        raise LasegError(f"{path}: not the settings of a recorded run ({error}); move its folder away, then `make "
+                         "record` makes the run again") from error
     return config
 
 
 def missing_runs(record, recorded=None):
-    """The runs of the record's plan that nobody has made yet."""
+    """The runs of the record's plan that are not recorded yet."""
     there = configs(record, recorded)
     return [run for run in RECORDS[record].runs if run.name not in there]
 
 
 def load_metrics(record, *, largest=False, recorded=None):
-    """Every test case of every recorded run as a pandas table: arm, labels, variant, seed, weights, case, metrics.
-    ``largest``: of the predictions' largest components, for the runs that have them."""
+    """A pandas table with a row for each test case of each recorded run: arm, labels, variant, seed, weights, case,
+    metrics.  ``largest``: the metrics of the largest components, for the runs that have them."""
     import pandas as pd
 
     tables = []
@@ -55,12 +55,12 @@ def load_metrics(record, *, largest=False, recorded=None):
 
 
 def history(record, run, recorded=None):
-    """A run's history.csv: a list of dicts of numbers; empty fields are left out."""
+    """A run's history.csv as a list of dicts of numbers, without empty fields."""
     return read_history((recorded or RECORDED) / record / run / "history.csv")
 
 
 def published(labels=None):
-    """Results of others on left atria, Dice and Jaccard in %, HD95 and ASD in voxels, as they reported them."""
+    """Published results on left atria, as reported: Dice and Jaccard in %, HD95 and ASD in voxels."""
     import pandas as pd
 
     table = pd.read_csv(Path(__file__).with_name("published.csv"), keep_default_na=False)
@@ -68,14 +68,14 @@ def published(labels=None):
 
 
 def published_points():
-    """[(labels, Dice in %)] of what others report on the public split, where they give one number."""
+    """[(labels, Dice in %)] of the published results on the public split that are one number."""
     table = published()
     table = table[table.split.str.startswith("public") & table.dice.str.fullmatch(r"[\d.]+")]
     return [(int(labelled.split()[0]), float(dice)) for labelled, dice in zip(table.labelled, table.dice)]
 
 
 def provenance(record, recorded=None):
-    """Where the record's numbers come from: commits, hardware, dates, and the command; or that there are none."""
+    """The origin of a record's numbers: commits, hardware, dates, command; or a line that none is recorded."""
     runs, missing = configs(record, recorded), len(missing_runs(record, recorded))
     command = f"make record RECORD={record}"
     if not runs:
@@ -97,6 +97,6 @@ def provenance(record, recorded=None):
 
 
 def missing_table(record, contains="", recorded=None):
-    """The runs that nobody has made yet, each with the command that makes it: a list of sentences."""
+    """The runs that are not recorded yet, each with the command that makes it: a list of sentences."""
     return [f"{run.name}: not recorded yet; make record RECORD={record} RECORD_ARGS='--only {run.name}'"
             for run in missing_runs(record, recorded) if contains in run.name]

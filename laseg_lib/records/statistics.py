@@ -1,7 +1,7 @@
-"""Comparing arms of a record: means, paired differences a − b with 95 % intervals, power, folds, Holm's correction.
+"""Comparisons of a record's arms: means, paired differences a − b with 95 % intervals, power, folds, Holm's correction.
 
 The seed is the unit: the runs of one seed have the same volumes and the same first weights, so two arms are compared
-seed by seed.  Where the seeds share their test cases, the case is a second unit (``cases=True``).
+seed by seed.  If seeds share their test cases, the case is a second unit (``cases=True``).
 
     from laseg_lib.records.statistics import differences, difference_table, teacher
     gains = differences(table, [("2 labels: strong − labels only", teacher("strong", 2), teacher("labels_only", 2))])
@@ -18,7 +18,7 @@ UNCLEAR = "no clear difference"
 # One arm's student or teacher, as a record names it.
 Pick = namedtuple("Pick", "arm weights labels variant", defaults=("student", 4, ""))
 # values: {seed: a - b}; half: half the interval over seeds; p: of the t test; smallest: the smallest visible effect;
-# cases: half the interval over test cases, or None where that was not asked.
+# cases: half the interval over test cases, or None if it was not computed.
 Difference = namedtuple("Difference", "name values mean half verdict p smallest cases", defaults=[np.nan, np.nan, None])
 
 
@@ -33,7 +33,7 @@ def teacher(arm, labels=4, variant=""):
 
 
 def interval95(values):
-    """Half the width of the 95 % confidence interval of a mean (Student's t); 0 for a single value."""
+    """Half the width of the 95 % confidence interval of the mean of ``values`` (Student's t); 0 for a single value."""
     from scipy.stats import t
 
     n = len(values)
@@ -68,8 +68,8 @@ def per_seed(table, pick, value="dice"):
 def differences(table, comparisons, *, cases=False, value="dice"):
     """A Difference for each (name, a, b): a − b, paired by seed, over the seeds that both Picks have.
 
-    ``cases``: also an interval over test cases, each the mean of its seeds, for seeds that share their test cases.
-    Then a difference is above or below zero only if both intervals leave out zero: another training and another patient
+    ``cases``: for seeds that share their test cases, also an interval over cases (each the mean of its seeds).  A
+    difference is then above or below zero only if both intervals leave out zero: other trainings and other patients
     must both be expected to show it.  ``p`` and ``smallest`` are the larger of the two.
     """
     found = []
@@ -87,8 +87,8 @@ def differences(table, comparisons, *, cases=False, value="dice"):
 
 
 def of_values(name, values):
-    """A Difference of {seed: value}, with what its interval says.  No values: ``mean`` is NaN.  One: ``half`` is
-    infinite."""
+    """A Difference of {seed: value} with its interval and verdict.  Without values ``mean`` is NaN; with a single one
+    ``half`` is infinite."""
     from scipy.stats import t
 
     numbers = list(values.values())
@@ -103,8 +103,8 @@ def of_values(name, values):
 
 
 def over_folds(given):
-    """A Difference of four folds with the fold as the unit: the trainings of one fold share their test cases, so the
-    means of the folds are all that is surely independent."""
+    """A Difference with the fold as the unit.  The trainings of one fold share their test cases, so only the means of
+    the folds are independent."""
     folds = {}
     for seed, value in given.values.items():
         folds.setdefault(seed // SEEDS_A_FOLD, []).append(value)
@@ -112,7 +112,7 @@ def over_folds(given):
 
 
 def holm(p_values):
-    """Holm's correction: p values of one family, in their order, so that the chance of *any* false finding stays 5 %.
+    """Holm's correction of one family's p values, in their order: the chance of *any* false finding stays 5 %.
 
     The smallest of m is multiplied by m, the next by m - 1, and so on; none becomes smaller than the one before it.
     Source: Holm, Scandinavian Journal of Statistics 6, 1979.
@@ -128,18 +128,18 @@ def holm(p_values):
 
 
 def one_family(found):
-    """The same Differences with p corrected by Holm, and with no verdict that the corrected p doesn't bear."""
+    """The same Differences with p corrected by Holm; a verdict stays only if the corrected p is below .05."""
     return [given._replace(p=p, verdict=given.verdict if p < 0.05 else UNCLEAR)
             for given, p in zip(found, holm([given.p for given in found]))]
 
 
 def signed(value, digits=3):
-    """+0.012 or −0.012: with the minus sign that the axes have, and no minus before a zero."""
+    """+0.012 or −0.012, with the axes' minus sign, and no minus before a zero."""
     return f"{round(float(value), digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
 def difference_table(found, *, p=False):
-    """Differences as a pandas table: the mean, half of each 95 % interval, what it says, and beside every unclear row
+    """Differences as a pandas table: the mean, half of each 95 % interval, the verdict, and beside every unclear row
     the smallest visible effect.  ``p``: with a column of p values."""
     import pandas as pd
 
@@ -168,7 +168,7 @@ def arm_rows(table, labels=4, variant="", value="dice"):
 
 def label_rows(table, seeds_a_mark=1, value="dice"):
     """Rows for ``plots.label_curve``, teachers: arm (with its variant: 'strong', 'strong_long'), labels, fold, dice in
-    %.  A mark is the mean of that many seeds: of a fold's trainings, or 1 for a mark a training."""
+    %.  A mark is the mean of ``seeds_a_mark`` seeds: of the trainings of a fold, or of one training."""
     rows = []
     for arm, labels, variant in sorted(set(zip(table.arm, map(int, table.labels), table.variant))):
         marks = {}
@@ -180,7 +180,7 @@ def label_rows(table, seeds_a_mark=1, value="dice"):
 
 
 def arm_table(table, labels=4, variant=""):
-    """A table to read: a row an arm and its student or teacher; mean over seeds ± half of the 95 % interval."""
+    """A table to read, with a row for each arm's student and teacher: mean over seeds ± half of the 95 % interval."""
     import pandas as pd
 
     rows = []

@@ -192,7 +192,7 @@ def test_settings_that_are_none_are_told(made, content, tmp_path, monkeypatch, c
 def test_what_stands_in_a_runs_place_is_known_before_it_is_trained(made, tmp_path):
     (tmp_path / "recorded" / "tiny").mkdir(parents=True)
     (tmp_path / "recorded" / "tiny" / "MT_2_seed1").write_text("mine")
-    with pytest.raises(LasegError, match="MT_2_seed1: is there, and no recorded run"):
+    with pytest.raises(LasegError, match="MT_2_seed1: exists, but is no recorded run"):
         made()
     assert not (tmp_path / "runs").exists()
 
