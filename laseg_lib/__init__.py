@@ -4,10 +4,10 @@ import importlib
 import os
 import sys
 
-from .runtime import manners
+from .runtime import program
 
 if sys.argv[:1] == ["-m"] or os.path.basename(sys.argv[0] if sys.argv else "") in ("laseg", "laseg.exe"):
-    manners.begin()  # this is the command line: Ctrl-C must be answered while the imports below take seconds
+    program.before_imports()  # this is the command line: Ctrl-C must be answered while the imports below take seconds
 
 # libgomp's threads (PyTorch's on Linux) wait for one another by spinning, which is slow beside other programs: on two
 # cores with two other trainings a small step took 6.2 s, with this setting 0.2 s (idle: 0.055 and 0.065 s; AMD EPYC,

@@ -14,29 +14,36 @@ from .config import (
     TrainConfig,
     choices,
     explanations,
-    kind_of,
+    type_of_setting,
 )
 from .errors import LasegError, visible
 from .runtime import places
-from .runtime.manners import OneLineParser, WithDefaults, begun, complain, end, in_one_line
+from .runtime.program import (
+    OneLineParser,
+    WithDefaults,
+    exit_status,
+    in_one_line,
+    print_error,
+    restore_ctrl_c,
+)
 
 
 def main(argv=None):
     """Run one command; returns the exit status.  A user's mistake is reported in one line, without a stack trace."""
-    begun()
+    restore_ctrl_c()
     if hasattr(sys.stdout, "reconfigure"):  # the terminal's encoding may lack a path's characters
         sys.stdout.reconfigure(errors="backslashreplace")
     command = ""
     try:
         args = parser().parse_args(argv)
         command = f" {args.command}"
-        return end(args.run(args) or 0)
+        return exit_status(args.run(args) or 0)
     except (LasegError, OSError) as error:
         message = in_one_line(error)
     except KeyboardInterrupt:
         message = "interrupted"
-    complain(f"laseg{command}: {message}")
-    return end(1)
+    print_error(f"laseg{command}: {message}")
+    return exit_status(1)
 
 
 def parser():
@@ -165,7 +172,7 @@ def parser():
 def add_config_arguments(sub):
     """One argument for each setting of TrainConfig, with its name, type, choices and explanation."""
     for field in fields(TrainConfig):
-        kind, _ = kind_of(field.name)
+        kind, _ = type_of_setting(field.name)
         options = {"help": explanations()[field.name], "default": argparse.SUPPRESS}
         if kind is tuple:
             options |= {"type": int, "nargs": 3, "metavar": ("W", "H", "D")}
@@ -180,7 +187,7 @@ def add_config_arguments(sub):
         sub.add_argument(*names, required=field.name == "root_path", **options)
 
 
-def say(message):
+def print_line(message):
     """Print a line; invisible characters, in a file's name for example, are written as escapes."""
     print(visible(message), flush=True)
 
@@ -190,14 +197,14 @@ def run_phantom(args):
 
     root = write_phantoms(args.dest, train=args.train, test=args.test, size=tuple(args.size), seed=args.seed,
                           raw=args.raw, classes=args.classes)
-    say(f"{args.train} training and {args.test} test phantoms in {root}")
+    print_line(f"{args.train} training and {args.test} test phantoms in {root}")
 
 
 def run_fetch(args):
     from .data.download import fetch
 
     options = {"base_url": args.base_url} if args.base_url else {}
-    say(f"all volumes verified in {fetch(args.dest, **options)}")
+    print_line(f"all volumes verified in {fetch(args.dest, **options)}")
 
 
 def run_prepare(args):
@@ -221,8 +228,9 @@ def run_prepare(args):
     root = prepare(args.raw_dir, args.dest, scan=args.scan, label=args.label, label_value=value, classes=classes,
                    orientation=args.orientation, label_as_scan=args.label_as_scan, labelled_list=args.labelled_list,
                    test_list=args.test_list, voxel_mm=args.voxel, spacing=args.spacing, find=find, found_by=found_by,
-                   test_share=args.test_share, patient=args.patient, skip_bad=args.skip_bad, seed=args.seed, say=say)
-    say(f"prepared volumes in {root}")
+                   test_share=args.test_share, patient=args.patient, skip_bad=args.skip_bad, seed=args.seed,
+                   say=print_line)
+    print_line(f"prepared volumes in {root}")
 
 
 def check_mm(name, sides):
@@ -249,17 +257,17 @@ def run_train(args):
     if not config.snapshot_path:
         config.snapshot_path = f"model/LA_{config.exp}_{config.labelnum}_labeled/{config.model}"
     trainer = Trainer(config, resume=args.resume)
-    tell = say if trainer.first else lambda message: None  # only one of torchrun's processes prints
-    tell(f"{config.model}: {config.labelnum} labelled of {config.max_samples} cases, {config.val_num} for validation, "
-         f"on {trainer.device}; the cache takes up to {trainer.cache_bytes / 1e6:.0f} MB; "
-         f"writing to {config.snapshot_path}")
+    print_first = print_line if trainer.first else lambda message: None  # only one of torchrun's processes prints
+    print_first(f"{config.model}: {config.labelnum} labelled of {config.max_samples} cases, {config.val_num} for "
+                f"validation, on {trainer.device}; the cache takes up to {trainer.cache_bytes / 1e6:.0f} MB; writing "
+                f"to {config.snapshot_path}")
     if config.val_num == 0:
-        tell("no case is left for validation: only the last checkpoint is written, no best one")
+        print_first("no case is left for validation: only the last checkpoint is written, no best one")
     trainer.run()
     if trainer.iteration < config.max_iterations:
         return 1
-    tell(f"done: {config.snapshot_path}/last.pth" +
-         ("" if trainer.best is None else f"; best validation Dice of the student {trainer.best:.4f}"))
+    print_first(f"done: {config.snapshot_path}/last.pth" +
+                ("" if trainer.best is None else f"; best validation Dice of the student {trainer.best:.4f}"))
 
 
 def run_evaluate(args):
@@ -289,15 +297,16 @@ def run_evaluate(args):
             "csv", "run", "command", "masks", "labels", "label_value", "classes")})
         what = f"cases of {args.split}.list, {args.weights}, {args.window} window"
 
-    def told(mean, name):  # mm are NaN where nobody knows how large a voxel is
+    def format_distance(mean, name):  # mm are NaN where nobody knows how large a voxel is
         mm = mean[f"{name}_mm"]
         return f"{mean[name]:.2f} voxels" + (f" ({mm:.2f} mm)" if mm == mm else "")
 
     for kind in dict.fromkeys(row.get("class") for row in rows):  # several classes: a line for each, and their mean
         of_kind = [row for row in rows if row.get("class") == kind]
         mean = average(of_kind)
-        say(f"{len(of_kind)} {what}" + (f", {kind}" if kind else "") + f": Dice {mean['dice']:.4f}, "
-            f"Jaccard {mean['jaccard']:.4f}, HD95 {told(mean, 'hd95')}, ASD {told(mean, 'asd')}")
+        print_line(f"{len(of_kind)} {what}" + (f", {kind}" if kind else "") + f": Dice {mean['dice']:.4f}, "
+                   f"Jaccard {mean['jaccard']:.4f}, HD95 {format_distance(mean, 'hd95')}, "
+                   f"ASD {format_distance(mean, 'asd')}")
     if mean["empty"]:
         print(f"WARNING: {mean['empty']} predictions are EMPTY; they count as Dice 0 and the volume's diagonal",
               file=sys.stderr)
@@ -309,7 +318,8 @@ def run_predict(args):
     from tqdm import tqdm
 
     from .data.files import network_and_scans, scans_of
-    from .predict import Predictor, predict_files
+    from .data.masks import predict_files
+    from .predict import Predictor
 
     check_mm("spacing", args.spacing)
     check_mm("voxel", args.voxel)
@@ -321,8 +331,8 @@ def run_predict(args):
     checkpoint, scans = network_and_scans(args.files)
     if checkpoint is None:
         checkpoint = places.weights("atrium")
-        say(f"network: {checkpoint.name}, which comes along with LASeg. It was trained on 76 scans of one challenge. "
-            "It is for research; it is not a medical device")
+        print_line(f"network: {checkpoint.name}, which comes along with LASeg. It was trained on 76 scans of one "
+                   "challenge. It is for research; it is not a medical device")
     predictor = Predictor(checkpoint, weights=args.weights, patch_size=args.patch_size, downsample=args.downsample,
                           voxel_mm=voxel, device=args.device, window=args.window, whole=args.whole,
                           keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing,

@@ -150,7 +150,7 @@ class TrainConfig:
 
     def __post_init__(self):
         for field in fields(self):
-            setattr(self, field.name, plain(field.name, getattr(self, field.name)))
+            setattr(self, field.name, convert_setting(field.name, getattr(self, field.name)))
         self._check()
 
     @property
@@ -215,22 +215,22 @@ class TrainConfig:
         return cls(**values)
 
 
-KINDS = get_type_hints(TrainConfig)
+SETTING_TYPES = get_type_hints(TrainConfig)
 
 
 def choices(name):
     """The values that a setting may have, if it is a choice of words; otherwise None."""
-    return get_args(KINDS[name]) if get_origin(KINDS[name]) is Literal else None
+    return get_args(SETTING_TYPES[name]) if get_origin(SETTING_TYPES[name]) is Literal else None
 
 
-def kind_of(name):
+def type_of_setting(name):
     """(the plain type of a setting: int, float, bool, str or tuple; whether it may be None)."""
     if choices(name):
         return str, False
-    kinds = [kind for kind in get_args(KINDS[name]) if kind is not type(None)]
-    if get_origin(KINDS[name]) is tuple:
+    kinds = [kind for kind in get_args(SETTING_TYPES[name]) if kind is not type(None)]
+    if get_origin(SETTING_TYPES[name]) is tuple:
         return tuple, False
-    return (kinds[0], True) if kinds else (KINDS[name], False)
+    return (kinds[0], True) if kinds else (SETTING_TYPES[name], False)
 
 
 @cache
@@ -244,9 +244,9 @@ def explanations():
     return said
 
 
-def plain(name, value):
+def convert_setting(name, value):
     """``value`` as the plain int, float, bool, str or tuple that the setting ``name`` holds, or LasegError."""
-    kind, optional = kind_of(name)
+    kind, optional = type_of_setting(name)
     try:
         if value is None and optional:
             return None

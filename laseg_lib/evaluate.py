@@ -7,12 +7,12 @@ import torch
 from tqdm.auto import tqdm
 
 from .classes import ATRIUM
-from .data.masks import rows_of
-from .data.volumes import LAHeart, differ, in_mm, keep_apart, list_path, read_geometry, read_list
+from .data.masks import metric_rows
+from .data.volumes import LAHeart, in_mm, keep_apart, list_path, read_geometry, read_list, sizes_differ
 from .errors import LasegError
 from .inference import largest_component, predict_volume
 from .runtime.checkpoints import load_to_predict
-from .runtime.machine import pick_device, tell
+from .runtime.machine import notify, pick_device
 
 
 def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student", window="walkthrough",
@@ -34,34 +34,34 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
     train = list_path(root_path, "train")
     if split == "test" and train.is_file():
         keep_apart(list_path(root_path, "test"), dataset.image_list, train, read_list(train))
-    doubt(checkpoint, config, dataset, spacing)
+    warn_about_comparability(checkpoint, config, dataset, spacing)
     return evaluate_network(network.to(pick_device(device), memory_format=torch.channels_last_3d), dataset, patch_size,
                             window=window, keep_largest=largest_component, precision=precision,
                             downsample=downsample if at == "full" else 1, spacing=spacing)
 
 
-def doubt(checkpoint, config, dataset, spacing):
+def warn_about_comparability(checkpoint, config, dataset, spacing):
     """Say what makes the numbers mean something else than they seem to: cases that ``checkpoint`` was trained on,
     voxels of another size than those it was trained on, classes of other names, and a ``spacing`` that no case takes.
     """
     ours, theirs = list(dataset.classes), list(config.get("classes", ATRIUM))
     if len(ours) > 1 and ours != theirs:
-        tell(f"WARNING: {checkpoint} was trained on {', '.join(theirs)}, the labels hold {', '.join(ours)}: each is "
-             "compared with the one in its place")
+        notify(f"WARNING: {checkpoint} was trained on {', '.join(theirs)}, the labels hold {', '.join(ours)}: each is "
+               "compared with the one in its place")
     trained = config.get("cases") or {}
     if dataset.split == "test" and (known := [name for name in dataset.image_list if name in trained]):
-        tell(f"WARNING: {checkpoint} was trained on {len(known)} of these cases, such as {known[0]}: what it scores "
-             "there says nothing about new patients")
+        notify(f"WARNING: {checkpoint} was trained on {len(known)} of these cases, such as {known[0]}: what it scores "
+               "there says nothing about new patients")
     sides = {name: read_geometry(dataset.path(name))["spacing"] for name in dataset.image_list}
     if config.get("spacing") is not None and (other := [name for name, mm in sides.items()
-                                                        if differ(mm, config["spacing"])]):
-        tell(f"WARNING: {dataset.path(other[0])}: its voxels are {in_mm(sides[other[0]])}, those that {checkpoint} was "
-             f"trained on {in_mm(config['spacing'])}"
-             + (f"; so it is with {len(other) - 1} more" if other[1:] else "") + "; prepare the cases alike")
+                                                        if sizes_differ(mm, config["spacing"])]):
+        notify(f"WARNING: {dataset.path(other[0])}: its voxels are {in_mm(sides[other[0]])}, those that {checkpoint} "
+               f"was trained on {in_mm(config['spacing'])}"
+               + (f"; so it is with {len(other) - 1} more" if other[1:] else "") + "; prepare the cases alike")
     if spacing is not None and (said := [name for name, mm in sides.items() if not np.isnan(mm).any()
-                                         and differ(mm, spacing)]):
-        tell(f"WARNING: --spacing is not used for {len(said)} cases, such as {said[0]}, whose files say "
-             f"{in_mm(sides[said[0]])}")
+                                         and sizes_differ(mm, spacing)]):
+        notify(f"WARNING: --spacing is not used for {len(said)} cases, such as {said[0]}, whose files say "
+               f"{in_mm(sides[said[0]])}")
 
 
 def evaluate_network(network, dataset, patch_size, *, window="walkthrough", keep_largest=False, precision="fp32",
@@ -97,8 +97,9 @@ def predict_cases(network, dataset, patch_size, *, window="walkthrough", precisi
 
 
 def measure_case(dataset, name, mask, label, spacing=None):
-    """The rows of one case, see ``rows_of``; ``spacing`` (mm, of a stored voxel) counts where its file doesn't say."""
+    """The rows of one case, see ``metric_rows``; ``spacing`` (mm, of a stored voxel) counts where its file
+    doesn't say."""
     sides = dataset.spacing(name)
     if spacing is not None:
         sides = np.where(np.isnan(sides), np.asarray(spacing, float) * dataset.downsample, sides)
-    return rows_of(name, mask, label, dataset.classes, sides)
+    return metric_rows(name, mask, label, dataset.classes, sides)

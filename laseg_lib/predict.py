@@ -16,24 +16,21 @@ import torch
 from tqdm.auto import tqdm
 
 from .classes import ATRIUM, with_values
-from .data.masks import predict_files  # noqa: F401  (also found here)
-from .data.prepare import MARGIN_MM, crop_box
-from .data.scans import (
+from .data.grid import (
     array_of,
     back_to,
+    box_with_structure,
     image_of,
-    join,
-    normalised,
-    open_volume,
-    read_scan,
-    require_spacing,
+    normalised_and_straight,
+    stack_images,
     straighten,
-    with_structure,
 )
-from .data.volumes import SPACING_MM, differ, in_mm
+from .data.prepare import MARGIN_MM, crop_box
+from .data.scans import open_volume, read_scan, require_spacing
+from .data.volumes import SPACING_MM, in_mm, sizes_differ
 from .inference import largest_component, most_probable, predict_volume
 from .runtime.checkpoints import load_to_predict
-from .runtime.machine import pick_device, tell
+from .runtime.machine import notify, pick_device
 
 USUAL_MM = (90.0, 65.0)  # of an atrium, in x and y
 MOST_LOOKS, STILL_MM = 5, 2.5  # until the box grows by less than that on each side
@@ -70,7 +67,7 @@ class Predictor:
         scan = image_of(volume, spacing=voxel, origin=(0, 0, 0))
         straight = straighten(scan, self.options["voxel_mm"])
         values, voxel = array_of(straight), straight.GetSpacing()
-        inside = with_structure(values, voxel)
+        inside = box_with_structure(values, voxel)
         found = find_atrium(self.network, values[inside], voxel, self.options["patch_size"], self.options["downsample"])
         if found is None:
             return None
@@ -95,15 +92,15 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
     scan = Path(scan)
     if scan.name.endswith(".h5"):
         volume, like, known = open_volume(scan, spacing)
-        if known and differ(like.GetSpacing(), np.broadcast_to(voxel_mm, 3)):
-            tell(f"WARNING: {scan}: its voxels are {in_mm(like.GetSpacing())}, those that the network was trained on "
-                 f"{in_mm(np.broadcast_to(voxel_mm, 3))}: prepare it alike")
+        if known and sizes_differ(like.GetSpacing(), np.broadcast_to(voxel_mm, 3)):
+            notify(f"WARNING: {scan}: its voxels are {in_mm(like.GetSpacing())}, those that the network was trained on "
+                   f"{in_mm(np.broadcast_to(voxel_mm, 3))}: prepare it alike")
         straight, whole = like, True
     else:
         found, known = read_scan(scan, spacing, orientation), True
         require_spacing(found)
         like = found.image
-        straight = normalised(like, scan, voxel_mm)
+        straight = normalised_and_straight(like, scan, voxel_mm)
         volume = array_of(straight)
     settings = {"downsample": downsample, "window": window, "precision": precision}
     if whole:
@@ -111,7 +108,7 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
         probability = probability.reshape(len(classes), *volume.shape)
     else:
         probability, voxel = np.zeros((len(classes), *volume.shape), np.float32), straight.GetSpacing()
-        inside = with_structure(volume, voxel)
+        inside = box_with_structure(volume, voxel)
         part = volume[inside]
         around = find_atrium(network, part, voxel, patch_size, downsample, precision=precision, progress=progress)
         box = (slice(None),) * 3 if around is None else crop_box(around, voxel)
@@ -122,7 +119,7 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
     each = [back_to(image_of(one, straight), like) for one in probability]
     label = most_probable(np.stack([array_of(one) for one in each]))
     volume_ml = float((label > 0).sum() * np.prod(like.GetSpacing()) / 1000) if known else float("nan")
-    return Found(image_of(with_values(label, classes), like), join(each), volume_ml)
+    return Found(image_of(with_values(label, classes), like), stack_images(each), volume_ml)
 
 
 def looks_around(box, shape, voxel, downsample=1):

@@ -26,7 +26,7 @@ from .errors import LasegError
 from .inference import mean_dice
 from .runtime import checkpoints, distributed, machine
 from .runtime.randomness import seed_everything
-from .runtime.runlog import RunLog, numbers, read_history
+from .runtime.runlog import RunLog, as_floats, read_history
 from .runtime.sync_norm import synchronise_norm
 from .vnet import VNet
 
@@ -43,13 +43,13 @@ class Trainer:
     """
 
     def __init__(self, config, *, method=None, resume=False):
-        self.device = distributed.join(config.device)
+        self.device = distributed.join_processes(config.device)
         self.first = distributed.rank() == 0  # only this process validates, writes and prints
         names = training_names(config)
-        config = replace(config, method=methods.name_of(method) if method else config.method)
+        config = replace(config, method=methods.method_name(method) if method else config.method)
         self.config = config = split_of(config, names, distributed.world())
         machine.require_memory(machine.training_bytes(config), self.device, "this network and batch",
-                       "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
+                               "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
         seed_everything(config.seed, config.deterministic)
         self._open_data(names)
         self._make_networks(method or methods.find(config), resume)
@@ -63,7 +63,7 @@ class Trainer:
         n_classes = 1 + len(self.classes)
         self.student = self._on_device(VNet(1, n_classes, config.n_filters, config.normalization, config.has_dropout))
         if config.init_weights and not resume:
-            checkpoints.begin_from(self.student, config.init_weights)
+            checkpoints.start_from_weights(self.student, config.init_weights)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.teacher.train(config.teacher_mode == "train")
         self.method = method(config, n_classes) if isinstance(method, type) else method
@@ -92,7 +92,7 @@ class Trainer:
         if config.snapshot_path:
             self.cases, self.val_cases = ({name: fingerprint(some.path(name)) for name in some.image_list}
                                           for some in (self.train_set, self.val_set))
-        self.classes, self.spacing = self.train_set.classes, self.train_set.usual_spacing(self.tell)
+        self.classes, self.spacing = self.train_set.classes, self.train_set.usual_spacing(self.notify)
         self.train_set.require_labels()
         self.val_set.require_labels()
         self.val_set.require_classes(self.classes)
@@ -108,8 +108,8 @@ class Trainer:
             raise LasegError("resume needs a --snapshot_path, the folder that holds the checkpoint")
         self.iteration, self.saved, self.history, self.best, self.log = 0, 0, [], None, None
         self.cut_short = False
-        state = checkpoints.load_last(config.snapshot_path, warn=self.tell) if resume else None
-        if config.snapshot_path and not resume and checkpoints.begun(config.snapshot_path):
+        state = checkpoints.load_last(config.snapshot_path, warn=self.notify) if resume else None
+        if config.snapshot_path and not resume and checkpoints.has_checkpoints(config.snapshot_path):
             raise LasegError(f"{config.snapshot_path}: holds a training already; "
                              "continue it (--resume), or choose another --snapshot_path")
         with checkpoints.explain_foreign(config.snapshot_path):
@@ -119,11 +119,11 @@ class Trainer:
                 self.log = RunLog(config.snapshot_path, state and state["files"], self.iteration)
                 self.history = read_history(self.log.paths["history.csv"])
         if self.log and state is None:
-            self.log.say(f"{config}; the cache takes up to {self.cache_bytes / 1e6:.0f} MB")
+            self.log.write_line(f"{config}; the cache takes up to {self.cache_bytes / 1e6:.0f} MB")
 
-    def tell(self, message):
+    def notify(self, message):
         if self.first:
-            machine.tell(message)
+            machine.notify(message)
 
     def next_batch(self):
         """image (B, 1, W, H, D) and label (B, W, H, D), labelled volumes first."""
@@ -142,7 +142,7 @@ class Trainer:
                 loss, parts = self.loss_of(self.replica, self.teacher, image, label, self.config, self.iteration,
                                            self.batches.generators.noise)
             row = {"iteration": self.iteration + 1, "lr": self.optimizer.param_groups[0]["lr"],
-                   **numbers({**parts, "loss": loss})}
+                   **as_floats({**parts, "loss": loss})}
             self._stop_on_nan("loss", row["loss"], row["iteration"])
             loss.backward()
         self.optimizer.step()
@@ -179,7 +179,7 @@ class Trainer:
         bar = tqdm(total=self.config.max_iterations, initial=self.iteration, desc=self.config.model,
                    disable=not (progress and self.first))
         with machine.StopRequest() as stop, bar, distributed.explain_lost_rank():
-            while self.iteration < end and not (stopped := distributed.highest(stop.signal or 0)):
+            while self.iteration < end and not (stopped := distributed.max_over_ranks(stop.signal or 0)):
                 row = self.step()
                 bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
                 bar.update()
@@ -190,9 +190,9 @@ class Trainer:
             if self.iteration != self.saved and not self.cut_short:
                 self.save()
         if stopped:
-            self.tell(f"{signal.Signals(stopped).name}: stopped after iteration {self.iteration} of "
-                      f"{self.config.max_iterations}; "
-                      + ("nothing is lost, --resume continues" if self.log else "run() continues from here"))
+            self.notify(f"{signal.Signals(stopped).name}: stopped after iteration {self.iteration} of "
+                        f"{self.config.max_iterations}; "
+                        + ("nothing is lost, --resume continues" if self.log else "run() continues from here"))
         return self.history
 
     def validate(self):
@@ -247,10 +247,11 @@ class Trainer:
             raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with the classes "
                              f"{', '.join(before)}, and the volumes now have {', '.join(self.classes)}; restore the "
                              "earlier ones, or start a new training")
-        checkpoints.same_cases(self.config.snapshot_path, self.cases, state.get("cases"), "training", self.tell)
+        checkpoints.require_same_cases(self.config.snapshot_path, self.cases, state.get("cases"), "training",
+                                       self.notify)
         if self.first and state.get("val_cases") is not None:  # an older checkpoint hasn't got it
-            checkpoints.same_cases(self.config.snapshot_path, self.val_cases, state["val_cases"], "validation",
-                                   self.tell)
+            checkpoints.require_same_cases(self.config.snapshot_path, self.val_cases, state["val_cases"], "validation",
+                                           self.notify)
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         for network, weights in zip(self.own_networks, state.get("method", []), strict=True):
@@ -263,8 +264,8 @@ class Trainer:
             self.batches.load_state_dict(state["streams"][rank])
         else:
             self.batches = Batches(self.config, self.train_set, self.device, rank, world, restart=self.iteration)
-            self.tell(f"written by {before} processes, continued by {world}: the weights are the same, "
-                      f"random generators begin anew from seed {self.config.seed} and iteration {self.iteration}")
+            self.notify(f"written by {before} processes, continued by {world}: the weights are the same, "
+                        f"random generators begin anew from seed {self.config.seed} and iteration {self.iteration}")
         del self.history[self.iteration:]
 
     def save(self):

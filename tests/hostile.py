@@ -31,8 +31,9 @@ from children import tiny_config
 from torch.utils.data import DataLoader
 
 from laseg_lib import cli
+from laseg_lib.data.grid import image_of
 from laseg_lib.data.phantom import write_phantoms
-from laseg_lib.data.scans import image_of, write_image
+from laseg_lib.data.scans import write_image
 from laseg_lib.data.volumes import write_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.training import Trainer
@@ -1292,7 +1293,7 @@ def processes(sound):
         return act
 
     program = (REPO / "laseg_lib" / "__init__.py").read_text().splitlines()
-    begun = 1 + next(number for number, line in enumerate(program) if "manners.begin()" in line)
+    begun = 1 + next(number for number, line in enumerate(program) if "program.before_imports()" in line)
 
     for after in (0.03, 0.2, 0.5, 1, 1.5, 2, 2.5, 3, 4):
         yield case(f"Ctrl-C after {after} s", lambda f, after=after: interrupted(after, [

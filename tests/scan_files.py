@@ -8,7 +8,7 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
-from laseg_lib.data.scans import image_of
+from laseg_lib.data.grid import image_of
 from laseg_lib.transforms import rotation
 
 CENTRE, RADII = np.array([12.0, -20.0, 31.0]), np.array([14.0, 9.0, 11.0])  # mm, in the patient

@@ -12,10 +12,11 @@ from scipy import ndimage
 from laseg_lib.classes import ATRIUM, as_text, parse_classes, with_values
 from laseg_lib.cli import main
 from laseg_lib.config import METHODS, TrainConfig
+from laseg_lib.data.grid import array_of, image_of
 from laseg_lib.data.masks import evaluate_masks
 from laseg_lib.data.phantom import CLASSES, DEFAULTS, make_phantom, scan, write_phantoms
 from laseg_lib.data.prepare import prepare
-from laseg_lib.data.scans import array_of, image_of, read_scan, write_image
+from laseg_lib.data.scans import read_scan, write_image
 from laseg_lib.data.volumes import FILE, LAHeart, downsample, read_classes, read_volume, write_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.evaluate import evaluate_network, measure_case

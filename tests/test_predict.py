@@ -11,21 +11,22 @@ from scan_files import Bright, blob_scan, bright, random_geometry, write_dicom
 from laseg_lib import VNet
 from laseg_lib.cli import main
 from laseg_lib.data.files import scans_of
-from laseg_lib.data.scans import array_of, image_of, names_of
+from laseg_lib.data.grid import array_of, image_of
+from laseg_lib.data.masks import predict_files
+from laseg_lib.data.scans import mask_names
 from laseg_lib.data.volumes import write_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.inference import largest_component, predict_volume
 from laseg_lib.metrics import dice_of
 from laseg_lib.predict import (
     Found,
+    box_with_structure,
     find_atrium,
     looks_across,
     looks_around,
     mean_of_looks,
     near_middle,
-    predict_files,
     predict_scan,
-    with_structure,
     without_other_parts,
 )
 from laseg_lib.transforms import rotation
@@ -210,11 +211,11 @@ def test_a_border_of_noise_is_not_looked_at():
     body[20:50, 20:40] = 0
     noisy = np.random.default_rng(0).normal(-1, 0.1, (140, 120, 32)).astype(np.float32)
     noisy[50:120, 40:100] = body
-    box = with_structure(noisy, (1.25,) * 3)
+    box = box_with_structure(noisy, (1.25,) * 3)
     assert box[2] == slice(None) and all(abs(side.start - a) < 4 and abs(side.stop - b) < 4
                                          for side, (a, b) in zip(box, ((50, 120), (40, 100))))
     for whole in (body, np.zeros((9, 8, 7), np.float32)):
-        assert whole[with_structure(whole, (1.25,) * 3)].shape == whole.shape
+        assert whole[box_with_structure(whole, (1.25,) * 3)].shape == whole.shape
 
 
 def test_a_prepared_volume_is_a_scan_too(tmp_path):
@@ -229,14 +230,14 @@ def test_a_prepared_volume_is_a_scan_too(tmp_path):
     unknown = predict_scan(bright(scan), path, PATCH)
     assert np.isnan(unknown.volume_ml)
     assert predict_scan(bright(scan), path, PATCH, spacing=(1, 1, 1)).volume_ml > 1
-    assert names_of([path, tmp_path / "x.nii.gz"]) == ["CASE", "x"]
+    assert mask_names([path, tmp_path / "x.nii.gz"]) == ["CASE", "x"]
 
 
 def test_names_that_would_meet_are_told_apart(tmp_path):
-    assert names_of(["a/lgemri.nrrd", "b/lgemri.nrrd", "a/x.nii.gz", "b/x.mha", "c.d.nii"]) == [
+    assert mask_names(["a/lgemri.nrrd", "b/lgemri.nrrd", "a/x.nii.gz", "b/x.mha", "c.d.nii"]) == [
         "a", "b", "a_x", "b_x", "c.d"]
     with pytest.raises(LasegError, match="would be called as that of"):
-        names_of(["a/x.nii", "a/x.mha"])
+        mask_names(["a/x.nii", "a/x.mha"])
 
 
 def touch(folder, *names):

@@ -30,11 +30,11 @@ from laseg_lib.data.phantom import make_phantom
 from laseg_lib.data.volumes import FILE, find_root, write_volume
 from laseg_lib.inference import WINDOWS, predict_volume, walkthrough_stride
 from laseg_lib.metrics import case_metrics
-from laseg_lib.records.make import provenance
+from laseg_lib.records.make import current_provenance
 from laseg_lib.records.read import HOME
 from laseg_lib.runtime.checkpoints import load_network
 from laseg_lib.runtime.machine import available_memory, has_fast_bf16, pick_device
-from laseg_lib.runtime.manners import counted, polite
+from laseg_lib.runtime.program import one_line_errors, positive_integer
 
 FULL, QUICK, HALF = (112, 112, 80), (48, 48, 32), (48, 48, 40)
 STEPS = {"training step 2+2, 48x48x32, 8 filters": (QUICK, 8, 1e9, 5),  # patch, filters, bytes needed, times rounds
@@ -143,14 +143,14 @@ class Bench:
     def _step(self, name, ask, ways, rounds):
         for way in ask:
             ask[way]("step")  # warm-up
-        told = [{way: ask[way]("step") for way in ask} for _ in range(rounds)]
-        peak = {way: told[-1][way]["peak_mb"] for way in ask}
+        answers = [{way: ask[way]("step") for way in ask} for _ in range(rounds)]
+        peak = {way: answers[-1][way]["peak_mb"] for way in ask}
         for way in ways:
             counted = ask[way]("count")
             rate = product_speed(self.device, {"fp32": torch.float32, "bf16": torch.bfloat16}[way])
             bandwidth = copy_speed(self.device)
             limit, moving = counted["operations"] / rate, counted["bytes"] / bandwidth
-            self.row(f"{name}, {way}", [(t["seed"]["seconds"], t[way]["seconds"]) for t in told],
+            self.row(f"{name}, {way}", [(t["seed"]["seconds"], t[way]["seconds"]) for t in answers],
                      seed_peak_mb=peak["seed"], ours_peak_mb=peak[way], **counted, limit_s=limit, moving_s=moving,
                      operations_per_s=rate, bytes_per_s=bandwidth)
             print(f"  peak memory {peak['seed']:.0f} MB, ours {peak[way]:.0f} MB\n"
@@ -242,10 +242,10 @@ def copy_speed(device):
     return 2 * big.numel() * 4 / min(timed(lambda: other.copy_(big), device)[0] for _ in range(5))
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=counted, default=3)
+    parser.add_argument("--rounds", type=positive_integer, default=3)
     parser.add_argument("--only", choices=["fetch", "metrics", "ema", "step", "inference"])
     parser.add_argument("--quick", action="store_true", help="leave out the full-size step and inference")
     parser.add_argument("--checkpoint",
@@ -264,7 +264,7 @@ def main(argv=None):
     write_whole(args.json, json.dumps({
         "command": " ".join(["python tools/bench.py", *sys.argv[1:]]),
         "data": "real" if os.environ.get("LASEG_DATA") else "phantoms",
-        **provenance(device), "rows": bench.rows}, indent=1) + "\n")
+        **current_provenance(device), "rows": bench.rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import nbformat
 import torch
 
 from laseg_lib.data.atomic import write_whole
-from laseg_lib.records.make import provenance
-from laseg_lib.runtime.manners import polite
+from laseg_lib.records.make import current_provenance
+from laseg_lib.runtime.program import one_line_errors
 
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO / "tests" / "browser"))
@@ -42,7 +42,7 @@ STEP = """([handle, image, key]) => new Promise(resolve => {
 })"""
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=40, help="steps of each of the three planes' sliders together")
@@ -50,7 +50,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     times = measure(args.steps)
     write_whole(args.json, json.dumps({"command": f"python tools/browser_latency.py --steps {args.steps}",
-                                       **provenance(torch.device("cpu")), "milliseconds": times}, indent=1) + "\n")
+                                       **current_provenance(torch.device("cpu")), "milliseconds": times},
+                                      indent=1) + "\n")
     low, high = min(times), max(times)
     print(f"{len(times)} steps: median {statistics.median(times):.0f} ms, {low:.0f} to {high:.0f} ms; "
           f"nine of ten below {statistics.quantiles(times, n=10)[-1]:.0f} ms")

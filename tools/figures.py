@@ -26,7 +26,7 @@ from laseg_lib.figures.style import INK
 from laseg_lib.records import statistics as compare
 from laseg_lib.records.plans import SEEDS_A_FOLD
 from laseg_lib.records.read import load_metrics, missing_runs, published_points
-from laseg_lib.runtime.manners import polite
+from laseg_lib.runtime.program import one_line_errors
 
 REPO = Path(__file__).resolve().parent.parent
 SIZE, SEED = (95, 70, 44), 0
@@ -78,7 +78,7 @@ def as_array(figure, dpi=160):
     return np.asarray(Image.open(io.BytesIO(to_png(figure, dpi=dpi))).convert("RGB"))
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=REPO / "figures")

@@ -39,7 +39,7 @@ from laseg_lib.errors import LasegError
 from laseg_lib.figures.meshes import PLOTLY
 from laseg_lib.figures.names import in_html
 from laseg_lib.figures.pictures import STILL
-from laseg_lib.runtime.manners import polite
+from laseg_lib.runtime.program import one_line_errors
 
 REPO = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).resolve().parent / "handout_template"
@@ -49,7 +49,7 @@ PROSE = {"notebooks/GLOSSARY.md": "Glossary", "notebooks/INSTRUCTOR.md": "Teachi
 WAS_LIVE = '<p class="note">A still. In JupyterLab this picture moves.</p>'
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of notebooks/")

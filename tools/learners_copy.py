@@ -18,13 +18,13 @@ from notebook_files import read_notebook
 
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.errors import LasegError
-from laseg_lib.runtime.manners import polite
+from laseg_lib.runtime.program import one_line_errors
 
 REPO = Path(__file__).resolve().parent.parent
 MADE_FROM = ".made_from.json"  # {name: [digest of the original's cells, digest of the copy as it was written]}
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--notebooks", type=Path, default=REPO / "notebooks")

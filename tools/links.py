@@ -19,7 +19,7 @@ from notebook_files import read_notebook
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from laseg_lib.runtime.manners import polite
+from laseg_lib.runtime.program import one_line_errors
 
 REPO = Path(__file__).resolve().parent.parent
 PROSE = ("README.md", "TWO_DIMENSIONS.md", "CONTRIBUTING.md", "data/README.md", "data/recorded/README.md",
@@ -32,7 +32,7 @@ REFUSALS = {401, 403, 405, 406, 418, 429, 503, 999}
 OURS = ("127.0.0.1", "localhost")  # examples, and what a reader starts
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path)

@@ -33,7 +33,7 @@ from notebook_files import read_notebook
 
 from laseg_lib.data.atomic import replacing
 from laseg_lib.errors import visible
-from laseg_lib.runtime.manners import polite
+from laseg_lib.runtime.program import one_line_errors
 
 REPO = Path(__file__).resolve().parent.parent
 KERNEL = Path(__file__).with_name("marks_kernel.py")
@@ -43,7 +43,7 @@ LARGEST = 20_000_000  # bytes of a file that is copied
 UNSHARE = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "--kill-child"]
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("students", type=Path)

@@ -25,16 +25,16 @@ from tqdm.auto import tqdm
 
 from laseg_lib.config import STRONG_RECIPE, TrainConfig
 from laseg_lib.data.atomic import write_whole
+from laseg_lib.data.grid import array_of, back_to, image_of, normalised_and_straight
 from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.data.prepare import crop_box, prepare
-from laseg_lib.data.scans import array_of, back_to, image_of, normalised
 from laseg_lib.data.volumes import FILE, read_list, read_volume
 from laseg_lib.metrics import dice_of
 from laseg_lib.predict import Predictor, looks_around, mean_of_looks, without_other_parts
-from laseg_lib.records.make import provenance
+from laseg_lib.records.make import current_provenance
 from laseg_lib.records.read import HOME, RECORDED
 from laseg_lib.runtime.machine import pick_device
-from laseg_lib.runtime.manners import polite
+from laseg_lib.runtime.program import one_line_errors
 from laseg_lib.training import Trainer
 from laseg_lib.transforms import rotation
 
@@ -46,7 +46,7 @@ NOISE_VOXELS = (30, 80)
 TURN = (8, -12, 15)  # degrees about x, y and z
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=RECORDED / "own_scans.json")
@@ -55,7 +55,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     found = {"command": "python tools/own_scans.py" + (f" --real {args.real.parent.name}/last.pth" * bool(args.real)),
-             **provenance(pick_device("cpu")), "phantoms": PHANTOMS, "voxel_mm": VOXEL_MM,
+             **current_provenance(pick_device("cpu")), "phantoms": PHANTOMS, "voxel_mm": VOXEL_MM,
              "config": {name: TRAINING[name] for name in sorted(TRAINING)}}
     predictor, raw = on_phantoms(HOME / "data" / "own_scans")
     found["chest"], found["stored"] = chests(predictor, raw, HOME / "data" / "own_scans")
@@ -103,7 +103,7 @@ def stored_otherwise(stored, name, predictor, scan, mask, path):
 
 def in_its_box(predictor, scan, label):
     """The mask (on the scan's grid) by the network in the box that its label gives."""
-    straight = normalised(scan, "scan", predictor.options["voxel_mm"])
+    straight = normalised_and_straight(scan, "scan", predictor.options["voxel_mm"])
     known = array_of(back_to(image_of(np.float32(array_of(label) > 0), label), straight)) > 0.5
     probability = image_of(look_at(predictor, array_of(straight), known), straight)
     return array_of(back_to(probability, scan)) > 0.5

@@ -18,13 +18,13 @@ import psutil
 from nbclient import NotebookClient
 from notebook_files import read_notebook
 
-from laseg_lib.runtime.manners import polite
+from laseg_lib.runtime.program import one_line_errors
 
 REPO = Path(__file__).resolve().parent.parent
 LIMIT_GB = 1.5  # the rest of Binder's 2 GB is the server's, and a reserve
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of notebooks/")

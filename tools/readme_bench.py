@@ -22,24 +22,24 @@ def seconds(value):
 
 def notes(row):
     """What is worth telling of a row beside its times."""
-    told = []
+    remarks = []
     if "ours_peak_mb" in row:
-        told.append(f"peak memory {row['seed_peak_mb']:.0f} MB, ours {row['ours_peak_mb']:.0f} MB; "
-                    f"{row['ours_s'] / (row['limit_s'] + row['moving_s']):.1f} times what the machine needs at least; "
-                    f"PyTorch's convolutions alone: {row['seed_s'] / row['convolutions_s']:.1f} at best")
+        remarks.append(f"peak memory {row['seed_peak_mb']:.0f} MB, ours {row['ours_peak_mb']:.0f} MB; "
+                       f"{row['ours_s'] / (row['limit_s'] + row['moving_s']):.1f} times what the machine needs at "
+                       f"least; PyTorch's convolutions alone: {row['seed_s'] / row['convolutions_s']:.1f} at best")
     if "copy_s" in row:
         best = row["seed_s"] / row["copy_s"]
-        told.append(f"its bytes alone take {seconds(row['copy_s'])} to copy: {best:.0f} at best")
+        remarks.append(f"its bytes alone take {seconds(row['copy_s'])} to copy: {best:.0f} at best")
     if "moves" in row:
         theirs, ours = row["moves"]
-        told.append(f"memory's part: {ours} moves a value in place of {theirs}, {theirs / ours:.1f}")
+        remarks.append(f"memory's part: {ours} moves a value in place of {theirs}, {theirs / ours:.1f}")
     if "dice" in row:
-        told.append(f"Dice {row['dice']:.4f}, the walkthrough's way {row['dice_seed']:.4f} ({row['network']})")
+        remarks.append(f"Dice {row['dice']:.4f}, the walkthrough's way {row['dice_seed']:.4f} ({row['network']})")
     if "windows" in row:
-        told.append(f"the walkthrough's time from {row['windows_timed']} of {row['windows']} windows")
+        remarks.append(f"the walkthrough's time from {row['windows_timed']} of {row['windows']} windows")
     if "largest_difference" in row:
-        told.append("equal to 1e-6")
-    return "; ".join(told)
+        remarks.append("equal to 1e-6")
+    return "; ".join(remarks)
 
 
 def table():
@@ -50,8 +50,8 @@ def table():
         task = row["task"].replace("window 'seed'", "window 'walkthrough'")  # its name when this was measured
         lines.append(f"| {task} | {seconds(row['seed_s'])} | {seconds(row['ours_s'])} | {row['ratio']:.1f} "
                      f"({row['low']:.1f} to {row['high']:.1f}) | {notes(row)} |")
-    told = f"{origin(bench)}, torch {bench['versions']['torch']}, {bench['data']} volumes."
-    return "\n".join([BEGIN, "", *lines, "", told, "", viewer(), "", END])
+    remarks = f"{origin(bench)}, torch {bench['versions']['torch']}, {bench['data']} volumes."
+    return "\n".join([BEGIN, "", *lines, "", remarks, "", viewer(), "", END])
 
 
 def origin(found):

@@ -131,10 +131,10 @@ def note(record):
             for path in sorted((RECORDED / record).glob("*/config.json"))]
     if not made:
         return f"- `{record}`: {WORDS[record]}; not recorded yet."
-    told = [", ".join(sorted({run[key][:length] for run in made})) for key, length in (
+    origins = [", ".join(sorted({run[key][:length] for run in made})) for key, length in (
         ("hardware", 99), ("date", 10), ("commit", 7))]
     missing = len(missing_runs(record))
-    return (f"- `{record}`: {WORDS[record]}; {told[0]}, {told[1]}, commit {told[2]}. "
+    return (f"- `{record}`: {WORDS[record]}; {origins[0]}, {origins[1]}, commit {origins[2]}. "
             + (f"{missing} of its runs are not made yet." if missing else "Complete."))
 
 

@@ -22,14 +22,14 @@ from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.data.volumes import LAHeart
 from laseg_lib.inference import predict_volume
 from laseg_lib.metrics import case_metrics
-from laseg_lib.records.make import provenance
+from laseg_lib.records.make import current_provenance
 from laseg_lib.records.read import HOME
 from laseg_lib.runtime.machine import pick_device
-from laseg_lib.runtime.manners import polite
+from laseg_lib.runtime.program import one_line_errors
 from laseg_lib.training import Trainer
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
@@ -37,7 +37,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if (args.output / "config.json").exists():
         sys.exit(f"{args.output} is there already: take it away first to record it anew")
-    packed, dice, made = {}, {}, provenance(pick_device("auto"))  # of the code that was loaded, not of what it becomes
+    packed, dice = {}, {}
+    made = current_provenance(pick_device("auto"))  # of the code that was loaded, not of what it becomes
     for seed in args.seeds:
         root = write_phantoms(HOME / "data" / "scene_phantoms" / f"seed{seed}", seed=seed, **SCENE_DATA)
         for arm in ("supervised", "MT"):
@@ -60,11 +61,11 @@ def predictions(trainer, root):
         yield name, mask, round(case_metrics(mask, sample["label"])["dice"], 4)
 
 
-def write(folder, packed, told):
+def write(folder, packed, config):
     with replacing(folder / "predictions.npz") as partial, open(partial, "wb") as file:
         np.savez_compressed(file, **packed)
-    write_whole(folder / "config.json", json.dumps(told, indent=1) + "\n")
-    print(*told["dice"].items(), sep="\n")
+    write_whole(folder / "config.json", json.dumps(config, indent=1) + "\n")
+    print(*config["dice"].items(), sep="\n")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from notebook_files import read_notebook
 
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.errors import LasegError
-from laseg_lib.runtime.manners import polite
+from laseg_lib.runtime.program import one_line_errors
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 MAX_BYTES = 1_000_000
@@ -39,7 +39,7 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 MACHINE_PATH = re.compile(r"(?<![\w+/=.])(/(home|root|tmp|work|Users|var|opt|mnt)/\w|[A-Z]:\\\w)")
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path)

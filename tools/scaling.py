@@ -20,10 +20,10 @@ from laseg_lib.config import TrainConfig
 from laseg_lib.course.nb15_many_gpus import launch
 from laseg_lib.data.atomic import require_writable, write_whole
 from laseg_lib.data.phantom import write_phantoms
-from laseg_lib.records.make import provenance
+from laseg_lib.records.make import current_provenance
 from laseg_lib.records.read import HOME
 from laseg_lib.runtime import distributed
-from laseg_lib.runtime.manners import counted, polite
+from laseg_lib.runtime.program import one_line_errors, positive_integer
 from laseg_lib.training import Trainer
 
 # name: (programs at a time, processes that each program has, shared statistics)
@@ -56,11 +56,11 @@ def measure(root, steps, programs, processes, shared):
         return sum(pool.map(program, range(programs)))
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=counted, default=5)
-    parser.add_argument("--steps", type=counted, default=20)
+    parser.add_argument("--rounds", type=positive_integer, default=5)
+    parser.add_argument("--steps", type=positive_integer, default=20)
     parser.add_argument("--json", type=Path, default=HOME / "build" / "scaling.json")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -75,7 +75,8 @@ def main(argv=None):
                 found[way].append(measure(root, args.steps, *given))
     for way, rates in found.items():
         print(f"{way:28} {statistics.median(rates):6.2f} volumes a second ({min(rates):.2f} to {max(rates):.2f})")
-    write_whole(args.json, json.dumps({"command": "python tools/scaling.py", **provenance(distributed.join("cpu")),
+    write_whole(args.json, json.dumps({"command": "python tools/scaling.py",
+                                       **current_provenance(distributed.join_processes("cpu")),
                                        "volumes_a_second": found}, indent=1) + "\n")
 
 

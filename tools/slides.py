@@ -20,7 +20,7 @@ from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
 
 from laseg_lib.data.atomic import write_whole
-from laseg_lib.runtime.manners import polite
+from laseg_lib.runtime.program import one_line_errors
 
 REPO = handout.REPO
 TALK = ("00_start_here", "01_left_atrium_data", "05_ema_teacher", "07_train_mean_teacher",
@@ -28,7 +28,7 @@ TALK = ("00_start_here", "01_left_atrium_data", "05_ema_teacher", "07_train_mean
 BEGINS = ("slide", "subslide")
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, help=f"default: {', '.join(TALK)}")

@@ -20,12 +20,12 @@ from exercise_cells import CHECKED, module_of, solved
 from notebook_files import read_notebook
 
 from laseg_lib.data.atomic import write_whole
-from laseg_lib.runtime.manners import polite
+from laseg_lib.runtime.program import one_line_errors
 
 REPO = Path(__file__).resolve().parent.parent
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of notebooks/")

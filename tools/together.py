@@ -18,16 +18,16 @@ from nbclient import NotebookClient
 from notebook_files import read_notebook
 from run_notebooks import EXEMPT_TAGS, WIDGET_VIEW
 
-from laseg_lib.runtime.manners import counted, polite
+from laseg_lib.runtime.program import one_line_errors, positive_integer
 
 REPO = Path(__file__).resolve().parent.parent
 
 
-@polite
+@one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebook", nargs="?", type=Path, default=REPO / "notebooks" / "02_two_stream_sampler.ipynb")
-    parser.add_argument("--kernels", type=counted, default=8)
+    parser.add_argument("--kernels", type=positive_integer, default=8)
     args = parser.parse_args(argv)
     start = time.perf_counter()
     print(f"{args.notebook.name} in {args.kernels} kernels at once ...", flush=True)

@@ -89,12 +89,12 @@ def train(trainer, until=None, callback=None):
         print(f"Nothing to train: this training is at iteration {trainer.iteration} of {config.max_iterations}.")
         return trainer.history
     with Progress(end, "iteration") as at, contextlib.redirect_stderr(sys.stdout):  # stderr is red on a page
-        def tell(trainer):
+        def after_step(trainer):
             at(trainer.iteration)
             if callback:
                 callback(trainer)
 
-        trainer.run(end - trainer.iteration, callback=tell, progress=False)
+        trainer.run(end - trainer.iteration, callback=after_step, progress=False)
         if trainer.iteration < end:  # run() returns politely; a page that went on would show what is half done
             raise KeyboardInterrupt(f"stopped after iteration {trainer.iteration} of {end}")
     return trainer.history
@@ -108,13 +108,13 @@ def at_its_end(trainer):
     return there >= end
 
 
-def tell_interrupt(shell, kind, error, trace, tb_offset=None):
+def explain_interrupt(shell, kind, error, trace, tb_offset=None):
     """One line in place of a red traceback.  The cell still counts as failed, so that Run All stops."""
     print(f"Interrupted: {error}." if str(error) else "Interrupted.", "Nothing is broken; the cell can be run again.")
 
 
 if (shell := get_ipython()) is not None:
-    shell.set_custom_exc((KeyboardInterrupt,), tell_interrupt)
+    shell.set_custom_exc((KeyboardInterrupt,), explain_interrupt)
 
 
 def try_on_test(trainer, number=0):

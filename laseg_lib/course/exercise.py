@@ -19,7 +19,7 @@ import torch
 from ..data.atomic import write_whole
 from ..runtime import places
 
-DONE, BEGUN = "done", "begun"
+DONE, STARTED = "done", "begun"
 
 
 class Exercise:
@@ -41,7 +41,7 @@ class Exercise:
         verdict = self.verdict(attempt)
         print(verdict)
         if not verdict.startswith("Not attempted"):
-            note(self, DONE if verdict.startswith("Correct") else BEGUN)
+            save_state(self, DONE if verdict.startswith("Correct") else STARTED)
 
     def verdict(self, attempt):
         """The sentence that the learner reads."""
@@ -58,7 +58,7 @@ class Exercise:
                 with contextlib.redirect_stdout(said):
                     given.append((attempt(*args), args))
             except Exception as error:  # whatever the learner's code raises is theirs to read
-                return f"Not yet: for {told(case)} {where_it_stopped(error, attempt)}"
+                return f"Not yet: for {format_value(case)} {where_it_stopped(error, attempt)}"
         if said.getvalue():
             print(said.getvalue(), end="")
         if all(answer is None for answer, _ in given):
@@ -71,13 +71,13 @@ class Exercise:
         expected, answers = self.answers_of(self.reference), []
         for (answer, args), case in zip(given, self.cases):
             if answer is None:
-                return f"Not yet: for {told(case)} your function returns nothing."
+                return f"Not yet: for {format_value(case)} your function returns nothing."
             try:
                 answers.append(self.look(answer, *args))
             except Exception:  # of the check's own, which was made for another kind of answer
-                kind = told(self.reference(*copy.deepcopy(case)))
-                return (f"Not yet: for {told(case)} your answer is {told(answer)}, with which this check can do "
-                        f"nothing. Another kind of answer is asked for, such as {kind}.")
+                kind = format_value(self.reference(*copy.deepcopy(case)))
+                return (f"Not yet: for {format_value(case)} your answer is {format_value(answer)}, with which this "
+                        f"check can do nothing. Another kind of answer is asked for, such as {kind}.")
         wrong = [i for i, pair in enumerate(zip(answers, expected)) if not self.same(*pair)]
         if not wrong:
             return "Correct. Your function and the library's agree on every case."
@@ -88,16 +88,17 @@ class Exercise:
         one_number = shape_of(answers[0]) == shape_of(expected[0]) == ()
         differs = any(not self.same(expected[0], other) for other in expected)
         if one_number and differs and len(answers) > 2 and all(self.same(answers[0], other) for other in answers):
-            return (f"Not yet: your answer is {told(answers[0])} for every case. For {told(self.cases[wrong[0]])} it "
-                    f"should be {told(expected[wrong[0]])}.")
+            case, right = format_value(self.cases[wrong[0]]), format_value(expected[wrong[0]])
+            return (f"Not yet: your answer is {format_value(answers[0])} for every case. For {case} it should be "
+                    f"{right}.")
         # Two mistakes at once: some cases may show one of them alone.  One case, or a plain 0 or 1, is a coincidence.
-        telling = {hint: [i for i in wrong if self.same(answers[i], theirs[i]) and not bare(answers[i])]
+        telling = {hint: [i for i in wrong if self.same(answers[i], theirs[i]) and not is_trivial_number(answers[i])]
                    for hint, theirs in found.items()}
         hint = max(telling, key=lambda hint: len(telling[hint]), default=None)
         if hint and len(telling[hint]) > 1 and 2 * len(telling[hint]) >= len(wrong):
             i = telling[hint][0]
-            return (f"Not yet. Your answer for {told(self.cases[i])}, {told(answers[i])}, is what comes out by "
-                    f"this mistake, perhaps one of several: {hint}")
+            return (f"Not yet. Your answer for {format_value(self.cases[i])}, {format_value(answers[i])}, is what "
+                    f"comes out by this mistake, perhaps one of several: {hint}")
         return self._differ(self.cases[wrong[0]], expected[wrong[0]], answers[wrong[0]])
 
     def _differ(self, case, right, answer):
@@ -106,8 +107,8 @@ class Exercise:
         if self.names and shape_of(right) == shape_of(answer):
             part = next(i for i, pair in enumerate(zip(answer, right)) if not self.same(*pair))
             what, right, answer = self.names[part], right[part], answer[part]
-        right, answer = told_apart(right, answer)
-        return f"Not yet: for {told(case)} {what} should be {right}; yours is {answer}."
+        right, answer = format_distinctly(right, answer)
+        return f"Not yet: for {format_value(case)} {what} should be {right}; yours is {answer}."
 
     def same(self, a, b):
         return same(a, b, self.tolerance)
@@ -118,7 +119,7 @@ class Exercise:
         return [self.look(function(*args), *args) for args in copies]
 
 
-def notes():
+def progress_folder():
     """The folder with one file for each exercise, which says ``done`` or ``begun``.
 
     In the user's folder, not in the kernel: each notebook has a kernel of its own, and it may be restarted.  A file
@@ -127,20 +128,20 @@ def notes():
     return places.home() / "data" / "progress"
 
 
-def note(exercise, state):
+def save_state(exercise, state):
     """Keep how far the learner is with an exercise of a notebook; what was done once stays done.
 
     Where nothing can be written, nothing is kept; ``progress()`` says so.  LASEG_PROGRESS=off switches it off.
     """
-    if os.environ.get("LASEG_PROGRESS") == "off" or not (name := name_of(exercise)):
+    if os.environ.get("LASEG_PROGRESS") == "off" or not (name := exercise_name(exercise)):
         return
-    file = notes() / name
+    file = progress_folder() / name
     with contextlib.suppress(OSError):
         if not file.exists() or file.read_text(encoding="utf-8") != DONE:
             write_whole(file, state)
 
 
-def name_of(exercise):
+def exercise_name(exercise):
     """05_ema_teacher.check_teacher, as the exercise is called in its notebook; None for one of no notebook."""
     for module, content in list(sys.modules.items()):
         if module.startswith(f"{__package__}.nb"):
@@ -153,24 +154,25 @@ def name_of(exercise):
 def is_stub(function):
     """Whether a function's code is ``return None`` and nothing else."""
     code = getattr(function, "__code__", None)
-    steps = [(step.opname, step.argval) for step in dis.get_instructions(code)] if code else [("CALL", None)]
+    found = [(step.opname, step.argval) for step in dis.get_instructions(code)] if code else [("CALL", None)]
     return all(name in ("RESUME", "RETURN_VALUE") or (name in ("LOAD_CONST", "RETURN_CONST") and value is None)
-               for name, value in steps)
+               for name, value in found)
 
 
 def same_code(one, two):
     """Whether two functions have the same code; names and docstrings don't count."""
-    return all(hasattr(function, "__code__") for function in (one, two)) and steps(one.__code__) == steps(two.__code__)
+    return (all(hasattr(function, "__code__") for function in (one, two))
+            and instructions_of(one.__code__) == instructions_of(two.__code__))
 
 
-def steps(code):
+def instructions_of(code):
     """[(what is done, to what)] of a function's code, without what depends on where it was compiled: the same line
     takes other instructions beside ``import numpy`` than in a cell below it."""
     found = []
     for step in dis.get_instructions(code):
         if step.opname in ("RESUME", "CACHE", "PUSH_NULL", "NOP"):
             continue
-        value = steps(step.argval) if hasattr(step.argval, "co_code") else step.argval
+        value = instructions_of(step.argval) if hasattr(step.argval, "co_code") else step.argval
         jump = step.opcode in dis.hasjrel or step.opcode in dis.hasjabs
         inner = step.opname == "LOAD_CONST" and isinstance(value, str) and "<locals>" in value  # a qualified name
         found.append((step.opname.replace("LOAD_METHOD", "LOAD_ATTR"), None if jump or inner else value))
@@ -188,7 +190,7 @@ def where_it_stopped(error, attempt):
     return f"your code stops with {type(error).__name__}: {error}{line}"
 
 
-def plain(value):
+def as_numbers(value):
     """An answer as numbers, lists of them, or what it is: torch, NumPy, ranges and iterators are all the same."""
     if torch.is_tensor(value):
         value = value.detach().cpu().to(torch.float64).numpy()
@@ -197,13 +199,13 @@ def plain(value):
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (list, tuple, range)) or (hasattr(value, "__next__") and hasattr(value, "__iter__")):
-        return [plain(part) for part in value]
+        return [as_numbers(part) for part in value]
     return value
 
 
 def same(a, b, tolerance=1e-5):
     """Whether two answers agree: numbers and arrays to ``tolerance``, lists and tuples item by item."""
-    a, b = plain(a), plain(b)
+    a, b = as_numbers(a), as_numbers(b)
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(same(*pair, tolerance) for pair in zip(a, b))
     try:
@@ -215,44 +217,44 @@ def same(a, b, tolerance=1e-5):
     return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-4, atol=tolerance, equal_nan=True))
 
 
-def bare(answer):
+def is_trivial_number(answer):
     """Whether an answer is one number, and that 0, 1 or -1."""
-    value = plain(answer)
+    value = as_numbers(answer)
     return isinstance(value, (bool, int, float)) and value in (0, 1, -1)
 
 
 def shape_of(answer):
     """The shape of an array or of nested lists; () for a number or a word."""
     try:
-        return np.shape(np.asarray(plain(answer)))
+        return np.shape(np.asarray(as_numbers(answer)))
     except ValueError:  # lists of different lengths
-        return (len(plain(answer)), "uneven")
+        return (len(as_numbers(answer)), "uneven")
 
 
-def told(value, digits=4):
+def format_value(value, digits=4):
     """A value as a learner would write it, short: numbers to so many digits, and arrays by what is in them."""
     if not isinstance(value, (str, bytes)):
-        value = (tuple(value) if isinstance(value, tuple) else plain(value))
+        value = (tuple(value) if isinstance(value, tuple) else as_numbers(value))
     if isinstance(value, tuple):
-        return "(" + ", ".join(told(part, digits) for part in value) + ")"
+        return "(" + ", ".join(format_value(part, digits) for part in value) + ")"
     if isinstance(value, list):
-        shown = [told(part, digits) for part in value[:12]]
+        shown = [format_value(part, digits) for part in value[:12]]
         return "[" + ", ".join(shown + ["…"] * (len(value) > 12)) + "]"
     if isinstance(value, np.ndarray):
         if value.size <= 12:
-            return told(value.tolist(), digits)
-        return f"an array of shape {value.shape} that begins {told(value.ravel()[:3].tolist(), digits)[:-1]}, …"
+            return format_value(value.tolist(), digits)
+        return f"an array of shape {value.shape} that begins {format_value(value.ravel()[:3].tolist(), digits)[:-1]}, …"
     if isinstance(value, float):
         return f"{value:.{digits}g}" if np.isfinite(value) else str(value)
     return str(value)
 
 
-def told_apart(a, b):
+def format_distinctly(a, b):
     """Both values, with digits enough that what differs looks different."""
     for digits in range(4, 17):
-        if told(a, digits) != told(b, digits):
+        if format_value(a, digits) != format_value(b, digits):
             break
-    return told(a, digits), told(b, digits)
+    return format_value(a, digits), format_value(b, digits)
 
 
 def pull(loss, student, teacher):

@@ -3,8 +3,9 @@
 import numpy as np
 import SimpleITK as sitk
 
+from ..data.grid import array_of, image_of, straighten
 from ..data.phantom import DEFAULTS, FIELD_MM, scan
-from ..data.scans import array_of, image_of, straighten, write_image
+from ..data.scans import write_image
 from ..figures.style import INK, LOOKS, TEXT, new_axes
 from ..metrics import dice_of
 from ..transforms import rotation

@@ -5,7 +5,7 @@ import os
 import pkgutil
 from pathlib import Path
 
-from .exercise import DONE, Exercise, notes
+from .exercise import DONE, Exercise, progress_folder
 
 IN_WORDS = {DONE: "✓ done", "begun": "… begun", "": "not tried yet"}
 
@@ -33,8 +33,8 @@ def progress():
     rows = [{"notebook": notebook, "exercise": name, "state": IN_WORDS[state_of(f"{notebook}.{name}")]}
             for notebook, checks in exercises().items() for name in checks]
     done = sum(row["state"] == IN_WORDS[DONE] for row in rows)
-    print(f"{done} of {len(rows)} exercises done.  (Noted in {notes()})")
-    if not can_be_written(notes()):
+    print(f"{done} of {len(rows)} exercises done.  (Noted in {progress_folder()})")
+    if not can_be_written(progress_folder()):
         print("That folder can't be written: nothing is noted. Set LASEG_HOME to a folder of yours and start again.")
     show_table(pd.DataFrame(rows))
 
@@ -42,7 +42,7 @@ def progress():
 def state_of(name):
     """What is noted of an exercise: "done", "begun" or nothing."""
     try:
-        state = (notes() / name).read_text(encoding="utf-8")
+        state = (progress_folder() / name).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return ""
     return state if state in IN_WORDS else ""

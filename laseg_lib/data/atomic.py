@@ -23,7 +23,7 @@ def replacing(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_left(path)
+    remove_leftovers(path)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         yield partial
@@ -32,7 +32,7 @@ def replacing(path):
         partial.unlink(missing_ok=True)
 
 
-def remove_left(path):
+def remove_leftovers(path):
     """Remove what a killed process left half-written beside ``path`` an hour ago or longer: a younger one may be in
     another process's hands."""
     for left in path.parent.glob(f"{glob.escape(path.name)}.????????.partial"):
@@ -85,7 +85,7 @@ def write_table(path, rows):
     write_whole(path, text.getvalue())
 
 
-def claim(folder, settings):
+def require_same_settings(folder, settings):
     """Note in ``folder/settings.json`` how its cases are made, before the first is.
 
     Raises LasegError when they were made with other settings: the new cases would not fit the old ones.  Settings with

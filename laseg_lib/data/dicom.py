@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import LasegError
 from .files import require_text, what_is_in
-from .headers import AS_LABEL_MAP, read_nifti, require_space
+from .headers import EXPORT_AS_LABEL_MAP, read_nifti, require_space
 
 SEGMENTATIONS = ("Segmentation Storage", "Surface Segmentation Storage", "RT Structure Set Storage")
 
@@ -26,17 +26,17 @@ def read_dicom(path):
                                                  and not file.name.startswith("."))
     for file in files:
         require_text(file)
-    series = series_of(path, files)
+    series = only_series(path, files)
     heads = list(series.values())
-    name = name_of(heads[0])
-    places, lies = planes_of(heads)
+    name = series_name(heads[0])
+    places, lies = slice_positions(heads)
     require_space(path, (heads[0].Rows, heads[0].Columns, len(places)))
     if len(places) < 2:
         raise LasegError(f"{path}: holds one slice of {name}, and a scan must be W x H x D; give the folder of the "
                          "whole series")
     oriented, located = bool(np.isfinite(lies).all()), bool(np.isfinite(places).all() and np.isfinite(lies).all())
-    step = step_between(path, name, places, lies) if located else 1
-    image = converted(path, name, series)
+    step = slice_distance(path, name, places, lies) if located else 1
+    image = convert_series(path, name, series)
     if located:  # dcm2niix turns the rows round, as NIfTI has them; here the axes run as DICOM's do
         import SimpleITK as sitk
 
@@ -49,7 +49,7 @@ def read_dicom(path):
     return image, (plane, plane, located), oriented
 
 
-def name_of(head):
+def series_name(head):
     return f"series {head.get('SeriesNumber') or '?'} {head.get('SeriesDescription', '')}".strip()
 
 
@@ -64,21 +64,21 @@ def tags_of(file):
         return None
 
 
-def series_of(path, files):
+def only_series(path, files):
     """{file: its tags} of the one DICOM series among ``files``, each slice once.  LasegError where there is none, or
     more than one, or a segmentation, or a file that looks like one of the slices and can't be read."""
     tags = {file: tags_of(file) for file in files}
     classes = {file: head.SOPClassUID.name for file, head in tags.items() if head}
     if objects := [name for name in classes.values() if name in SEGMENTATIONS]:
         raise LasegError(f"{path}: holds a segmentation as DICOM (SEG or RTSTRUCT: {objects[0]}), which isn't read "
-                         f"here; {AS_LABEL_MAP}")
+                         f"here; {EXPORT_AS_LABEL_MAP}")
     images = {file: head for file, head in tags.items() if head and "Rows" in head and "SeriesInstanceUID" in head}
     if not images and path.is_file():
         raise LasegError(f"{path}: not a whole DICOM file ({next(iter(classes.values()), 'no tags')}, no image); "
                          "copy or export the series again")
     if not images:
         raise LasegError(f"{path}: no DICOM series in this folder; {what_is_in(path)}")
-    series = {head.SeriesInstanceUID: name_of(head) for head in images.values()}
+    series = {head.SeriesInstanceUID: series_name(head) for head in images.values()}
     if len(series) > 1:
         raise LasegError(f"{path}: holds {len(series)} DICOM series ({', '.join(series.values())}); give each a folder "
                          "of its own")
@@ -104,7 +104,7 @@ def is_cut_off(file, head):
     return not (syntax and syntax.is_compressed) and file.stat().st_size < voxels * head.get("BitsAllocated", 8) // 8
 
 
-def planes_of(heads):
+def slice_positions(heads):
     """(where each slice lies, N x 3; how its rows and columns run, N x 6) by the tags of files with one slice or many;
     NaN where they don't say."""
     places, lies = [], []
@@ -118,7 +118,7 @@ def planes_of(heads):
     return np.array(places, float), np.array(lies, float)
 
 
-def step_between(path, name, places, lies):
+def slice_distance(path, name, places, lies):
     """How far apart the slices of a series lie, in mm; LasegError unless they make one stack of them."""
     normal = np.cross(lies[0, :3], lies[0, 3:])
     places = places[np.argsort(places @ normal)]
@@ -143,7 +143,7 @@ def step_between(path, name, places, lies):
     return steps.mean()
 
 
-def converted(path, name, series):
+def convert_series(path, name, series):
     """The image that dcm2niix makes of a series, in a folder that holds its slices alone.
 
     It takes slices with other study times for other images.  Some tools write the time of each file there, so copies

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 from tqdm.auto import tqdm
 
 from ..errors import LasegError
-from .volumes import FILE, PUBLIC, is_ours, keep_or_write_list, read_list
+from .volumes import FILE, PUBLIC, keep_or_write_list, may_write_list, read_list
 
 FOLDER = "2018LA_Seg_Training Set"
 COMMIT = "88ed29ad794f877122e542a7fa9505a76fa83515"  # the sums were taken at this one
@@ -50,7 +50,7 @@ def fetch(dest, base_url=PUBLIC_URL, cases=None, *, timeout=30, attempts=4, prog
         return [name for name in public_names(split) if (root / name / FILE).is_file()]
 
     for split in ("train", "test"):  # another data set's lists are found before anything is fetched
-        is_ours(dest / f"{split}.list", public_names(split))
+        may_write_list(dest / f"{split}.list", public_names(split))
     before = {split: listed(split) for split in ("train", "test")}
     for name in tqdm(wanted, desc="fetch", unit="file", disable=not progress):
         fetch_file(f"{base_url.rstrip('/')}/{name}/{FILE}", root / name / FILE, sums[name], timeout, attempts)
@@ -66,7 +66,7 @@ def fetch_file(url, path, digest, timeout=30, attempts=4):
     from requests.exceptions import ConnectionError, HTTPError, RequestException, Timeout
 
     pooch.get_logger().setLevel("ERROR")
-    shown = without_password(url)
+    address = without_password(url)
     remedy = "check the network and run this again, finished files are kept. `laseg phantom` needs no network"
     try:
         files = pooch.create(path.parent, "", registry={path.name: digest}, urls={path.name: url},
@@ -75,18 +75,18 @@ def fetch_file(url, path, digest, timeout=30, attempts=4):
         with contextlib.suppress(PermissionError):  # it was there already, and is somebody else's
             path.chmod(0o644)  # pooch's temporary file is for its owner only
     except HTTPError as error:
-        raise LasegError(f"{shown}: the server answered {error.response.status_code}; check --base-url, or the address "
-                         f"may have moved. If it is the server's trouble, {remedy}") from error
+        raise LasegError(f"{address}: the server answered {error.response.status_code}; check --base-url, or the "
+                         f"address may have moved. If it is the server's trouble, {remedy}") from error
     except (ConnectionError, Timeout) as error:
         late = isinstance(error, Timeout) or "timed out" in str(error)  # a body may stall, too
         trouble = f"no answer within {timeout} s" if late else f"no connection to {urlsplit(url).hostname}"
-        raise LasegError(f"{shown}: {trouble}, {attempts} times; {remedy}") from error
+        raise LasegError(f"{address}: {trouble}, {attempts} times; {remedy}") from error
     except (RequestException, ValueError) as error:
         if "hash" in str(error):
-            raise LasegError(f"{shown}: the bytes are not those that were published, {attempts} times; a proxy or "
+            raise LasegError(f"{address}: the bytes are not those that were published, {attempts} times; a proxy or "
                              "login page may be answering in the server's place: open the address in a browser, or "
                              "try another network") from error
-        raise LasegError(f"{shown}: can't be fetched ({without_password(error)}); check --base-url. If it is the "
+        raise LasegError(f"{address}: can't be fetched ({without_password(error)}); check --base-url. If it is the "
                          f"network's trouble, {remedy}") from error
     except OSError as error:
         raise LasegError(f"{path}: can't be written ({error}); free some space, or choose another folder") from error

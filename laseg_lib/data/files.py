@@ -24,14 +24,14 @@ def stem_of(path):
     return name[:len(name) - len(suffix_of(path))]
 
 
-def plain(name):
+def comparable_name(name):
     """A name or pattern as it is compared: its letters composed (NFC), its suffix in lower case."""
     name = unicodedata.normalize("NFC", name)
     suffix = suffix_of(name)
     return name[:len(name) - len(suffix)] + suffix
 
 
-def below(folder):
+def files_below(folder):
     """Every file and folder below ``folder``, sorted; hidden ones aside.  Links are followed, but into no folder that
     the way there came through already."""
     found = []
@@ -45,7 +45,7 @@ def below(folder):
 
 def scan_files(folder):
     """Every file below ``folder`` whose name is one of a format that is read here; hidden ones aside."""
-    return [path for path in below(folder) if suffix_of(path) and not path.is_dir()]
+    return [path for path in files_below(folder) if suffix_of(path) and not path.is_dir()]
 
 
 def network_and_scans(files):

@@ -35,7 +35,7 @@ def image_of(array, like=None, *, spacing=None, origin=None):
     return image
 
 
-def join(images):
+def stack_images(images):
     """Images of one grid as one of four axes; a single one as it is."""
     import SimpleITK as sitk
 
@@ -68,7 +68,7 @@ def same_grid(one, two, share=0.01):
     return max(apart) <= share * min(one.GetSpacing())
 
 
-def is_plain(image):
+def has_straight_axes(image):
     """Whether the axes run along those of the patient, in whatever order, to a thousandth."""
     direction = np.abs(np.reshape(image.GetDirection(), (3, 3)))
     return np.abs(direction - np.round(direction)).max() < 1e-3
@@ -83,7 +83,7 @@ def wedges_in(image):
     """
     from scipy import ndimage
 
-    if is_plain(image):
+    if has_straight_axes(image):
         return None
     values = array_of(image)
     corners, counts = np.unique(values[::values.shape[0] - 1, ::values.shape[1] - 1, ::values.shape[2] - 1],
@@ -95,7 +95,7 @@ def wedges_in(image):
     return ndimage.binary_dilation((parts == parts[0, 0, 0])[1:-1, 1:-1, 1:-1])
 
 
-def with_structure(volume, voxel, smooth_mm=2.0, around_mm=10.0, share=0.15):
+def box_with_structure(volume, voxel, smooth_mm=2.0, around_mm=10.0, share=0.15):
     """The box (slices; all of z) that holds all of a scan but air and noise: there, once it is smoothed, it varies
     within ``around_mm`` by at least a ``share`` of what the whole scan does.
 
@@ -112,7 +112,7 @@ def with_structure(volume, voxel, smooth_mm=2.0, around_mm=10.0, share=0.15):
     return (*found[0][:2], slice(None)) if found else (slice(None),) * 3
 
 
-def normalised(image, path, voxel_mm=SPACING_MM):
+def normalised_and_straight(image, path, voxel_mm=SPACING_MM):
     """A scan as SimpleITK's image, straight and normalised over all that was measured, float32; see ``straighten``.
 
     Of a scan with wedges only the box that holds all that was measured; what is left of them there repeats the measured
@@ -148,7 +148,7 @@ def straighten(image, voxel_mm=SPACING_MM):
 
     image = sitk.DICOMOrient(image, "LPS")
     voxel = np.array(image.GetSpacing()) if voxel_mm is None else np.broadcast_to(np.asarray(voxel_mm, float), 3)
-    if is_plain(image) and np.allclose(image.GetSpacing(), voxel, rtol=1e-3, atol=0):
+    if has_straight_axes(image) and np.allclose(image.GetSpacing(), voxel, rtol=1e-3, atol=0):
         return image
     size = np.array(image.GetSize())
     corners = [image.TransformContinuousIndexToPhysicalPoint((bits * size - 0.5).tolist())

@@ -19,8 +19,8 @@ from .volumes import in_mm
 FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI counts mm to the right and the front, DICOM to the left and the back
 UNITS_MM = {"meter": 1000.0, "micron": 0.001}
 NO_SIZE = "its header doesn't say how large a voxel is along"
-NOWHERE = "its header holds numbers that lay the scan nowhere; correct it"
-AS_LABEL_MAP = "export it as one label map, such as NIfTI (3D Slicer: Segmentations, Export to files)"
+BAD_POSITION = "its header holds numbers that lay the scan nowhere; correct it"
+EXPORT_AS_LABEL_MAP = "export it as one label map, such as NIfTI (3D Slicer: Segmentations, Export to files)"
 
 
 def require_content(path, kind):
@@ -46,12 +46,12 @@ def require_space(path, sizes):
     require_memory(24 * math.prod(map(float, sizes)), torch.device("cpu"), path, "crop this scan")
 
 
-def known(sides):
+def known_sides(sides):
     """Which of the sides of x, y and z are positive numbers."""
     return tuple(bool(np.isfinite(side) and side > 0) for side in [*sides, *[np.nan] * 3][:3])
 
 
-def placed(path, array, affine):
+def placed_image(path, array, affine):
     """An array W x H x D as SimpleITK's image, by the 4 x 4 matrix from voxels to mm (x to the left, y to the back).
 
     LasegError unless it has one real number a voxel, and axes at right angles: no mask could be laid over it otherwise.
@@ -73,7 +73,7 @@ def placed(path, array, affine):
         raise LasegError(f"{path}: holds one slice ({shape} voxels), and a scan must be W x H x D; give the whole "
                          "of it")
     if not np.isfinite(affine).all():
-        raise LasegError(f"{path}: {NOWHERE}")
+        raise LasegError(f"{path}: {BAD_POSITION}")
     sides = np.linalg.norm(affine[:3, :3], axis=0)
     direction = affine[:3, :3] / np.where(sides > 0, sides, 1)
     if np.abs(direction.T @ direction - np.eye(3)).max() > 5e-3:
@@ -97,14 +97,14 @@ def read_nifti(path, orientation=None):
             header = type(image.header).from_fileobj(file, check=False)
     require_space(path, image.shape)
     sides = np.abs(header["pixdim"][1:4].astype(float))
-    said = known(sides)
+    said = known_sides(sides)
     header["pixdim"][1:4] = sides = np.where(said, sides, 1)
     found = {"qform": header.get_qform(coded=True)[0], "sform": header.get_sform(coded=True)[0]}
     found = {name: affine for name, affine in found.items() if affine is not None}
     if not all(np.isfinite(affine).all() for affine in found.values()):
-        raise LasegError(f"{path}: {NOWHERE}")
+        raise LasegError(f"{path}: {BAD_POSITION}")
     if len(found) == 2 and all(said) and orientation is None:
-        require_one_place(path, found["qform"], found["sform"], image.shape)
+        require_same_position(path, found["qform"], found["sform"], image.shape)
     affine = found.get(orientation, found.get("sform", found.get("qform")))
     oriented = affine is not None
     affine = FROM_RAS @ affine if oriented else np.diag([*sides, 1])
@@ -113,10 +113,10 @@ def read_nifti(path, orientation=None):
         raise LasegError(f"{path}: its header gives a voxel's sides twice, as {in_mm(sides)} (pixdim) and as "
                          f"{in_mm(lengths)} (sform); correct the wrong one, or give --orientation qform")
     affine[:3] *= UNITS_MM.get(header.get_xyzt_units()[0], 1)
-    return placed(path, np.asanyarray(image.dataobj), affine), said, oriented
+    return placed_image(path, np.asanyarray(image.dataobj), affine), said, oriented
 
 
-def require_one_place(path, qform, sform, shape):
+def require_same_position(path, qform, sform, shape):
     """LasegError where a NIfTI's two matrices put a corner of the scan more than a voxel apart."""
     corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array([*shape, 1, 1])[:3] - 1)
     corners = np.c_[corners, np.ones(8)].T
@@ -139,14 +139,14 @@ def read_nrrd(path):
         raise LasegError(f"{path}: its header gives lengths in {other[0]}, and mm are read here; export it in mm")
     if header["dimension"] > 3 and header["sizes"][0] > 1 and any(name.startswith("Segment0_") for name in header):
         raise LasegError(f"{path}: is a segmentation in {header['sizes'][0]} layers, since segments overlap; "
-                         f"{AS_LABEL_MAP}")
+                         f"{EXPORT_AS_LABEL_MAP}")
     several = re.match("LIST|.*%", header.get("data file", header.get("datafile", "")))  # which pynrrd doesn't read
     array, affine = by_simpleitk(path, "NrrdImageIO") if several else nrrd.read(str(path))[0], np.eye(4)
     vectors = np.array(header.get("space directions", []), float).reshape(-1, 3)
     if array.ndim > 3:  # an axis that is none of space comes before them, or behind
         array, vectors = array.squeeze(), vectors[np.isfinite(vectors).all(1)]
     sides = np.linalg.norm(vectors, axis=1) if len(vectors) else np.ravel(header.get("spacings", []))
-    said, oriented = known(sides), len(vectors) > 0
+    said, oriented = known_sides(sides), len(vectors) > 0
     for axis in range(3):
         if said[axis]:
             affine[:3, axis] = vectors[axis] if oriented else sides[axis] * np.eye(3)[axis]
@@ -156,7 +156,7 @@ def read_nrrd(path):
     space = header.get("space", "").lower()
     flips = {"right-anterior-superior": FROM_RAS, "ras": FROM_RAS, "las": np.diag([1, -1, 1, 1]),
              "left-anterior-superior": np.diag([1, -1, 1, 1])}
-    return placed(path, array, flips.get(space, np.eye(4)) @ affine), said, oriented
+    return placed_image(path, array, flips.get(space, np.eye(4)) @ affine), said, oriented
 
 
 def lines_of_header(path):
@@ -175,7 +175,7 @@ def by_simpleitk(path, reader):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO=reader)).T
 
 
-def numbers(text):
+def parse_numbers(text):
     """The numbers of a text; NaN for each word that is none."""
     return np.atleast_1d(np.genfromtxt([text or "nan"]))
 
@@ -195,8 +195,8 @@ def read_meta(path):
     require_space(path, reader.GetSize())
     if (unit := fields.get("distanceunits", "mm").lower()) not in ("mm", "?"):
         raise LasegError(f"{path}: its header gives lengths in {unit}, and mm are read here; export it in mm")
-    if not np.isfinite([*numbers(fields.get("offset", "0")), *numbers(fields.get("position", "0"))]).all():
-        raise LasegError(f"{path}: {NOWHERE}")
+    if not np.isfinite([*parse_numbers(fields.get("offset", "0")), *parse_numbers(fields.get("position", "0"))]).all():
+        raise LasegError(f"{path}: {BAD_POSITION}")
     data = fields.get("elementdatafile", "")
     packed = path if data.upper() == "LOCAL" else path.parent / data
     if fields.get("compresseddata", "").lower() == "true" and packed.is_file():
@@ -219,6 +219,6 @@ def read_meta(path):
         raise LasegError(f"{path}: the directions of its axes are not 1 long, which must be 1: a voxel's size belongs "
                          "in the spacing; correct the header")
     affine[:3, :3], affine[:3, 3] = direction * image.GetSpacing(), image.GetOrigin()
-    said = known(numbers(fields.get("elementspacing") or fields.get("elementsize")))
+    said = known_sides(parse_numbers(fields.get("elementspacing") or fields.get("elementsize")))
     oriented = bool({"transformmatrix", "rotation", "orientation"} & set(fields))
-    return placed(path, sitk.GetArrayFromImage(image).T, affine), said, oriented
+    return placed_image(path, sitk.GetArrayFromImage(image).T, affine), said, oriented

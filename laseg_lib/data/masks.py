@@ -10,20 +10,10 @@ from tqdm.auto import tqdm
 from ..classes import ATRIUM
 from ..errors import LasegError
 from ..metrics import average, case_metrics
-from ..runtime.machine import tell
-from .files import first_channel, plain, scans_of, stem_of
-from .scans import (
-    LABEL,
-    SCAN,
-    array_of,
-    class_numbers,
-    image_of,
-    names_of,
-    on_grid,
-    read_scan,
-    same_grid,
-    write_image,
-)
+from ..runtime.machine import notify
+from .files import comparable_name, first_channel, scans_of, stem_of
+from .grid import array_of, image_of, same_grid
+from .scans import LABEL, SCAN, class_numbers, mask_names, on_grid, read_scan, write_image
 from .volumes import FILE, LAHeart, read_classes, read_geometry, read_volume
 
 ENDS = re.compile(r"(_0000|[_-](la|laendo|label|mask|seg|segmentation|gt|pred|prediction))$", re.IGNORECASE)
@@ -35,14 +25,14 @@ def by_case(paths):
     found = {}
     for path in paths:
         own = path.name.lower() in (SCAN, LABEL, FILE)
-        case = path.parent.name if own else ENDS.sub("", stem_of(plain(path.name)))
+        case = path.parent.name if own else ENDS.sub("", stem_of(comparable_name(path.name)))
         if case in found:
             raise LasegError(f"{path}: a second file of the case {case}, the first is {found[case]}; move one away")
         found[case] = path
     return found
 
 
-def rows_of(case, prediction, label, classes, sides):
+def metric_rows(case, prediction, label, classes, sides):
     """The rows of metrics of one case, ``case`` first: one, or, of several ``classes``, one each and their mean.
 
     A class that the label lacks is left out, with a word.  ``sides``: a voxel's, in mm.
@@ -54,12 +44,12 @@ def rows_of(case, prediction, label, classes, sides):
         if (label == k).any():
             rows.append({"case": case, "class": name, **case_metrics(prediction == k, label == k, sides)})
         else:
-            tell(f"WARNING: {case}: its label holds no {name}, which is left out of its mean")
+            notify(f"WARNING: {case}: its label holds no {name}, which is left out of its mean")
     return [*rows, {"case": case, "class": "mean", **average(rows)}]
 
 
 def evaluate_masks(masks, labels=None, root_path=None, *, split="test", label_value=None, classes=None, spacing=None):
-    """Rows as ``rows_of`` gives them, for the masks in a folder, matched with labels by their names.
+    """Rows as ``metric_rows`` gives them, for the masks in a folder, matched with labels by their names.
 
     ``labels``: the folder of the labels, which lie on the masks' own grids.  ``root_path``, ``split``: prepared volumes
     in place of it, onto whose grids the masks are brought.  ``label_value``, ``classes``: as for ``laseg prepare``, of
@@ -81,13 +71,13 @@ def evaluate_masks(masks, labels=None, root_path=None, *, split="test", label_va
                          f"{', '.join(sorted(known)[:3])} in {labels or root_path}; rename them")
     for there, others, what in ((known, found, "label has no mask"), (found, known, "mask has no label")):
         if lone := sorted(set(there) - set(others)):
-            tell(f"WARNING: {len(lone)} times a {what}, such as {there[lone[0]]}: these don't count")
+            notify(f"WARNING: {len(lone)} times a {what}, such as {there[lone[0]]}: these don't count")
     measure = measured_on_label if labels else measured_on_volume
     return [row for name in both
-            for row in rows_of(name, *measure(found[name], known[name], classes or label_value, spacing))]
+            for row in metric_rows(name, *measure(found[name], known[name], classes or label_value, spacing))]
 
 
-def mask_in(path, value):
+def read_mask(path, value):
     """The ``Scan`` of a mask, its image 0 and 1 to K; an empty one is a mask too."""
     scan = read_scan(path)
     values = array_of(scan.image)
@@ -100,16 +90,16 @@ def measured_on_label(mask, label, value, spacing):
     """(prediction, label, classes, sides of a voxel) of a mask and a label on one grid."""
     import SimpleITK as sitk
 
-    one, two = mask_in(mask, value), mask_in(label, value)
+    one, two = read_mask(mask, value), read_mask(label, value)
     if not array_of(two.image).any():
         raise LasegError(f"{label}: the label is empty, no voxel is left atrium; leave this case out")
     known = all(one.said) and all(two.said) and one.oriented == two.oriented
     prediction, gold = (sitk.DICOMOrient(scan.image, "LPS") if known else scan.image for scan in (one, two))
     if not (same_grid(prediction, gold, 0.1) if known else prediction.GetSize() == gold.GetSize()):
-        told = [f"{image.GetSize()} voxels of {np.round(image.GetSpacing(), 3).tolist()} mm from "
-                f"{np.round(image.GetOrigin(), 2).tolist()}" for image in (prediction, gold)]
-        raise LasegError(f"{mask}: not on the grid of its label {label} ({told[0]}, and {told[1]}); export the mask in "
-                         "the geometry of the scan")
+        grids = [f"{image.GetSize()} voxels of {np.round(image.GetSpacing(), 3).tolist()} mm from "
+                 f"{np.round(image.GetOrigin(), 2).tolist()}" for image in (prediction, gold)]
+        raise LasegError(f"{mask}: not on the grid of its label {label} ({grids[0]}, and {grids[1]}); export the mask "
+                         "in the geometry of the scan")
     sides = np.where(np.isfinite(two.spacing) | (spacing is None), two.spacing, spacing or np.nan)
     return array_of(prediction), array_of(gold), value if isinstance(value, dict) else ATRIUM, sides
 
@@ -119,7 +109,7 @@ def measured_on_volume(mask, volume, value, spacing):
     import SimpleITK as sitk
 
     label, geometry, classes = read_volume(volume)[1], read_geometry(volume), read_classes(volume)
-    found = mask_in(mask, classes if len(classes) > 1 else value)
+    found = read_mask(mask, classes if len(classes) > 1 else value)
     sides = np.where(np.isfinite(geometry["spacing"]) | (spacing is None), geometry["spacing"], spacing or np.nan)
     alike = found.image.GetSize() == label.shape
     if np.isnan([*sides, *geometry["origin"]]).any():  # as for the public volumes: voxel by voxel
@@ -139,7 +129,7 @@ def measured_on_volume(mask, volume, value, spacing):
 # --- written --------------------------------------------------------------------------------------
 
 def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=False, force=False, say=print,
-                  complain=tell, progress=True):
+                  complain=notify, progress=True):
     """Predict every scan and write ``out/NAME_la`` + ``suffix``, where the scans follow nnU-Net ``out/NAME`` +
     ``suffix``; returns how many could not be done.
 
@@ -151,7 +141,7 @@ def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=F
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LasegError(f"--out {out}: can't be made ({error.strerror}); name a folder of yours") from error
-    for scan, name in tqdm(list(zip(scans, names_of(scans))), desc="predict", unit="scan", disable=not progress):
+    for scan, name in tqdm(list(zip(scans, mask_names(scans))), desc="predict", unit="scan", disable=not progress):
         kinds = ["la", "probability"] if keep_probability else ["la"]
         paths = {kind: out / f"{name}_{kind}{suffix}" for kind in kinds}
         if first_channel(scan):

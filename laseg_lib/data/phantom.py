@@ -20,10 +20,11 @@ from tqdm.auto import tqdm
 from ..classes import ATRIUM
 from ..errors import LasegError
 from ..runtime.machine import require_memory
-from .atomic import claim
-from .scans import image_of, write_image
-from .shapes import column, ellipsoid, join, tube, waves
-from .volumes import FILE, is_ours, keep_or_write_list, read_volume, write_volume
+from .atomic import require_same_settings
+from .grid import image_of
+from .scans import write_image
+from .shapes import column, ellipsoid, smooth_union, tube, waves
+from .volumes import FILE, keep_or_write_list, may_write_list, read_volume, write_volume
 
 FOLDER = "phantoms"
 FORMULA = 1  # raise it when the same seed no longer gives the same phantom
@@ -53,8 +54,8 @@ def left_atrium(p, patient):
     about = patient.about
     size, shift = about(0.98, 0.045), about(np.zeros(3), 2.5)
     p = (p - column(shift)) / size
-    body = join(ellipsoid(p, about((-8, 1, -1), 1.5), about((18, 13, 15), 1.5)),
-                ellipsoid(p, about((14, -4, -4), 1.5), about((17, 15, 16), 1.5)), 12)
+    body = smooth_union(ellipsoid(p, about((-8, 1, -1), 1.5), about((18, 13, 15), 1.5)),
+                        ellipsoid(p, about((14, -4, -4), 1.5), about((17, 15, 16), 1.5)), 12)
     veins = {  # from inside the body to where annotators stop, then on into the lung
         "right superior": [(-10, 1, 2), (-30, -6, 12), (-44, -12, 16), (-70, -24, 24)],
         "right inferior": [(-10, 3, -1), (-30, 11, 1), (-42, 16, 2), (-70, 27, -6)],
@@ -67,11 +68,11 @@ def left_atrium(p, patient):
         points = about(points, np.array([[0], [1.5], [2.5], [5]]))
         radii = about(1, 0.12) * np.float32([8, 6, 5.5, 4])
         if name != absent:
-            label = join(label, tube(p, points[:3], radii), 6)
-            full = join(full, tube(p, points, radii), 6)
+            label = smooth_union(label, tube(p, points[:3], radii), 6)
+            full = smooth_union(full, tube(p, points, radii), 6)
     hook = about([(18, -4, 2), (33, -12, 8), (42, -13, 14), (42, -3, 19)], np.array([[0], [2], [3], [4]]))
     appendage = tube(p, hook, about(1, 0.15) * np.float32([7, 7, 5.5, 3.5]))
-    return join(label, appendage, 4) * size, join(full, appendage, 4) * size
+    return smooth_union(label, appendage, 4) * size, smooth_union(full, appendage, 4) * size
 
 
 def neighbours(p, patient):
@@ -85,9 +86,9 @@ def neighbours(p, patient):
         return ellipsoid(p, centre + next(moved), patient.about(1, 0.08) * np.float32(radii))
 
     return {
-        "right atrium": join(ball((-33, -20, -8), (20, 17, 24)),
-                             tube(p, [(-32, -4, -45), (-32, -14, -16), (-32, -16, 0), (-30, -19, 45)],
-                                  [11, 12, 10, 8]), 8),  # with both caval veins
+        "right atrium": smooth_union(ball((-33, -20, -8), (20, 17, 24)),
+                                     tube(p, [(-32, -4, -45), (-32, -14, -16), (-32, -16, 0), (-30, -19, 45)],
+                                          [11, 12, 10, 8]), 8),  # with both caval veins
         "right ventricle": ball((2, -46, -24), (32, 16, 26)),
         "left ventricle": ball((50, -20, -27), (30, 18, 19)),
         "ascending aorta": pipe([(8, -27, -6), (-4, -32, 12), (-8, -30, 45)], [13, 14, 13]),
@@ -126,7 +127,7 @@ def scan(seed, size, field, variability, contrast, noise, scanner, classes=1):
     paint(ellipsoid(p, (-20, 5, 0), (165, 112, 1e4)), 0.8 + 0.1 * fine)  # chest wall, outside the usual field
     paint(ellipsoid(p, (-20, 0, 0), (135, 84, 1e4)), lung + 0.04 * texture.clip(0) + vessels)
     heart = np.minimum.reduce([atrium, *others.values()])
-    around = join(heart - 4, tube(p, [(-2, 8, -60), (-2, 8, 60)], [22, 22]), 12)
+    around = smooth_union(heart - 4, tube(p, [(-2, 8, -60), (-2, 8, 60)], [22, 22]), 12)
     paint(around, soft + 0.15 * texture + 0.1 * fine, 3)  # fat, muscle, gullet
     paint(tube(p, [(-13, 48, -60), (-13, 48, 60)], [18, 18]), 0.7)  # spine: rim, then marrow and discs
     paint(tube(p, [(-13, 48, -60), (-13, 48, 60)], [15, 15]), 0.2 + 0.1 * np.cos(axes[2] / 4.5) + 0.05 * texture)
@@ -209,12 +210,12 @@ def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False
     if unknown := set(options) - set(DEFAULTS):
         raise TypeError(f"phantoms have no {', '.join(sorted(unknown))}; they have {', '.join(DEFAULTS)}")
     root, options = Path(dest) / FOLDER, {**DEFAULTS, **options, **({"classes": 2} if classes == 2 else {})}
-    claim(root, {"formula": FORMULA, "train": train, "test": test, "size": size, "seed": seed, "raw": raw,
-                 **options})
+    require_same_settings(root, {"formula": FORMULA, "train": train, "test": test, "size": size, "seed": seed,
+                                 "raw": raw, **options})
     names = [f"PHANTOM_{k:04d}" for k in range(train + test)]
     lists = {Path(dest) / "train.list": names[:train], Path(dest) / "test.list": names[train:]}
     for path, listed in lists.items():  # another data set's lists are found before anything is made
-        is_ours(path, listed)
+        may_write_list(path, listed)
     quiet = not progress or len(names) < 12
     watched = progress(names) if callable(progress) else tqdm(names, desc="phantoms", unit="case", disable=quiet)
     for k, name in enumerate(watched):

@@ -29,9 +29,10 @@ from tqdm.auto import tqdm
 
 from ..classes import ATRIUM, as_text
 from ..errors import LasegError
-from .atomic import claim, write_whole
-from .files import below, plain, scan_files, suffix_of, what_is_in
-from .scans import LABEL, SCAN, array_of, content_of, read_case
+from .atomic import require_same_settings, write_whole
+from .files import comparable_name, files_below, scan_files, suffix_of, what_is_in
+from .grid import array_of
+from .scans import LABEL, SCAN, content_digest, read_case
 from .volumes import (
     FILE,
     SPACING_MM,
@@ -62,11 +63,12 @@ class Patterns:
     ``scan`` and ``label`` are file patterns like '*_mri.nii.gz' and '*_la.nii.gz', or 'imagesTr/*_0000.nii.gz' and
     'labelsTr/*.nii.gz', to be found in the given folder or any below it.  A case has the name that stands for the
     stars; the label is the file whose stars stand for the same.  Without a star, a case has its folder's name.
-    A pattern may also match folders: those that hold a DICOM series.  Names are compared as ``plain`` makes them.
+    A pattern may also match folders: those that hold a DICOM series.  Names are compared
+    as ``comparable_name`` makes them.
     """
 
     def __init__(self, scan=SCAN, label=LABEL):
-        scan, label = (plain(pattern.replace("\\", "/")) for pattern in (scan, label))
+        scan, label = (comparable_name(pattern.replace("\\", "/")) for pattern in (scan, label))
         self.scan, self.label = scan, label
         if scan.count("*") != label.count("*"):
             raise LasegError(f"--scan '{scan}' and --label '{label}': both need as many stars, which stand for the "
@@ -113,12 +115,12 @@ def patterns_for(raw_dir, scan=None, label=None):
 def find_cases(raw_dir, patterns):
     """{name: Case} of every scan below ``raw_dir``, by name.  LasegError where there is none, or two of one name."""
     cases, found = {}, {}
-    for path in below(raw_dir):
-        found.setdefault(plain(path.relative_to(raw_dir).as_posix()), []).append(path)
+    for path in files_below(raw_dir):
+        found.setdefault(comparable_name(path.relative_to(raw_dir).as_posix()), []).append(path)
     for relative, path in [(relative, path) for relative, paths in found.items() for path in paths]:
         # a case whose files lie in raw_dir itself has that folder's name
         name = patterns.name(relative) if "/" in relative or "*" in patterns.scan else patterns.name(
-            plain(f"{raw_dir.resolve().name}/{relative}"))
+            comparable_name(f"{raw_dir.resolve().name}/{relative}"))
         if name is not None:
             require_target(path)
         if name is None or not holds_files(path):
@@ -128,7 +130,7 @@ def find_cases(raw_dir, patterns):
                              f"({problem}); rename it")
         if name in cases and not path.samefile(cases[name].scan):
             raise LasegError(f"{path}: a second case of the name {name}, the first is {cases[name].scan}; rename one")
-        labels = found.get(plain(patterns.label_of(relative)), [])
+        labels = found.get(comparable_name(patterns.label_of(relative)), [])
         for label in labels:
             require_target(label)
         if len({os.path.realpath(label) for label in labels}) > 1:
@@ -223,11 +225,11 @@ def listed(path, cases, outlined=None):
     """The names of a list; LasegError for one that is no case, or, if ``outlined`` is given, has no label."""
     if not Path(path).is_file():
         raise LasegError(f"{path}: no such list; it must name one case a line, as the cases are called here: "
-                         f"{some(sorted(cases))}")
+                         f"{first_few(sorted(cases))}")
     names = read_list(path)
     if missing := [name for name in names if name not in cases]:
         raise LasegError(f"{path}: the list names {missing[0]}, but no scan of that name was found, only "
-                         f"{some(sorted(cases))}; add that case, or take it off the list")
+                         f"{first_few(sorted(cases))}; add that case, or take it off the list")
     if outlined is not None and (lacking := [name for name in names if name not in outlined]):
         raise LasegError(f"{path}: names {lacking[0]}, which has no label; take it off the list")
     return names
@@ -336,11 +338,11 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
     if not skip_bad:
         for path, names in lists.items():
             check_list(path, names)
-    for line in told_plan(raw_dir, patterns, cases, parts):
+    for line in describe_plan(raw_dir, patterns, cases, parts):
         say(line)
     tested = {patients[name] for name in parts.test}
     if others := [name for name in parts.left_out if patients[name] in tested]:
-        say(f"  of these, of patients who are for testing: {len(others)} ({some(others)})")
+        say(f"  of these, of patients who are for testing: {len(others)} ({first_few(others)})")
     if parts.test and not known:
         say("  the names don't say which scans are of one patient, so each counts as a patient of its own; give "
             "--patient PATTERN if some have several")
@@ -349,10 +351,11 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
         if len(lone) == 1:
             say(f"  {lone[0]} is not used: train.list and test.list decide together; or give it as --labelled-list or "
                 "--test-list")
-    claim(root, {"raw": str(raw_dir.resolve()), "scan": patterns.scan, "label": patterns.label,
-                 "label_value": label_value, "voxel_mm": voxel_mm, "spacing": spacing, "margin_mm": margin_mm,
-                 "least_mm": least_mm, "seed": seed, "label_as_scan": label_as_scan or None, "found_by": found_by,
-                 "orientation": orientation, **({"classes": as_text(classes)} if classes else {})})
+    require_same_settings(root, {
+        "raw": str(raw_dir.resolve()), "scan": patterns.scan, "label": patterns.label, "label_value": label_value,
+        "voxel_mm": voxel_mm, "spacing": spacing, "margin_mm": margin_mm, "least_mm": least_mm, "seed": seed,
+        "label_as_scan": label_as_scan or None, "found_by": found_by, "orientation": orientation,
+        **({"classes": as_text(classes)} if classes else {})})
     options = {"voxel_mm": voxel_mm, "spacing": spacing, "label_value": classes or label_value,
                "label_as_scan": label_as_scan, "orientation": orientation}
     place, bad = None, {}
@@ -360,7 +363,7 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
                      disable=not progress):
         path, case = root / name / FILE, cases[name]
         try:
-            sources = {kind: content_of(file) for kind, file in case._asdict().items() if file}
+            sources = {kind: content_digest(file) for kind, file in case._asdict().items() if file}
             if _finished(path, case.label is not None):
                 if read_sources(path) in ({}, sources):  # an older version didn't note them
                     continue
@@ -390,7 +393,7 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
             if skip_bad and not set(parts.labelled) - set(bad):
                 break
     if bad:
-        leave_out(bad, dest, skip_bad, say)
+        report_bad_cases(bad, dest, skip_bad, say)
     if not set(parts.labelled) - set(bad):
         raise LasegError(f"{raw_dir}: no labelled case is left for training; correct one of those that are left out")
     for path, names in lists.items():
@@ -400,7 +403,7 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
     return root
 
 
-def leave_out(bad, dest, skip_bad, say):
+def report_bad_cases(bad, dest, skip_bad, say):
     """Tell the cases that can't be prepared, {name: why}; LasegError unless they may be left out."""
     if not skip_bad and len(bad) == 1:
         raise LasegError(next(iter(bad.values())))
@@ -410,14 +413,15 @@ def leave_out(bad, dest, skip_bad, say):
         raise LasegError(f"{len(bad)} cases can't be prepared: {', '.join(bad)}. {next(iter(bad.values()))}. Correct "
                          "these cases, or give --skip-bad to leave them out")
     write_whole(dest / "left_out.txt", "".join(f"{name}: {why}\n" for name, why in bad.items()))
-    say(f"  left out, since they can't be prepared: {len(bad)} ({some(list(bad))}); {dest / 'left_out.txt'} says why")
+    say(f"  left out, since they can't be prepared: {len(bad)} ({first_few(list(bad))}); "
+        f"{dest / 'left_out.txt'} says why")
 
 
-def some(names):
+def first_few(names):
     return ", ".join(names[:3]) + (", ..." if names[3:] else "")
 
 
-def told_plan(raw_dir, patterns, cases, parts):
+def describe_plan(raw_dir, patterns, cases, parts):
     """What was found, in lines to read before the work begins."""
     outlined = [name for name, case in cases.items() if case.label]
     yield f"{raw_dir}: {len(cases)} scans ({patterns.scan}), {len(outlined)} with a label ({patterns.label})"
@@ -426,14 +430,14 @@ def told_plan(raw_dir, patterns, cases, parts):
     used = {os.path.realpath(path) for case in cases.values() for path in case if path}
     rest = [path for path in scan_files(raw_dir) if not used & set(map(os.path.realpath, [path, *path.parents]))]
     alone = [str(path.relative_to(raw_dir)) for path in rest
-             if patterns.label_expression.fullmatch(plain(path.relative_to(raw_dir).as_posix()))]
+             if patterns.label_expression.fullmatch(comparable_name(path.relative_to(raw_dir).as_posix()))]
     others = [name for name in (str(path.relative_to(raw_dir)) for path in rest) if name not in alone]
     for what, names in (("training, labelled", parts.labelled), ("training, unlabelled", parts.unlabelled),
                         ("test", parts.test), ("left out, on neither list", parts.left_out),
                         ("labels without a scan, not used", alone),
                         ("files that no pattern fits, not used", others)):
         if names:
-            yield f"  {what}: {len(names)} ({some(names)})"
+            yield f"  {what}: {len(names)} ({first_few(names)})"
 
 
 def _finished(path, labelled):

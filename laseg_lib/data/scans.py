@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from ..errors import LasegError
-from ..runtime.machine import tell
+from ..runtime.machine import notify
 from ..transforms import each_class, of_greatest_share
 from .atomic import replacing
 from .dicom import read_dicom
 from .files import FORMATS, data_files, first_channel, require_text, stem_of, suffix_of
-from .grid import array_of, back_to, image_of, join, normalised, same_grid, straighten, with_structure  # noqa: F401  (also here)
+from .grid import array_of, image_of, normalised_and_straight, same_grid
 from .headers import NO_SIZE, read_meta, read_nifti, read_nrrd, require_content
 from .volumes import FILE, SPACING_MM, fingerprint, not_normalised, read_geometry, read_volume
 
@@ -87,7 +87,7 @@ def read_scan(path, spacing=None, orientation=None):
                              "with gzip") from error
         raise LasegError(f"{path}: not a whole {kind} file, it was cut off or damaged ({cause}); copy it again"
                          ) from error
-    return complete(Scan(image, said, oriented, path), spacing)
+    return fill_in_spacing(Scan(image, said, oriented, path), spacing)
 
 
 def kind_inside(path):
@@ -99,7 +99,7 @@ def kind_inside(path):
                      "MetaImage (.mha, .mhd) or a folder with a DICOM series")
 
 
-def complete(scan, spacing):
+def fill_in_spacing(scan, spacing):
     """``scan`` with the sides that its header doesn't say from ``spacing``; LasegError where a side can't be."""
     sides = scan.spacing
     if spacing is not None:
@@ -122,14 +122,14 @@ def require_spacing(scan):
     field = scan.spacing * scan.image.GetSize()
     low, high = FIELD_MM
     if not low <= field.max() <= high:
-        tell(f"WARNING: {scan.path}: shows {' x '.join(f'{side:.0f}' for side in field)} mm, and a person's atrium "
-             f"{'does not fit into that' if field.max() < low else 'is small in that'}; is the header in cm? "
-             "What is found in it means little")
+        notify(f"WARNING: {scan.path}: shows {' x '.join(f'{side:.0f}' for side in field)} mm, and a person's atrium "
+               f"{'does not fit into that' if field.max() < low else 'is small in that'}; is the header in cm? "
+               "What is found in it means little")
 
 
 # --- files ----------------------------------------------------------------------------------------
 
-def content_of(path):
+def content_digest(path):
     """SHA-256 of all that a scan or label is read from, as text: its file, with the data files that its header names,
     or every file of its folder.  Whether it is still the one that it was."""
     path = Path(path)
@@ -158,7 +158,7 @@ def open_volume(path, spacing):
     """(image, the geometry it has as SimpleITK's image, whether its voxels' size is known) of ``mri_norm2.h5``."""
     volume, _ = read_volume(path, with_label=False)
     if problem := not_normalised(volume):
-        tell(f"WARNING: {path}: {problem}")
+        notify(f"WARNING: {path}: {problem}")
     geometry = read_geometry(path)
     sides = geometry["spacing"] if spacing is None else np.where(np.isnan(geometry["spacing"]), spacing,
                                                                  geometry["spacing"])
@@ -167,7 +167,7 @@ def open_volume(path, spacing):
                             origin=np.nan_to_num(geometry["origin"])), known
 
 
-def names_of(scans):
+def mask_names(scans):
     """What the masks of ``scans`` are called: the file's name (in a folder of nnU-Net's without its channel), or its
     folder's where that says more (the challenge's 'lgemri.nrrd', 'mri_norm2.h5', and wherever two would be called
     alike).  LasegError if two still are."""
@@ -189,13 +189,13 @@ def names_of(scans):
 
 # --- scan and label -------------------------------------------------------------------------------
 
-def whole(values):
+def without_rounding_error(values):
     """``values`` as whole numbers where they are that but for rounding (1.0000002), otherwise as they are."""
     rounded = np.rint(values)
     return rounded if np.abs(values - rounded).max() < 0.01 else values
 
 
-def values_in(values):
+def distinct_values(values):
     """Every value once, as a person writes it: whole numbers without a point."""
     return [int(number) if number == int(number) else number for number in np.unique(values).tolist()]
 
@@ -205,19 +205,19 @@ def class_numbers(values, path, value=None, *, all_there=True):
     value}, ``all_there`` or not; or 1 where ``atrium_of`` finds the atrium."""
     if not isinstance(value, dict):
         return np.uint8(atrium_of(values, path, value))
-    values = whole(values)
+    values = without_rounding_error(values)
     missing = [name for name, one in value.items() if all_there and not (values == one).any()]
     if missing:
         raise LasegError(f"{path}: no voxel has {value[missing[0]]}, the value of {missing[0]} by --classes, it holds "
-                         f"{values_in(values)[:8]}; give the classes' own values, or leave this case out")
+                         f"{distinct_values(values)[:8]}; give the classes' own values, or leave this case out")
     return sum(np.uint8(number) * (values == one) for number, one in enumerate(value.values(), 1))
 
 
 def atrium_of(values, path, value=None):
     """The label's voxels that are atrium, bool: those of ``value`` (one or several), or of the only value beside 0 (1
     or 255)."""
-    values = whole(values)
-    there = values_in(values)
+    values = without_rounding_error(values)
+    there = distinct_values(values)
     wanted = np.atleast_1d(value).tolist() if value is not None else []
     if 0 in wanted:
         raise LasegError("--label-value 0 is what isn't atrium; give the atrium's own value")
@@ -258,13 +258,13 @@ def read_label(path, scan, value=None, orientation=None):
     apart = np.subtract(image.GetOrigin(), scan.image.GetOrigin())
     if same_grid(shifted, scan.image) and np.abs(apart).max() > 0.5 * min(image.GetSpacing()):
         raise LasegError(f"{path}: as large as its scan and lying the same way, but by its header "
-                         f"{np.linalg.norm(apart):.1f} mm away from it (origins {told(image.GetOrigin())} and "
-                         f"{told(scan.image.GetOrigin())}); one of the headers is wrong: correct it, or use "
+                         f"{np.linalg.norm(apart):.1f} mm away from it (origins {format_point(image.GetOrigin())} and "
+                         f"{format_point(scan.image.GetOrigin())}); one of the headers is wrong: correct it, or use "
                          "--label-as-scan if the voxels match one by one")
     return image
 
 
-def told(point):
+def format_point(point):
     return "(" + ", ".join(f"{mm:.4g}" for mm in point) + ")"
 
 
@@ -307,7 +307,7 @@ def read_case(scan, label=None, *, voxel_mm=SPACING_MM, spacing=None, label_valu
     """
     found = read_scan(scan, spacing, orientation)
     require_spacing(found)
-    straight = normalised(found.image, scan, voxel_mm)
+    straight = normalised_and_straight(found.image, scan, voxel_mm)
     if label is None:
         return straight, None
     if not label_as_scan:

@@ -38,7 +38,7 @@ def tube(p, points, radii):
     return best
 
 
-def join(a, b, fillet):
+def smooth_union(a, b, fillet):
     """Smooth minimum: the union of two shapes with the crease between them filled (a quadratic spline)."""
     h = np.maximum(fillet - np.abs(a - b), 0) / fillet
     return np.minimum(a, b) - h * h * fillet / 4

@@ -31,7 +31,7 @@ from torch.utils.data import Dataset
 
 from ..classes import ATRIUM, as_text, parse_classes
 from ..errors import LasegError
-from ..runtime.machine import require_memory, tell
+from ..runtime.machine import notify, require_memory
 from ..transforms import each_class, of_greatest_share
 from .atomic import write_list, write_whole
 
@@ -269,7 +269,7 @@ def read_list(path):
     return names
 
 
-def is_ours(path, names, written=()):
+def may_write_list(path, names, written=()):
     """Whether ``names`` may be written to the list ``path``: none is there, or the same, or what an earlier run of ours
     left (``written``).  False for one that somebody changed; LasegError for one that lists other cases than ``names``.
     """
@@ -284,12 +284,12 @@ def is_ours(path, names, written=()):
 
 def keep_or_write_list(path, names, written=()):
     """Write a list unless somebody changed the one that is there, which stays, with a word: lists decide whose labels
-    count.  See ``is_ours``."""
-    if is_ours(path, names, written):
+    count.  See ``may_write_list``."""
+    if may_write_list(path, names, written):
         if not Path(path).exists() or read_list(path) != list(names):  # the same is left as it is, to the byte
             write_list(path, names)
     else:
-        tell(f"{path}: was changed by somebody and is kept as it is; delete it to have it written anew")
+        notify(f"{path}: was changed by somebody and is kept as it is; delete it to have it written anew")
 
 
 def list_path(root_path, split):
@@ -309,7 +309,7 @@ def in_mm(sides):
     return " x ".join(f"{side:.3g}" for side in sides) + " mm"
 
 
-def differ(one, other, share=0.05):
+def sizes_differ(one, other, share=0.05):
     """Whether two voxels' sides in mm differ by more than a ``share``, where both are known."""
     return bool((np.abs(np.subtract(one, other)) > share * np.asarray(other, float)).any())
 
@@ -501,7 +501,7 @@ class LAHeart(Dataset):
                              f"{self.downsample}; use a smaller factor, or leave this case out of the list")
         if not self._warned and (problem := not_normalised(image)):
             self._warned = True  # once a dataset: the others will be alike
-            tell(f"WARNING: {self.path(name)}: {problem}")
+            notify(f"WARNING: {self.path(name)}: {problem}")
         if self.cache in (None, "memory"):
             return {"image": image, "label": label}
         return {"image": torch.from_numpy(image).to(self.cache), "label": torch.from_numpy(label).to(self.cache)}
@@ -531,7 +531,7 @@ class LAHeart(Dataset):
             return None
         usual = Counter(tuple(round(side, 3) for side in mm) for mm in known.values()).most_common(1)[0][0]
         usual = next(mm for mm in known.values() if tuple(round(side, 3) for side in mm) == usual)
-        if other := [name for name, mm in known.items() if differ(mm, usual)]:
+        if other := [name for name, mm in known.items() if sizes_differ(mm, usual)]:
             warn(f"WARNING: {paths[other[0]]}: its voxels are {in_mm(known[other[0]])}, most others' "
                  f"{in_mm(usual)}" + (f"; so it is with {len(other) - 1} more" if other[1:] else "")
                  + "; the network sees all as one size: prepare the cases alike")

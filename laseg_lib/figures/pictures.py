@@ -92,10 +92,10 @@ def show(picture, alt, caption=True):
 
     display(bundle(picture, alt), raw=True)
     if caption:
-        say(alt)
+        add_caption(alt)
 
 
-def say(alt):
+def add_caption(alt):
     """A caption under the picture."""
     from IPython.display import display
 

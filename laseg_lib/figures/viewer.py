@@ -97,7 +97,7 @@ def _view_of(widget):
                                                          "model_id": widget.model_id}}
 
 
-_shown = {}  # the cell's name in the notebook: (the run of it, the views that stand in its output)
+_views_of_cells = {}  # the cell's name in the notebook: (the run of it, the views that stand in its output)
 
 
 def _replace(view):
@@ -109,12 +109,12 @@ def _replace(view):
     cell, run = request.get("metadata", {}).get("cellId"), request.get("header", {}).get("msg_id")
     if cell is None:  # not in JupyterLab: nobody says which output is replaced
         return
-    before, views = _shown.get(cell, (run, []))
+    before, views = _views_of_cells.get(cell, (run, []))
     if before != run:
         for old in views:
             old.close()
         views = []
-    _shown[cell] = run, [*views, view]
+    _views_of_cells[cell] = run, [*views, view]
 
 
 def _close_parts(view):
@@ -360,12 +360,12 @@ class SliceViewer(SliderView):
         inside = np.argwhere(self.masks["gold"]) if "gold" in self.masks else []
         self.centre = [int(v) for v in (inside.mean(0) if len(inside) else np.array(self.image.shape) // 2)]
 
-    def _draw(self, x, y, z, window, level, look, smooth, case="", **shown):
+    def _draw(self, x, y, z, window, level, look, smooth, case="", **toggles):
         if case != self.case:
             self._load(case)
             self._fit()
             return self._draw(**self.values)
-        hidden = {self._toggles[key] for key, on in shown.items() if not on}
+        hidden = {self._toggles[key] for key, on in toggles.items() if not on}
         masks = {name: mask for name, mask in self.masks.items() if name not in hidden}
         label = masks.pop("gold", None)
         return draw_slices(self.image, label, masks, x, y, z, spacing=self.spacing, size=self.size, window=window,

@@ -68,7 +68,7 @@ def _is_ours(method):
     return getattr(method, "__module__", "").startswith(__name__.split(".")[0] + ".")
 
 
-def name_of(method):
+def method_name(method):
     """The name of ``method`` in checkpoints and records: the library's name for it, or its own.
 
     Raises LasegError if it can't be called.

@@ -40,8 +40,8 @@ from ..inference import largest_component
 from ..methods.self_training import label_by_teacher
 from ..runtime import places
 from ..runtime.checkpoints import BEST, load_network, write_weights
-from ..runtime.machine import tell
-from ..runtime.manners import begun, in_one_line
+from ..runtime.machine import notify
+from ..runtime.program import in_one_line, restore_ctrl_c
 from ..training import Trainer
 from . import read
 from .plans import FIRST_SEEDS, RECORDS, SEEDS_A_FOLD, own_runs
@@ -57,7 +57,7 @@ class Cases(NamedTuple):
     train: list | None  # their names, labelled ones first; None: the list beside the root
     test_root: Path
     test: list | None
-    told: dict  # for config.json
+    notes: dict  # for config.json
 
 
 def find_data(kind, seed=0, progress=False):
@@ -79,7 +79,7 @@ def make_run(record, run, *, recorded=None, work=None, progress=True):
     work = (work or read.HOME / "runs") / record
     snapshot = work / run.name
     cases, config = training_of(plan, run, work, progress)
-    trainer, seconds, cpu = train(config, progress)
+    trainer, seconds, cpu = train_or_resume(config, progress)
     if trainer.iteration < config.max_iterations:
         raise KeyboardInterrupt
     factor = config.downsample if plan.at == "full" else 1
@@ -87,7 +87,8 @@ def make_run(record, run, *, recorded=None, work=None, progress=True):
                        downsample=config.downsample // factor)
     networks, checkpoint = {weights: getattr(trainer, weights) for weights in WEIGHTS}, "last"
     if plan.ships:
-        networks, checkpoint = {"teacher": ship(snapshot / BEST, snapshot / plan.ships, trainer.device)}, "best"
+        checkpoint = "best"
+        networks = {"teacher": export_weights(snapshot / BEST, snapshot / plan.ships, trainer.device)}
     tables, masks = score(networks, test_set, config.patch_size, keep=0 if plan.data == "real" else TEACHING_CASES,
                           downsample=factor, progress=progress)
     partial = target.with_name(target.name + ".partial")
@@ -98,20 +99,20 @@ def make_run(record, run, *, recorded=None, work=None, progress=True):
     (partial / "history.csv").write_text(six_digits((snapshot / "history.csv").read_text()))
     if masks:
         np.savez_compressed(partial / "predictions.npz", **masks)
-    told = {**trainer.config.to_dict(), "root_path": cases.test_root.name, "snapshot_path": None, "train_list": None,
-            "method": Path(trainer.config.method).name}
+    settings = {**trainer.config.to_dict(), "root_path": cases.test_root.name, "snapshot_path": None,
+                "train_list": None, "method": Path(trainer.config.method).name}
     (partial / "config.json").write_text(json.dumps({
         "record": record, "arm": run.arm, "labels": run.labels, "variant": run.variant, "seed": run.seed,
         "data": plan.data if plan.data == "real" else {**plan.data, "seed": run.seed}, "at": plan.at,
         "window": "walkthrough", "checkpoint": checkpoint, "command": f"make record RECORD={record}",
-        "train_seconds": round(seconds, 1), "train_cpu_seconds": cpu, "precision": trainer.precision, **cases.told,
-        **provenance(trainer.device), "config": told}, indent=1) + "\n", encoding="utf-8")
+        "train_seconds": round(seconds, 1), "train_cpu_seconds": cpu, "precision": trainer.precision, **cases.notes,
+        **current_provenance(trainer.device), "config": settings}, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, target)
-    shutil.rmtree(own_labels(snapshot), ignore_errors=True)
+    shutil.rmtree(pseudo_label_folder(snapshot), ignore_errors=True)
     return target
 
 
-def ship(checkpoint, path, device):
+def export_weights(checkpoint, path, device):
     """The teacher of ``checkpoint``, written to ``path`` in the form that comes along with the library, and read from
     there."""
     network, config = load_network(checkpoint, "teacher")
@@ -119,7 +120,7 @@ def ship(checkpoint, path, device):
     return load_network(path)[0].to(device, memory_format=torch.channels_last_3d)
 
 
-def own_labels(snapshot):
+def pseudo_label_folder(snapshot):
     """The folder of a self-training run's data set.  It is large, and is removed when the run is recorded."""
     return snapshot.with_name(snapshot.name + "_data")
 
@@ -136,11 +137,11 @@ def training_of(plan, run, work, progress):
         cases = Cases(root, names, root, tested, {"labelled_cases": names[:run.labels], "test_cases": tested})
     if run.arm == "self_training":
         teacher = run._replace(arm="labels_only")
-        train(training_of(plan, teacher, work, progress)[1], progress)
-        own = own_labels(snapshot)
+        train_or_resume(training_of(plan, teacher, work, progress)[1], progress)
+        own = pseudo_label_folder(snapshot)
         quality = label_by_teacher(work / teacher.name / "last.pth", root, names, run.labels, own,
                                    patch_size=run.settings["patch_size"], downsample=run.settings["downsample"])
-        cases = cases._replace(root=own / "cases", train=None, told={**cases.told, "pseudo_label_dice": quality})
+        cases = cases._replace(root=own / "cases", train=None, notes={**cases.notes, "pseudo_label_dice": quality})
         settings |= {"labelnum": len(names), "labeled_bs": 4, "batch_size": 4}
     config = TrainConfig(root_path=str(cases.root), model=run.model, seed=run.seed, snapshot_path=str(snapshot),
                          **settings)
@@ -153,7 +154,7 @@ def training_of(plan, run, work, progress):
     return cases, config
 
 
-def train(config, progress):
+def train_or_resume(config, progress):
     """(the Trainer, at its end or interrupted; wall seconds, summed over all resumed parts; CPU seconds of all threads,
     or None for a resumed training)."""
     snapshot = Path(config.snapshot_path)
@@ -180,7 +181,7 @@ def seconds_in(clock):
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        tell(f"{clock}: holds no number of seconds; the time before the interruption isn't counted")
+        notify(f"{clock}: holds no number of seconds; the time before the interruption isn't counted")
         return 0.0
     return seconds
 
@@ -226,7 +227,7 @@ def score(networks, test_set, patch_size, *, keep=0, downsample=1, progress=True
     return tables, masks
 
 
-def provenance(device):
+def current_provenance(device):
     """Commit, versions, hardware and date of a run made now."""
     def git(*words):
         if not places.checkout():  # installed as a package: a repository around it is another project's
@@ -255,7 +256,7 @@ def cpu_name():
     return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
 
 
-def waves(todo):
+def split_by_dependency(todo):
     """The runs without dependencies, then those that learn from another run's labels.  Otherwise two workers could
     train that other run at the same time, in the same folder."""
     return [run for run in todo if run.arm != "self_training"], [run for run in todo if run.arm == "self_training"]
@@ -270,7 +271,7 @@ def main(argv=None):
                         "the same folds and labelled cases, written to runs/recorded")
     parser.add_argument("--labels", type=int, default=2, help="with --method: how many labelled volumes (2 or 4)")
     parser.add_argument("--only", default="", help="only runs whose name contains this, e.g. MT_8 or seed1337")
-    begun()
+    restore_ctrl_c()
     args = parser.parse_args(argv)
     if not 1 <= args.jobs <= 1000:
         parser.error("--jobs must be between 1 and 1000")
@@ -292,7 +293,7 @@ def main(argv=None):
             find_data(RECORDS[args.record].data, seed)
         threads = max(1, (os.cpu_count() or 1) // args.jobs)
         with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-            for wave in waves(todo):
+            for wave in split_by_dependency(todo):
                 for future in [pool.submit(make_run, args.record, run, recorded=recorded, progress=False)
                                for run in wave]:
                     print(future.result(), flush=True)

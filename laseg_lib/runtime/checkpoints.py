@@ -77,7 +77,7 @@ def load_checkpoint(path):
                          "use the one before, or train again") from error
 
 
-def begun(folder):
+def has_checkpoints(folder):
     """Whether ``folder`` holds a training's checkpoints, be it only the one before the last, or the best."""
     return any((Path(folder) / name).exists() for name in (LAST, PREVIOUS, BEST))
 
@@ -135,7 +135,7 @@ def read_weights(path):
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}, config
 
 
-def same_cases(folder, ours, theirs, kind, warn):
+def require_same_cases(folder, ours, theirs, kind, warn):
     """LasegError unless ``ours`` are the volumes, {case: SHA-256} in order, that the checkpoint in ``folder`` was
     trained on, or validated on (``kind``).  ``warn``: called with a word where an older checkpoint doesn't say."""
     if ours is None:
@@ -155,7 +155,7 @@ def load_network(path, weights="student"):
     """(VNet in eval mode, the checkpoint's config dict or {}) from a checkpoint of ours or of other tools.
 
     ``weights``: 'student', 'teacher', or 'any' (the teacher, where there are two).  Other files hold one network: see
-    ``only_network``.
+    ``unwrap_network``.
     The config has, besides the settings, ``spacing`` and ``cases`` where the checkpoint knows them: see
     ``Trainer.weights``; and ``classes``, {name: value}, of a network that finds others than the left atrium.
     Raises LasegError when the file holds the weights of another architecture.
@@ -184,7 +184,7 @@ def load_network(path, weights="student"):
         TrainConfig.from_dict(config | {"ema_buffers": "average"} if isinstance(config, dict) else config)
         if not isinstance(state, dict):
             raise ValueError(f"holds a {type(state).__name__} where a network's weights should be")
-        state = only_network(state)
+        state = unwrap_network(state)
         network = network_from_state(state).eval()
     except (ValueError, LasegError) as error:
         raise LasegError(f"{path}: {error}") from error
@@ -223,7 +223,7 @@ def load_to_predict(path, weights="student", patch_size=None, downsample=None):
     return network, {**config, "patch_size": patch_size, "downsample": downsample}
 
 
-def begin_from(network, source):
+def start_from_weights(network, source):
     """Copy the weights of ``source`` (a file, or 'atrium') into ``network``, a VNet, but for its last layer where the
     classes differ.  LasegError for the weights of another V-Net."""
     path = places.weights(source) if source == "atrium" else Path(source)
@@ -240,7 +240,7 @@ def begin_from(network, source):
     network.load_state_dict(state)
 
 
-def only_network(state):
+def unwrap_network(state):
     """The one V-Net's weights in ``state``, without what is wrapped around them: dictionaries, and the beginnings of
     names that DataParallel ("module."), ``torch.compile`` ("_orig_mod.") and Lightning ("model.") add.
 

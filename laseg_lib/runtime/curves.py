@@ -11,7 +11,7 @@ import socket
 import time
 from pathlib import Path
 
-from .machine import tell
+from .machine import notify
 
 
 class Curves:
@@ -28,7 +28,7 @@ class Curves:
 
         self.folder, self.file = Path(folder), None
         self._event, self._summary = Event, Summary
-        with self._told():
+        with self._report_full_disk():
             self.folder.mkdir(parents=True, exist_ok=True)
             name = f"events.out.tfevents.{self._number():010d}.{socket.gethostname()}.{os.getpid()}.0"
             self.file = open(self.folder / name, "xb")
@@ -48,25 +48,25 @@ class Curves:
         self._records.write(self._event(wall_time=time.time(), **event).SerializeToString())
 
     @contextlib.contextmanager
-    def _told(self):
+    def _report_full_disk(self):
         try:
             yield
         except OSError as error:
-            tell(f"{self.folder}: the curves for TensorBoard can't be written ({error.strerror or error}); training "
-                 "goes on without them, history.csv has the same numbers")
+            notify(f"{self.folder}: the curves for TensorBoard can't be written ({error.strerror or error}); training "
+                   "goes on without them, history.csv has the same numbers")
             self.close()
 
     def add_scalar(self, name, value, step):
         """One point of the curve ``name``."""
         if self.file is not None:
-            with self._told():
+            with self._report_full_disk():
                 point = self._summary.Value(tag=name, simple_value=float(value))
                 self._write(step=step, summary=self._summary(value=[point]))
 
     def flush(self):
         """What was added is on its way to the disk."""
         if self.file is not None:
-            with self._told():
+            with self._report_full_disk():
                 self.file.flush()
 
     def close(self):

@@ -36,31 +36,31 @@ def rank():
     return dist.get_rank() if world() > 1 else 0
 
 
-def join(device="auto"):
+def join_processes(device="auto"):
     """Meet the processes that torchrun started (its environment variables say so).  Returns this one's device:
     each process of a machine has a GPU of its own there.  Raises LasegError when they don't meet, or GPUs lack."""
-    device, told = pick_device(device), told_by_torchrun()
-    if told.get("WORLD_SIZE", 1) == 1 or "MASTER_ADDR" not in os.environ or not dist.is_available():
+    device, found = pick_device(device), torchrun_environment()
+    if found.get("WORLD_SIZE", 1) == 1 or "MASTER_ADDR" not in os.environ or not dist.is_available():
         return device
     if device.type == "cuda":
-        device = pick_device(f"cuda:{told.get('LOCAL_RANK', 0)}")
+        device = pick_device(f"cuda:{found.get('LOCAL_RANK', 0)}")
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         try:
             dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
         except (RuntimeError, ValueError) as error:
-            raise LasegError(f"the {told['WORLD_SIZE']} processes didn't meet ({first_line(error)}); "
+            raise LasegError(f"the {found['WORLD_SIZE']} processes didn't meet ({first_line(error)}); "
                              "start them with torchrun") from error
         atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
     return device
 
 
-def told_by_torchrun():
+def torchrun_environment():
     """{WORLD_SIZE, RANK, LOCAL_RANK: whole number} as far as the environment says them.
 
     LasegError for what can't be: PyTorch would wait for ever for a process that nobody starts.
     """
-    told = {}
+    found = {}
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         text = os.environ.get(name)
         if text is None:
@@ -68,12 +68,12 @@ def told_by_torchrun():
         if not (text.isascii() and text.isdigit() and len(text) < 7) or (name == "WORLD_SIZE" and int(text) < 1):
             raise LasegError(f"the environment says {name}={text[:40]!r}, which counts no processes; unset it, or "
                              "start with torchrun")
-        told[name] = int(text)
+        found[name] = int(text)
     for name in ("RANK", "LOCAL_RANK"):
-        if "WORLD_SIZE" in told and told.get(name, 0) >= told["WORLD_SIZE"]:
-            raise LasegError(f"the environment says {name}={told[name]} of WORLD_SIZE={told['WORLD_SIZE']} processes, "
-                             "which count from 0; unset both, or start with torchrun")
-    return told
+        if "WORLD_SIZE" in found and found.get(name, 0) >= found["WORLD_SIZE"]:
+            raise LasegError(f"the environment says {name}={found[name]} of WORLD_SIZE={found['WORLD_SIZE']} "
+                             "processes, which count from 0; unset both, or start with torchrun")
+    return found
 
 
 def replicate(network, device):
@@ -93,14 +93,14 @@ def share_buffers(*networks):
             buffer.copy_(value.view_as(buffer))
 
 
-def average(x):
+def mean_over_ranks(x):
     """The mean of a tensor over the ranks, for the log; NaN on one is NaN on all, so that all stop together."""
     if world() > 1:
         dist.all_reduce(x := x / world())
     return x
 
 
-def highest(number):
+def max_over_ranks(number):
     """The highest of the ranks' integers: a signal that one has got, all obey after the same step."""
     if world() > 1:
         dist.all_reduce(shared := torch.tensor(int(number)), dist.ReduceOp.MAX)

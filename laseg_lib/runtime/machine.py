@@ -213,7 +213,7 @@ class StopRequest:
             signal.signal(number, handler)
 
 
-def tell(message):
+def notify(message):
     print(visible(str(message)), file=sys.stderr, flush=True)
 
 

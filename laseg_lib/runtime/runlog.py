@@ -13,20 +13,20 @@ from filelock import FileLock, Timeout
 from ..errors import LasegError
 from . import distributed
 from .curves import Curves
-from .machine import tell
+from .machine import notify
 
 SCALARS = {  # the walkthrough's TensorBoard names, and the column of history.csv each is drawn from
     "lr": "lr", "loss/loss": "loss", "loss/loss_seg": "loss_seg", "loss/loss_seg_dice": "loss_seg_dice",
     "train/consistency_weight": "consistency_weight", "train/consistency_dist": "consistency_dist",
     "Var_dice/Dice": "val_dice_student", "Var_dice/Teacher": "val_dice_teacher", "Var_dice/Best_dice": "best_dice",
 }
-COLUMNS = ["iteration", *SCALARS.values()]
+HISTORY_COLUMNS = ["iteration", *SCALARS.values()]
 
 
 _LOCKS = WeakValueDictionary()  # of this process, by folder: a notebook may make a second trainer while the first lives
 
 
-def lock(folder):
+def lock_folder(folder):
     """The lock of a run's folder, held while somebody here holds it; a killed process keeps none.
 
     LasegError when another process trains there: two would mix their histories.
@@ -42,8 +42,8 @@ def lock(folder):
                              "--snapshot_path") from error
         except (OSError, NotImplementedError) as error:  # some network and shared folders have no locks
             if os.access(folder, os.W_OK):
-                tell(f"WARNING: {folder}: this file system can't lock a file ({error}), so nothing stops a second "
-                     "training here: start one only, or put --snapshot_path on a local disk")
+                notify(f"WARNING: {folder}: this file system can't lock a file ({error}), so nothing stops a second "
+                       "training here: start one only, or put --snapshot_path on a local disk")
     return held
 
 
@@ -61,7 +61,7 @@ class RunLog:
             self.folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
             raise LasegError(f"{folder}: is a file; --snapshot_path must name a folder") from error
-        self.lock = lock(self.folder)
+        self.lock = lock_folder(self.folder)
         self.paths = {name: self.folder / name for name in ("log.txt", "history.csv")}
         with self._explain_disk():
             self._open(sizes, iteration)
@@ -79,7 +79,7 @@ class RunLog:
                 file.truncate(min(keep, path.stat().st_size))
         self.text = open(self.paths["log.txt"], "a", encoding="utf-8")
         self.table = open(self.paths["history.csv"], "a", encoding="utf-8", newline="")
-        self.rows = csv.DictWriter(self.table, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        self.rows = csv.DictWriter(self.table, HISTORY_COLUMNS, extrasaction="ignore", lineterminator="\n")
         if self.paths["history.csv"].stat().st_size == 0:
             self.rows.writeheader()
             self.table.flush()
@@ -90,13 +90,13 @@ class RunLog:
         aside = _free_name(path)
         if path.exists():
             path.rename(aside)
-        tell(f"{path}: {why}; " + (f"it is kept as {aside.name}, and " if aside.exists() else "")
-             + "a new one begins here")
+        notify(f"{path}: {why}; " + (f"it is kept as {aside.name}, and " if aside.exists() else "")
+               + "a new one begins here")
 
     @staticmethod
     def _is_ours(path):
         """Whether a training's file may begin anew: it isn't there, or begins as one that was killed soon left it."""
-        begins = {"log.txt": b"TrainConfig(", "history.csv": ",".join(COLUMNS).encode()}[path.name]
+        begins = {"log.txt": b"TrainConfig(", "history.csv": ",".join(HISTORY_COLUMNS).encode()}[path.name]
         if not path.exists():
             return True
         with open(path, "rb") as file:
@@ -117,7 +117,7 @@ class RunLog:
             raise LasegError(f"{error.filename or self.folder}: can't be written ({error.strerror or error}); the last "
                              "checkpoint, if there is one, is whole: make room, then --resume") from error
 
-    def say(self, message):
+    def write_line(self, message):
         with self._explain_disk():
             self.text.write(message + "\n")
             self.text.flush()
@@ -130,9 +130,9 @@ class RunLog:
         for name, column in SCALARS.items():
             if row.get(column) is not None:
                 self.scalars.add_scalar(name, row[column], row["iteration"])
-        told = {"consistency_dist": 0, "consistency_weight": 0, **row}  # a method may have no consistency
-        self.say("iteration {iteration} : loss : {loss:f} cons_dist: {consistency_dist:f}, "
-                 "loss_weight: {consistency_weight:f}".format(**told))
+        values = {"consistency_dist": 0, "consistency_weight": 0, **row}  # a method may have no consistency
+        self.write_line("iteration {iteration} : loss : {loss:f} cons_dist: {consistency_dist:f}, "
+                        "loss_weight: {consistency_weight:f}".format(**values))
 
     def sizes(self):
         """How long the files are now, for the checkpoint; what it counts is on the disk."""
@@ -175,8 +175,8 @@ def read_history(path):
         raise LasegError(f"{path}: not a history of numbers ({error}); move it away") from error
 
 
-def numbers(row):
+def as_floats(row):
     """The row with its tensors as floats, fetched from the device at once (and averaged over the processes)."""
     names = [name for name, value in row.items() if torch.is_tensor(value)]
-    values = distributed.average(torch.stack([row[name].detach().float() for name in names]))
+    values = distributed.mean_over_ranks(torch.stack([row[name].detach().float() for name in names]))
     return {**row, **dict(zip(names, values.tolist()))}

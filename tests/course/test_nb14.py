@@ -5,7 +5,8 @@ import json
 import numpy as np
 
 from laseg_lib.course.nb14_your_own_scans import write_hospital
-from laseg_lib.data.scans import array_of, read_case, read_scan, same_grid
+from laseg_lib.data.grid import array_of, same_grid
+from laseg_lib.data.scans import read_case, read_scan
 from laseg_lib.metrics import dice_of
 from laseg_lib.records.read import HOME, RECORDED
 

@@ -34,7 +34,7 @@ def test_what_is_done_is_noted_and_stays_done(home, capsys):
     check_length(lambda share, t: 1)
     assert state("check_length") == "done"
     assert [path.name for path in (home / "data" / "progress").iterdir()] == ["06_ramp_up.check_length"]
-    assert exercise.name_of(check_half) == "06_ramp_up.check_half"
+    assert exercise.exercise_name(check_half) == "06_ramp_up.check_half"
     Exercise(lambda: 1, [()], {})(lambda: 1)  # of no notebook
     assert len(list((home / "data" / "progress").iterdir())) == 1
 

@@ -54,7 +54,7 @@ def test_a_pipe_in_place_of_a_volume_does_not_hang(tmp_path):
     (tmp_path / "set").mkdir()
     os.mkfifo(tmp_path / "set" / "settings.json")
     with pytest.raises(LasegError, match="is no file"):
-        atomic.claim(tmp_path / "set", {"seed": 0})
+        atomic.require_same_settings(tmp_path / "set", {"seed": 0})
 
 
 def test_a_full_disk_leaves_no_part_of_a_volume(tmp_path, monkeypatch):

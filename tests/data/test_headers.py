@@ -12,9 +12,10 @@ import pytest
 import SimpleITK as sitk
 from scan_files import blob_scan, write_dicom
 
-from laseg_lib.data.headers import numbers
+from laseg_lib.data.grid import array_of, image_of
+from laseg_lib.data.headers import parse_numbers
 from laseg_lib.data.prepare import prepare
-from laseg_lib.data.scans import array_of, image_of, read_case, read_scan, require_spacing
+from laseg_lib.data.scans import read_case, read_scan, require_spacing
 from laseg_lib.data.volumes import read_volume
 from laseg_lib.errors import LasegError
 
@@ -96,7 +97,7 @@ def test_a_metaimage_lies_somewhere_at_right_angles_in_mm(line, words, scan, tmp
 @pytest.mark.parametrize("text, found", [
     ("1 2.5 3", [1, 2.5, 3]), ("2.0E+00 -1e-3", [2, -0.001]), ("- 1-2 none nan", [np.nan] * 4), (None, [np.nan])])
 def test_numbers_of_a_text(text, found):
-    np.testing.assert_array_equal(numbers(text), found)
+    np.testing.assert_array_equal(parse_numbers(text), found)
 
 
 # --- NRRD -----------------------------------------------------------------------------------------

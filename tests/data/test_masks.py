@@ -6,9 +6,9 @@ import SimpleITK as sitk
 from scan_files import blob_scan
 
 from laseg_lib.cli import main
+from laseg_lib.data.grid import array_of, image_of
 from laseg_lib.data.masks import by_case, evaluate_masks
 from laseg_lib.data.prepare import prepare
-from laseg_lib.data.scans import array_of, image_of
 from laseg_lib.data.volumes import write_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.metrics import case_metrics

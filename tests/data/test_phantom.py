@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from laseg_lib.data.phantom import DEFAULTS, FIELD_MM, Patient, make_phantom, write_phantoms
-from laseg_lib.data.shapes import column, ellipsoid, join, tube, waves
+from laseg_lib.data.shapes import column, ellipsoid, smooth_union, tube, waves
 from laseg_lib.data.volumes import LAHeart, find_root, read_list, read_volume
 from laseg_lib.errors import LasegError
 
@@ -157,7 +157,7 @@ def test_tube_widens_and_is_round_at_its_ends():
 
 def test_join_fills_the_crease_only():
     a, b = ellipsoid(GRID, (-4, 0, 0), (4, 4, 4)), ellipsoid(GRID, (4, 0, 0), (4, 4, 4))
-    both = join(a, b, 3)
+    both = smooth_union(a, b, 3)
     assert (both <= np.minimum(a, b)).all() and both[8, 8, 8] < -0.5 and both[0, 8, 8] == a[0, 8, 8]
 
 

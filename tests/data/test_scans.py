@@ -12,19 +12,9 @@ import pytest
 import SimpleITK as sitk
 from scan_files import blob_scan, random_geometry, write_dicom
 
-from laseg_lib.data.grid import normalise
+from laseg_lib.data.grid import array_of, image_of, normalise, normalised_and_straight, same_grid, straighten
 from laseg_lib.data.prepare import prepare
-from laseg_lib.data.scans import (
-    array_of,
-    image_of,
-    normalised,
-    read_case,
-    read_scan,
-    require_spacing,
-    same_grid,
-    straighten,
-    write_image,
-)
+from laseg_lib.data.scans import read_case, read_scan, require_spacing, write_image
 from laseg_lib.data.volumes import read_list, read_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.metrics import dice_of
@@ -474,7 +464,8 @@ def tissue(size=(48, 40, 36)):
 def test_the_wedges_of_a_scan_that_was_turned_are_not_taken_for_tissue(degrees, fill):
     """They were: they moved mean and deviation, and a network found atria in them (Dice .5 with the straight scan)."""
     plain = tissue()
-    before, after = normalised(plain, "plain", 1.25), normalised(turned(plain, degrees, fill), "turned", 1.25)
+    before = normalised_and_straight(plain, "plain", 1.25)
+    after = normalised_and_straight(turned(plain, degrees, fill), "turned", 1.25)
     assert np.abs(np.subtract(after.GetSize(), before.GetSize())).max() <= 3
     inner = tuple(slice(3, n - 3) for n in before.GetSize())
     one, two = (array_of(image)[inner] for image in (before, sitk.Resample(after, before)))
@@ -488,7 +479,7 @@ def test_air_of_one_value_around_a_body_is_a_part_of_its_scan(straight):
     for image in (blob_scan(rotation(np.deg2rad((10, -8, 12))), (1.25,) * 3, (50, 48, 46))[0], straight[0],
                   image_of(air, tissue())):
         whole = straighten(image_of(normalise(array_of(image), "scan"), image), 1.25)
-        assert np.array_equal(array_of(normalised(image, "scan", 1.25)), array_of(whole))
+        assert np.array_equal(array_of(normalised_and_straight(image, "scan", 1.25)), array_of(whole))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a system whose names are all text")

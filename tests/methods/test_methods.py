@@ -12,7 +12,7 @@ from laseg_lib.data.volumes import FILE, case_names, read_volume, write_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.inference import largest_component, predict_volume
 from laseg_lib.losses import segmentation_loss
-from laseg_lib.methods import copy_paste, cross_teaching, find, name_of, self_training, uncertainty
+from laseg_lib.methods import copy_paste, cross_teaching, find, method_name, self_training, uncertainty
 from laseg_lib.runtime.checkpoints import load_checkpoint
 from laseg_lib.training import Trainer
 from laseg_lib.vnet import VNet
@@ -141,13 +141,13 @@ def test_with_weight_0_each_is_labels_only(name, batch):
 
 
 def test_names():
-    assert name_of(copy_paste.copy_paste_loss) == "copy_paste"
-    assert name_of(cross_teaching.CrossTeaching) == "cross_teaching"
-    assert name_of(cross_teaching.CrossTeaching(config_of(n_filters=4))) == "cross_teaching"
-    assert name_of(my_method) == "my_method" and name_of(Own) == "Own"
-    assert name_of(find(config_of())) == "mean_teacher"
+    assert method_name(copy_paste.copy_paste_loss) == "copy_paste"
+    assert method_name(cross_teaching.CrossTeaching) == "cross_teaching"
+    assert method_name(cross_teaching.CrossTeaching(config_of(n_filters=4))) == "cross_teaching"
+    assert method_name(my_method) == "my_method" and method_name(Own) == "Own"
+    assert method_name(find(config_of())) == "mean_teacher"
     with pytest.raises(LasegError, match="function"):
-        name_of("copy_paste")
+        method_name("copy_paste")
     with pytest.raises(LasegError, match="Trainer.config, method="):
         find(config_of(method="mine"))
     with pytest.raises(LasegError, match="--model MT"):

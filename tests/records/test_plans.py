@@ -6,7 +6,7 @@ import pytest
 
 from laseg_lib.config import TrainConfig
 from laseg_lib.data.volumes import with_split
-from laseg_lib.records.make import six_digits, waves
+from laseg_lib.records.make import six_digits, split_by_dependency
 from laseg_lib.records.plans import RECORDS
 from laseg_lib.records.read import load_metrics, missing_runs
 
@@ -48,6 +48,6 @@ def test_recorded_numbers_have_six_digits():
 
 
 def test_a_run_that_learns_from_anothers_labels_waits_for_it():
-    first, second = waves(RECORDS["trials"].runs)
+    first, second = split_by_dependency(RECORDS["trials"].runs)
     assert {run.arm for run in second} == {"self_training"} and "self_training" not in {run.arm for run in first}
     assert sorted(run.name for run in [*first, *second]) == sorted(run.name for run in RECORDS["trials"].runs)

@@ -171,7 +171,7 @@ def test_processes_that_never_meet_are_told(monkeypatch):
     for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "none"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(LasegError, match="the 2 processes didn't meet .*torchrun"):
-        distributed.join("cpu")
+        distributed.join_processes("cpu")
 
 
 @posix
@@ -204,4 +204,4 @@ def test_what_torchrun_would_never_say_is_told(said, words, monkeypatch):
     for name, value in said.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(LasegError, match=words):
-        distributed.join("cpu")
+        distributed.join_processes("cpu")

@@ -96,7 +96,7 @@ def test_synchronised_norm_has_the_same_names_and_alone_does_the_same():
 def norms(progress):
     """A synchronised BatchNorm on halves of a batch, forward, backward and buffers."""
     x, weight = shared_input()
-    rank = distributed.rank() if distributed.join("cpu") else 0
+    rank = distributed.rank() if distributed.join_processes("cpu") else 0
     norm = sync.SyncBatchNorm(3)
     mine = x[rank::2].clone().requires_grad_()
     (norm(mine) * weight[rank::2]).sum().backward()

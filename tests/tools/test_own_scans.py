@@ -5,7 +5,7 @@ import own_scans
 import SimpleITK as sitk
 from scan_files import blob_scan
 
-from laseg_lib.data.scans import array_of
+from laseg_lib.data.grid import array_of
 
 
 def test_each_way_is_the_same_scan_stored_otherwise():

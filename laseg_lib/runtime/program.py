@@ -16,9 +16,9 @@ from pathlib import Path
 from ..errors import LasegError, visible
 
 
-def begin():
+def before_imports():
     """Before the imports of a program (``laseg``, ``python -m laseg_lib...``): streams that were closed lead nowhere,
-    and Ctrl-C ends it at once, without a trace from the middle of an import, until ``begun`` is called.
+    and Ctrl-C ends it at once, without a trace from the middle of an import, until ``restore_ctrl_c`` is called.
 
     A closed stream's number would go to the next file that is opened, and warnings would be written into that.
     """
@@ -33,13 +33,13 @@ def begin():
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def begun():
+def restore_ctrl_c():
     """From here on Ctrl-C is Python's own again."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def end(status):
+def exit_status(status):
     """``status``, or 1 where what was printed can't be written; nothing is left that Python would complain about."""
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -49,17 +49,17 @@ def end(status):
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if error.errno != errno.EPIPE:
-                complain(f"what was printed can't be written ({error.strerror})")
+                print_error(f"what was printed can't be written ({error.strerror})")
     return status
 
 
-def complain(message):
+def print_error(message):
     """One line on stderr, if anybody listens there."""
     with contextlib.suppress(OSError):
         print(message, file=sys.stderr, flush=True)
 
 
-def polite(main):
+def one_line_errors(main):
     """``main``, with one line on stderr and the status 1 for a LasegError, a disk or file that refuses, and Ctrl-C."""
     @functools.wraps(main)
     def run(*args, **options):
@@ -69,12 +69,12 @@ def polite(main):
             message = in_one_line(error)
         except KeyboardInterrupt:
             message = "interrupted"
-        complain(f"{Path(sys.modules[main.__module__].__file__).name}: {message}")
+        print_error(f"{Path(sys.modules[main.__module__].__file__).name}: {message}")
         return 1
     return run
 
 
-def counted(text):
+def positive_integer(text):
     """For argparse: a whole number of things, one or more."""
     if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) and len(text) < 9):
         raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, not {text[:20]!r}")

@@ -11,8 +11,8 @@ import pytest
 
 from laseg_lib.data.atomic import require_writable
 from laseg_lib.errors import LasegError
-from laseg_lib.runtime import manners
-from laseg_lib.runtime.manners import counted, polite
+from laseg_lib.runtime import program
+from laseg_lib.runtime.program import one_line_errors, positive_integer
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -22,25 +22,25 @@ REPO = Path(__file__).resolve().parents[2]
     (OSError(28, "No space left on device", "a\x1b[31m.csv"), "a\\x1b[31m.csv: No space left on device"),
     (OSError("can't"), "can't")])
 def test_a_mistake_is_one_line(error, told, capsys):
-    @polite
+    @one_line_errors
     def main(argv=None):
         raise error
 
     assert main() == 1
-    assert capsys.readouterr().err == f"test_manners.py: {told}\n"
+    assert capsys.readouterr().err == f"test_program.py: {told}\n"
 
 
 def test_a_fault_of_ours_is_no_mistake_of_the_user():
     with pytest.raises(KeyError):
-        polite(lambda: {}["x"])()
-    assert polite(lambda n: n)(3) == 3
+        one_line_errors(lambda: {}["x"])()
+    assert one_line_errors(lambda n: n)(3) == 3
 
 
 def test_numbers_of_things():
-    assert [counted(text) for text in ("1", "007")] == [1, 7]
+    assert [positive_integer(text) for text in ("1", "007")] == [1, 7]
     for text in ("0", "-1", "x", "", "9" * 400, "1.5", "\u0663"):
         with pytest.raises(argparse.ArgumentTypeError):
-            counted(text)
+            positive_integer(text)
 
 
 def test_a_file_that_can_not_be_written_is_known_before_the_work(tmp_path):
@@ -69,23 +69,23 @@ def test_ctrl_c_during_the_imports_leaves_no_trace(tmp_path):
 
 
 def test_ctrl_c_is_pythons_own_once_a_program_has_begun(interrupts):
-    manners.begin()
+    program.before_imports()
     assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
-    manners.begun()
+    program.restore_ctrl_c()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a background job of a shell
-    manners.begin()
-    manners.begun()
+    program.before_imports()
+    program.restore_ctrl_c()
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
 def test_closed_streams_lead_nowhere_and_give_their_numbers_to_no_file(tmp_path):
-    code = ("import os, sys; sys.path.insert(0, sys.argv[1]); import torch; from laseg_lib.runtime import manners; "
-            "manners.begin(); file = open('history.csv', 'w'); print('x'); print('y', file=sys.stderr); "
+    code = ("import os, sys; sys.path.insert(0, sys.argv[1]); import torch; from laseg_lib.runtime import program; "
+            "program.before_imports(); file = open('history.csv', 'w'); print('x'); print('y', file=sys.stderr); "
             "os.write(2, b'a warning of a library'); file.close(); sys.exit(file.closed and 7)")
     (tmp_path / "torch.py").touch()
     (tmp_path / "laseg_lib" / "runtime").mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "runtime/__init__.py", "runtime/manners.py"):  # the package without torch
+    for name in ("__init__.py", "errors.py", "runtime/__init__.py", "runtime/program.py"):  # the package without torch
         text = "" if "__init__" in name else (REPO / "laseg_lib" / name).read_text()
         (tmp_path / "laseg_lib" / name).write_text(text)
     done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", sys.executable, "-c", code, str(tmp_path)], cwd=tmp_path)
@@ -102,5 +102,5 @@ def test_what_can_not_be_printed_is_no_success(target, told, monkeypatch, capsys
     with open(number, "w") as stream, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", stream)
         print("done")
-        assert manners.end(0) == 1 and manners.end(2) == 2
+        assert program.exit_status(0) == 1 and program.exit_status(2) == 2
     assert capsys.readouterr().err.count("what was printed can't be written") == told
