@@ -200,7 +200,7 @@ def test_a_checkpoint_carries_the_names_and_another_number_is_refused(root, tmp_
     assert network.out_conv.out_channels == 3 and config["classes"] == CLASSES
     again = Trainer(config_of(root, snapshot_path=str(run), val_num=0), resume=True)
     again.log.close()
-    with pytest.raises(LasegError, match="run.*cavity, wall.*left atrium.*start anew"):
+    with pytest.raises(LasegError, match="run.*cavity, wall.*left atrium.*start a new training"):
         Trainer(config_of(phantom_root, snapshot_path=str(run), val_num=0, max_samples=6), resume=True)
     state = load_checkpoint(run / "last.pth")
     for classes, words in ((["cavity=1"], "2 classes beside the background"), (["a=1", "b=1"], "classes must be")):

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without pickle's powers."""
+"""Checkpoints: written completely or not at all, and read without running code from pickle."""
 
 import contextlib
 import json
@@ -20,24 +20,24 @@ from ..vnet import network_from_state, settings_of
 from . import places
 
 LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
-# Other tools save a metric or a step as a NumPy number, beside the weights: what builds one, by its new and old name.
+# Other tools save a metric or a step as a NumPy number beside the weights.  These types make one, by new and old names.
 _scalar = np.float64(0).__reduce__()[0]
 NUMPY_SCALARS = [_scalar, (_scalar, "numpy.core.multiarray.scalar"), np.dtype,
                  *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "bool"))]
 
 
 def save_checkpoint(path, state, *, keep_previous=False):
-    """Write ``state`` (tensors, numbers, strings, lists, dicts) to ``path``, or leave what is there.
+    """Write ``state`` (tensors, numbers, strings, lists, dicts) to ``path``; if that fails, the old file is unchanged.
 
     A temporary file beside it is written, flushed to the disk and renamed.  ``keep_previous``
-    first renames the old one to ``previous.pth``, so that there is always a whole one.
-    Raises LasegError when the disk refuses.
+    first renames the old file to ``previous.pth``, so that there is always a complete one.
+    Raises LasegError if the file can't be written.
     """
     path = Path(path)
-    partial = path.with_name(f"{path.name}.partial")  # one name: what a killed process left is overwritten
+    partial = path.with_name(f"{path.name}.partial")  # always this name, so that a killed process's file is replaced
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)  # it could be a pipe, which waits for ever, or a link to another file
+        partial.unlink(missing_ok=True)  # it could be a pipe, or a link to another file
         with open(partial, "wb") as file:
             torch.save(state, file)
             file.flush()
@@ -46,16 +46,16 @@ def save_checkpoint(path, state, *, keep_previous=False):
             os.replace(path, path.with_name(PREVIOUS))
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
-        raise LasegError(f"{path}: the checkpoint can't be written ({error}); the one before is whole. "
-                         "Make room or choose another --snapshot_path, then --resume") from error
+        raise LasegError(f"{path}: the checkpoint can't be written ({error}); the one before is complete. "
+                         "Free some space or choose another --snapshot_path, then --resume") from error
     finally:
         partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(path):
-    """What ``save_checkpoint`` wrote (or any file of tensors), on the CPU.
+    """The state that ``save_checkpoint`` wrote, or any other file of tensors, on the CPU.
 
-    Raises LasegError for a file that is missing, truncated, changed, or holds anything but tensors and plain values.
+    Raises LasegError for a file that is missing, truncated or changed, or holds more than tensors and plain values.
     """
     path = Path(path)
     if not path.is_file():
@@ -72,33 +72,33 @@ def load_checkpoint(path):
     except pickle.UnpicklingError as error:
         raise LasegError(f"{path}: not a checkpoint, or it holds more than tensors and plain values; "
                          "such a file could run code and is not loaded") from error
-    except Exception as error:  # torch raises a different kind for every way a file can be damaged
+    except Exception as error:  # torch raises many types of error for damaged files
         raise LasegError(f"{path}: the checkpoint is damaged or truncated ({type(error).__name__}); "
                          "use the one before, or train again") from error
 
 
 def has_checkpoints(folder):
-    """Whether ``folder`` holds a training's checkpoints, be it only the one before the last, or the best."""
+    """Whether ``folder`` holds any checkpoint of a training: the last, the one before it, or the best."""
     return any((Path(folder) / name).exists() for name in (LAST, PREVIOUS, BEST))
 
 
 @contextlib.contextmanager
 def explain_foreign(path):
-    """Turn what goes wrong with the contents of a readable checkpoint into a sentence."""
+    """Turn an error from the contents of a readable checkpoint into a LasegError."""
     try:
         yield
     except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise LasegError(f"{path}: not a checkpoint that this training can go on from ({type(error).__name__}: "
+        raise LasegError(f"{path}: not a checkpoint that this training can continue from ({type(error).__name__}: "
                          f"{str(error).splitlines()[0] if str(error) else ''})") from error
 
 
 def load_last(folder, warn):
-    """The newest whole checkpoint of a run; None when it was stopped before its first.
-    A damaged last one gives way to the one before, with a word to ``warn``."""
+    """The newest complete checkpoint of a run; None if the run was stopped before its first.  If the last one is
+    damaged, the one before it is used, and ``warn`` gets a message."""
     folder = Path(folder)
     for path in (folder / LAST, folder / PREVIOUS):
         if path.is_symlink() and not path.exists():
-            raise LasegError(f"{path}: a link that leads nowhere; put the checkpoint there, or remove the link")
+            raise LasegError(f"{path}: a link to a missing file; restore the checkpoint, or remove the link")
     present = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
     if not present and (folder / "log.txt").exists():
         return warn(f"{folder}: stopped before its first checkpoint; training begins anew")
@@ -108,57 +108,57 @@ def load_last(folder, warn):
         try:
             state = load_checkpoint(path)
             if not isinstance(state, dict) or not state:
-                raise LasegError(f"{path}: no checkpoint of a training, it holds nothing of one.")
+                raise LasegError(f"{path}: not a checkpoint of a training.")
             return state
         except LasegError as error:
             failure = error
-            warn(f"{error}" + (" Falling back to the checkpoint before it." if path != present[-1] else ""))
+            warn(f"{error}" + (" The checkpoint before it is used." if path != present[-1] else ""))
     raise failure
 
 
 def write_weights(path, network, config):
-    """Write one network in float16, with its ``config`` (as ``load_network`` gives it), as a safetensors file: half the
-    size of a checkpoint's network, and no pickle."""
+    """Write one network in float16 as a safetensors file, with its ``config`` (as ``load_network`` returns it).  The
+    file has half the size of the network in a checkpoint, and no pickle."""
     tensors = {name: value.half().contiguous() if value.is_floating_point() else value
                for name, value in network.state_dict().items()}
     save_file(tensors, path, metadata={"laseg": json.dumps(config)})
 
 
 def read_weights(path):
-    """(weights in float32, config dict or {}) of a safetensors file of ours or of another tool."""
+    """(weights in float32, config dict or {}) of a safetensors file from LASeg or another tool."""
     try:
         with safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}
             config = json.loads((file.metadata() or {}).get("laseg", "{}"))
     except (SafetensorError, OSError, ValueError) as error:
-        raise LasegError(f"{path}: not a whole safetensors file ({error}); get it anew") from error
+        raise LasegError(f"{path}: not a complete safetensors file ({error}); get it again") from error
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}, config
 
 
 def require_same_cases(folder, ours, theirs, kind, warn):
-    """LasegError unless ``ours`` are the volumes, {case: SHA-256} in order, that the checkpoint in ``folder`` was
-    trained on, or validated on (``kind``).  ``warn``: called with a word where an older checkpoint doesn't say."""
+    """LasegError unless ``ours``, {case: SHA-256} in order, equals ``theirs``, the checkpoint's in ``folder``.
+    ``kind``: 'training' or 'validation'.  ``warn``: called with a message if an older checkpoint doesn't name them."""
     if ours is None:
         return None
     if theirs is None:
-        return warn("an older checkpoint, which doesn't say on which cases it was trained: not checked")
+        return warn("an older checkpoint, which doesn't name its training cases: they are not checked")
     for number, (mine, other) in enumerate(zip_longest(ours.items(), theirs.items())):
         if mine != other:
             name, before = (pair[0] if pair else "no case" for pair in (mine, other))
             what = f"{name} has other contents now" if name == before else f"it is {name} now, it was {before}"
             raise LasegError(f"{folder}: the checkpoint was made with other cases: number {number + 1} of the {kind} "
-                             f"list: {what}; bring them back, or start anew")
+                             f"list: {what}; restore them, or start a new training")
     return None
 
 
 def load_network(path, weights="student"):
-    """(VNet in eval mode, the checkpoint's config dict or {}) from a checkpoint of ours or of other tools.
+    """(VNet in eval mode, the checkpoint's config dict or {}) from a checkpoint of LASeg or other tools.
 
-    ``weights``: 'student', 'teacher', or 'any' (the teacher, where there are two).  Other files hold one network: see
-    ``unwrap_network``.
-    The config has, besides the settings, ``spacing`` and ``cases`` where the checkpoint knows them: see
-    ``Trainer.weights``; and ``classes``, {name: value}, of a network that finds others than the left atrium.
-    Raises LasegError when the file holds the weights of another architecture.
+    ``weights``: 'student', 'teacher', or 'any' (the teacher, if there are two).  Files of other tools hold one network:
+    see ``unwrap_network``.
+    Besides the settings the config has ``spacing`` and ``cases``, if the checkpoint has them (see ``Trainer.weights``),
+    and ``classes``, {name: value}, if these aren't the left atrium alone.
+    Raises LasegError if the file holds the weights of another architecture.
     """
     config, spacing, cases, classes = {}, None, {}, None
     if Path(path).suffix == ".safetensors" and Path(path).is_file():
@@ -180,7 +180,7 @@ def load_network(path, weights="student"):
     elif weights == "teacher":
         raise LasegError(f"{path}: holds one network only, no student and teacher; leave out --weights teacher")
     try:
-        # A teacher of 1.0 may have kept its buffers: it is what it is, and predicts as it did.
+        # A teacher of version 1.0 may have kept its buffers, in eval mode: today's check must not refuse it.
         TrainConfig.from_dict(config | {"ema_buffers": "average"} if isinstance(config, dict) else config)
         if not isinstance(state, dict):
             raise ValueError(f"holds a {type(state).__name__} where a network's weights should be")
@@ -190,25 +190,25 @@ def load_network(path, weights="student"):
         raise LasegError(f"{path}: {error}") from error
     found = network.out_conv.out_channels - 1  # classes beside the background
     if not found:
-        raise LasegError(f"{path}: a network of 1 class; two or more are needed here, the first is the background")
+        raise LasegError(f"{path}: a network of 1 class; two or more are needed, the first is the background")
     if classes is None:
         classes = ATRIUM if found == 1 else {f"class {k}": k for k in range(1, found + 1)}
     if len(classes) != found:
-        raise LasegError(f"{path}: a network of {found} classes beside the background, for which the file names "
+        raise LasegError(f"{path}: the network has {found} classes beside the background, and the file names "
                          f"{', '.join(classes)}; use the checkpoint as it was written")
     if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
-        raise LasegError(f"{path}: holds weights that are NaN or infinite: its training broke down; use an earlier "
+        raise LasegError(f"{path}: holds weights that are NaN or infinite: its training diverged; use an earlier "
                          "checkpoint, and a lower --base_lr")
     return network, {**config, **({"spacing": spacing} if spacing else {}), **({"cases": cases} if cases else {}),
                      **({} if classes == ATRIUM else {"classes": classes})}
 
 
 def load_to_predict(path, weights="student", patch_size=None, downsample=None):
-    """``load_network`` of a network for these volumes; its config has ``patch_size``, the windows' size, and
-    ``downsample``, how many voxels are averaged to one: the given ones, or those of the training.
+    """``load_network`` for prediction: its config also has ``patch_size``, the windows' size, and ``downsample``, the
+    number of voxels that are averaged to one: the given values, or those of the training.
 
-    LasegError for a network that wants more than one image of a scan, a patch that its halvings don't divide, and a
-    downsampling that leaves nothing of an atrium.
+    LasegError for a network with more than one input channel, a patch size that can't be halved so often, and an
+    impossible downsampling.
     """
     network, config = load_network(path, weights)
     if (channels := network.block_one.conv[0].in_channels) != 1:
@@ -224,8 +224,8 @@ def load_to_predict(path, weights="student", patch_size=None, downsample=None):
 
 
 def start_from_weights(network, source):
-    """Copy the weights of ``source`` (a file, or 'atrium') into ``network``, a VNet, but for its last layer where the
-    classes differ.  LasegError for the weights of another V-Net."""
+    """Copy the weights of ``source`` (a file, or 'atrium') into ``network``, a VNet.  If the classes differ, the last
+    layer is not copied.  LasegError for the weights of another V-Net."""
     path = places.weights(source) if source == "atrium" else Path(source)
     given = load_network(path, "any")[0]
     mine, theirs = settings_of(network.state_dict()), settings_of(given.state_dict())
@@ -241,10 +241,11 @@ def start_from_weights(network, source):
 
 
 def unwrap_network(state):
-    """The one V-Net's weights in ``state``, without what is wrapped around them: dictionaries, and the beginnings of
-    names that DataParallel ("module."), ``torch.compile`` ("_orig_mod.") and Lightning ("model.") add.
+    """The weights of the one V-Net in ``state``, without the dictionaries around them and without the prefixes of
+    DataParallel ("module."), ``torch.compile`` ("_orig_mod.") and Lightning ("model.").
 
-    What holds none is given back as it is: building the network from it says what is wrong.  ValueError for several.
+    If there is no V-Net, ``state`` is returned unchanged: building the network then says what is wrong.  ValueError for
+    several.
     """
     found = {}
 

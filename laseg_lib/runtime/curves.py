@@ -1,7 +1,7 @@
 """TensorBoard's curves, written step by step.
 
-PyTorch's SummaryWriter writes in a thread of its own, where nobody can catch what a full disk says, and names its file
-by the clock, which may be set back.
+PyTorch's SummaryWriter isn't used.  It writes in another thread, where the error of a full disk can't be caught, and
+names its file by the clock, which may be set back.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ from .machine import notify
 class Curves:
     """The file of one run's scalars in ``folder``, as TensorBoard reads it.
 
-    ``going_on``: the first iteration that is written anew; TensorBoard then drops what earlier files have from there
-    on.  A disk that refuses is told once, and no more is written: history.csv holds the same numbers.
+    ``going_on``: the first iteration of a resumed run; TensorBoard then drops earlier files' points from there on.  If
+    the file can't be written, one message says so, and nothing more is written: history.csv holds the same numbers.
     """
 
     def __init__(self, folder, going_on=None):
@@ -39,8 +39,8 @@ class Curves:
             self.flush()
 
     def _number(self):
-        """Seconds since 1970 (0 for a clock before that), or more, so that this file comes after those that are
-        there: TensorBoard reads them in the order of their names."""
+        """Seconds since 1970, or a larger number if an existing file has one as large: TensorBoard reads files in the
+        order of their names, and this one must be the last."""
         found = [re.match(r"events\.out\.tfevents\.(\d{1,15})\.", path.name) for path in self.folder.iterdir()]
         return max([0, int(time.time()), *(int(match[1]) + 1 for match in found if match)])
 
@@ -64,14 +64,14 @@ class Curves:
                 self._write(step=step, summary=self._summary(value=[point]))
 
     def flush(self):
-        """What was added is on its way to the disk."""
+        """Pass everything that was added on to the system."""
         if self.file is not None:
             with self._report_full_disk():
                 self.file.flush()
 
     def close(self):
-        """No more is written."""
+        """Close the file; later points are ignored."""
         if self.file is not None:
             file, self.file = self.file, None
-            with contextlib.suppress(OSError):  # what is still in its buffer finds the same full disk
+            with contextlib.suppress(OSError):  # the rest of its buffer meets the same full disk
                 file.close()

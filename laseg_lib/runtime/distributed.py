@@ -1,9 +1,9 @@
-"""Many processes, one training: what ``torchrun`` starts, PyTorch's DistributedDataParallel joins.
+"""One training on several processes, started by ``torchrun`` and joined by PyTorch's DistributedDataParallel.
 
     torchrun --nproc-per-node 2 -m laseg_lib train ...
 
-Each process (a *rank*) draws its own volumes and has its own copy of the networks; gradients are averaged between
-``backward`` and the optimiser's step.  With a single process every function here does nothing.
+Each process (a *rank*) draws its own volumes and has its own copy of the networks.  Gradients are averaged between
+``backward`` and the optimiser's step.  With a single process the functions here do nothing.
 """
 
 import atexit
@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..errors import LasegError
 from .machine import pick_device
 
-# Statistics are shared once a step, before the teacher's update, not at each forward; torch 2.13 renamed the argument.
+# Statistics are shared once a step, before the teacher's update, not at each forward.  torch 2.13 renamed the argument.
 BUFFERS = "forward_sync_buffers"
 if BUFFERS not in inspect.signature(DistributedDataParallel).parameters:
     BUFFERS = "broadcast_buffers"
@@ -27,18 +27,18 @@ TIMEOUT = timedelta(minutes=10)  # longer than the first rank's validation, for 
 
 
 def world():
-    """How many processes train together."""
+    """The number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank():
-    """Which of them this is; the first, 0, is the one that validates, writes and prints."""
+    """This process's number.  Only the first, 0, validates, writes and prints."""
     return dist.get_rank() if world() > 1 else 0
 
 
 def join_processes(device="auto"):
-    """Meet the processes that torchrun started (its environment variables say so).  Returns this one's device:
-    each process of a machine has a GPU of its own there.  Raises LasegError when they don't meet, or GPUs lack."""
+    """Join the processes that torchrun started, as its environment variables say.  Returns this process's device: with
+    GPUs, one for each process of a machine.  LasegError if the processes can't connect, or GPUs are missing."""
     device, found = pick_device(device), torchrun_environment()
     if found.get("WORLD_SIZE", 1) == 1 or "MASTER_ADDR" not in os.environ or not dist.is_available():
         return device
@@ -49,16 +49,16 @@ def join_processes(device="auto"):
         try:
             dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
         except (RuntimeError, ValueError) as error:
-            raise LasegError(f"the {found['WORLD_SIZE']} processes didn't meet ({first_line(error)}); "
+            raise LasegError(f"the {found['WORLD_SIZE']} processes can't connect ({first_line(error)}); "
                              "start them with torchrun") from error
         atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
     return device
 
 
 def torchrun_environment():
-    """{WORLD_SIZE, RANK, LOCAL_RANK: whole number} as far as the environment says them.
+    """{WORLD_SIZE, RANK, LOCAL_RANK: whole number} of those that the environment has.
 
-    LasegError for what can't be: PyTorch would wait for ever for a process that nobody starts.
+    LasegError for impossible values: PyTorch would wait without end for a process that doesn't exist.
     """
     found = {}
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
@@ -66,18 +66,18 @@ def torchrun_environment():
         if text is None:
             continue
         if not (text.isascii() and text.isdigit() and len(text) < 7) or (name == "WORLD_SIZE" and int(text) < 1):
-            raise LasegError(f"the environment says {name}={text[:40]!r}, which counts no processes; unset it, or "
+            raise LasegError(f"the environment has {name}={text[:40]!r}, which is no number of processes; unset it, or "
                              "start with torchrun")
         found[name] = int(text)
     for name in ("RANK", "LOCAL_RANK"):
         if "WORLD_SIZE" in found and found.get(name, 0) >= found["WORLD_SIZE"]:
-            raise LasegError(f"the environment says {name}={found[name]} of WORLD_SIZE={found['WORLD_SIZE']} "
-                             "processes, which count from 0; unset both, or start with torchrun")
+            raise LasegError(f"the environment has {name}={found[name]} and WORLD_SIZE={found['WORLD_SIZE']}, but "
+                             "processes count from 0; unset both, or start with torchrun")
     return found
 
 
 def replicate(network, device):
-    """``network`` with its gradients averaged over the ranks, and the first rank's weights in all of them."""
+    """``network`` with gradients averaged over the ranks; all ranks begin with the first rank's weights."""
     if world() == 1 or not any(parameter.requires_grad for parameter in network.parameters()):
         return network
     return DistributedDataParallel(network, [device] if device.type == "cuda" else None, **{BUFFERS: False})
@@ -85,7 +85,7 @@ def replicate(network, device):
 
 @torch.no_grad()
 def share_buffers(*networks):
-    """The first rank's BatchNorm statistics for all: without this teachers drift apart."""
+    """Copy the first rank's BatchNorm statistics to all ranks; otherwise the teachers would differ."""
     buffers = [buffer for network in networks for buffer in network.buffers() if buffer.is_floating_point()]
     if world() > 1 and buffers:
         dist.broadcast(flat := torch.cat([buffer.flatten() for buffer in buffers]), 0)
@@ -94,14 +94,14 @@ def share_buffers(*networks):
 
 
 def mean_over_ranks(x):
-    """The mean of a tensor over the ranks, for the log; NaN on one is NaN on all, so that all stop together."""
+    """The mean of a tensor over the ranks, for the log.  NaN on one rank gives NaN on all: all stop together."""
     if world() > 1:
         dist.all_reduce(x := x / world())
     return x
 
 
 def max_over_ranks(number):
-    """The highest of the ranks' integers: a signal that one has got, all obey after the same step."""
+    """The highest of the ranks' integers.  If one rank gets a signal, all ranks stop after the same step."""
     if world() > 1:
         dist.all_reduce(shared := torch.tensor(int(number)), dist.ReduceOp.MAX)
         return int(shared)
@@ -109,7 +109,7 @@ def max_over_ranks(number):
 
 
 def gather(thing):
-    """Every rank's ``thing``, in a list by rank, on all of them."""
+    """A list of every rank's ``thing``, in the order of the ranks, on all ranks."""
     things = [thing] * world()
     if world() > 1:
         dist.all_gather_object(things, thing)
@@ -118,15 +118,15 @@ def gather(thing):
 
 @contextlib.contextmanager
 def explain_lost_rank():
-    """Turn what gloo and NCCL say of a process that is gone into a sentence."""
+    """Turn gloo's and NCCL's errors about a lost process into a LasegError."""
     try:
         yield
     except RuntimeError as error:
         if world() == 1 or not any(word in str(error) for word in ("gloo", "NCCL", "onnection", "peer", "imed out")):
             raise
-        raise LasegError(f"rank {rank()} of {world()} lost touch with another process, which has ended or hangs "
-                         f"({first_line(error)}). The last checkpoint is whole: start again with --resume, "
-                         "on as many processes as you like") from error
+        raise LasegError(f"rank {rank()} of {world()} lost the connection to another process, which has ended or hangs "
+                         f"({first_line(error)}). The last checkpoint is complete: start again with --resume, "
+                         "on any number of processes") from error
 
 
 def first_line(error):

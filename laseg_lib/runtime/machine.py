@@ -1,4 +1,4 @@
-"""What the machine can do, and how a long run ends politely on it."""
+"""The machine: device, precision, memory, threads, and the signals that end a long run."""
 
 import contextlib
 import ctypes
@@ -14,11 +14,11 @@ from ..errors import LasegError, visible
 
 
 def pick_device(name="auto"):
-    """The ``torch.device`` for 'auto', 'cpu', 'cuda' or 'cuda:1'.  LasegError when it isn't there."""
+    """The ``torch.device`` for 'auto', 'cpu', 'cuda' or 'cuda:1'.  LasegError if it doesn't exist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise LasegError("--device cuda: PyTorch sees no GPU here; use --device cpu, or install PyTorch's CUDA build")
+        raise LasegError("--device cuda: PyTorch finds no GPU; use --device cpu, or install PyTorch's CUDA build")
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -31,7 +31,7 @@ def pick_device(name="auto"):
 
 
 def has_fast_bf16(device):
-    """Whether bfloat16 is done in hardware here: without that it is slower than float32."""
+    """Whether ``device`` computes bfloat16 in hardware; otherwise it is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     checks = [getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")]
@@ -39,11 +39,11 @@ def has_fast_bf16(device):
 
 
 def uses_bf16(device, precision="auto", patch_size=None):
-    """Whether 'fp32', 'bf16' or 'auto' (bf16 where hardware has it) comes to bf16 here.
+    """Whether ``precision`` ('fp32', 'bf16' or 'auto': bf16 if the hardware has it) means bf16 on ``device``.
 
-    ``patch_size``: of a training.  Where a 3 x 3 x 3 convolution sees 2 voxels along W, as V-Net does for a W of 32 or
-    less, a CPU's bf16 gives weight gradients out of memory that nobody wrote (oneDNN in PyTorch 2.13: numbers of
-    1e30, then NaN); the forward pass is right.  There 'auto' is float32, and 'bf16' raises LasegError.
+    ``patch_size``: of a training.  For a W of 32 or less, V-Net's deepest 3 x 3 x 3 convolutions see 2 voxels along W.
+    There oneDNN (PyTorch 2.13, CPU, bf16) computes weight gradients from uninitialised memory: numbers of 1e30, then
+    NaN.  The forward pass is right.  So 'auto' is float32 there, and 'bf16' raises LasegError.
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise LasegError(f"--precision must be auto, fp32 or bf16, not {precision!r}")
@@ -55,13 +55,13 @@ def uses_bf16(device, precision="auto", patch_size=None):
 
 
 def autocast(device, precision="auto"):
-    """The context in which networks run, by ``uses_bf16``."""
+    """The autocast context in which networks run; see ``uses_bf16``."""
     return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(device, precision))
 
 
 @contextlib.contextmanager
 def explain_memory():
-    """Turn 'out of memory' into a sentence that names the settings to change."""
+    """Turn an out-of-memory error into a LasegError that names the settings to change."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -75,7 +75,7 @@ def explain_memory():
 
 
 def available_memory(device):
-    """Bytes that a program may still take on ``device``; None where the system doesn't tell."""
+    """Bytes that a program can still allocate on ``device``; None if the system doesn't say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     there = [free_memory(), *container_memory(), address_space()]
@@ -83,23 +83,23 @@ def available_memory(device):
 
 
 def free_memory():
-    """What the system has free; None where it doesn't tell."""
+    """The system's free bytes; None if it doesn't say."""
     try:
         import psutil  # comes with Jupyter
 
         return psutil.virtual_memory().available
     except ImportError:
         try:
-            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # all there is, free or not
+            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # the whole memory, free or not
         except (AttributeError, ValueError, OSError):
             return None
 
 
 def container_memory(root="/sys/fs/cgroup", own="/proc/self/cgroup"):
-    """What the control groups of this process leave it: a container's limit, a batch system's.  Bytes, one a limit.
+    """The bytes that each memory limit of this process's control groups leaves: a container's, a batch system's.
 
-    Version 2 has ``memory.max``, version 1 ``memory/.../memory.limit_in_bytes``, each in the group's own folder and in
-    all above it; the cache of files, which gives way, is not counted as used.
+    Version 2 has ``memory.max``, version 1 ``memory/.../memory.limit_in_bytes``, in the group's folder and in all
+    folders above it.  The cache of files is not counted as used, because the system can free it.
     """
     found = []
     for line in _read(own).splitlines():
@@ -123,7 +123,7 @@ def container_memory(root="/sys/fs/cgroup", own="/proc/self/cgroup"):
 
 
 def address_space():
-    """What ``ulimit -v`` leaves this process; None without one."""
+    """The bytes that ``ulimit -v`` leaves this process; None without a limit."""
     try:
         import resource  # not on Windows
 
@@ -143,7 +143,7 @@ def _read(path):
 
 
 def require_memory(needed, device, what, remedy):
-    """LasegError when ``what`` needs more bytes than there are; a system would kill the process without a word."""
+    """LasegError if ``what`` needs more bytes than are free.  Otherwise the system would kill the process silently."""
     there = available_memory(device)
     if there is not None and needed > there:
         raise LasegError(f"not enough memory: {what} needs {needed / 1e9:.1f} GB, {there / 1e9:.1f} GB are free "
@@ -151,8 +151,8 @@ def require_memory(needed, device, what, remedy):
 
 
 def require_room_for(library, megabytes):
-    """LasegError where ``library`` isn't imported yet and ``ulimit -v`` leaves less than its import takes: where memory
-    ends in the middle of an import, Python itself may crash."""
+    """LasegError if ``library`` isn't imported yet and ``ulimit -v`` leaves less than its import needs.  If memory runs
+    out in the middle of an import, Python may crash."""
     left = address_space()
     if library not in sys.modules and left is not None and left < megabytes * 10**6:
         raise LasegError(f"not enough memory: the library {library} needs {megabytes} MB, this process's limit "
@@ -160,19 +160,19 @@ def require_room_for(library, megabytes):
 
 
 def training_bytes(config):
-    """The least that a training takes, whatever the precision: four copies of the weights (student, teacher, gradient,
-    momentum) and about ten activations of the patch's size a filter, in bytes."""
+    """A lower bound of a training's memory in bytes, at any precision: four copies of the weights (student, teacher,
+    gradient, momentum), and about ten activations of the patch's size for each filter."""
     weights, voxels = 36_000 * config.n_filters**2, config.patch_size[0] * config.patch_size[1] * config.patch_size[2]
     batch = config.labelled_in_batch + config.unlabeled_bs
     return 16 * weights + 20 * config.n_filters * voxels * batch
 
 
 def keep_memory():
-    """Let this process keep what it frees, for its next step.
+    """Let this process keep freed memory for its next step.
 
-    glibc hands each block above 32 MB back to the system, which then clears its pages anew: at 112 x 112 x 80 up to a
-    third of a step.  Blocks above 192 MB still go back: kept, they would lie between smaller ones, and the peak grow by
-    a fifth.  Elsewhere than with glibc nothing happens.
+    glibc returns each block above 32 MB to the system, which then clears its pages again: at 112 x 112 x 80 this takes
+    up to a third of a step.  Blocks above 192 MB are still returned; keeping them would raise the peak by a fifth.
+    Without glibc nothing happens.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -187,9 +187,9 @@ class StopRequest:
     """Within ``with StopRequest() as stop``, Ctrl-C sets ``stop.signal``; so do a scheduler's SIGTERM or SIGUSR1 and a
     closed terminal's SIGHUP.
 
-    Nothing is torn apart: the loop looks at it between two steps.  A second Ctrl-C is the ordinary one
-    (but not under torchrun, which passes each on to processes that had it from the terminal already).
-    Outside the main thread Python allows no handlers; then it never fires.
+    The loop reads it between two steps, so no step is interrupted.  A second Ctrl-C raises KeyboardInterrupt, but not
+    under torchrun, which sends each signal again to processes that got it from the terminal.
+    Outside the main thread Python allows no handlers, and ``stop.signal`` is never set.
     """
 
     def __init__(self):
@@ -199,7 +199,7 @@ class StopRequest:
         if threading.current_thread() is threading.main_thread():
             names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # Windows has the first two only
             for number in (getattr(signal, name, None) for name in names):
-                if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup: whoever said so means it
+                if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP on purpose
                     self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -219,8 +219,8 @@ def notify(message):
 
 @contextlib.contextmanager
 def one_thread():
-    """For small volumes, where a second thread gains little and loses much on a machine that does something else; and
-    for results that must not depend on the number of cores: sums are rounded in another order for each."""
+    """Compute with one thread.  For small volumes: a second thread gains little, and loses much on a busy machine.  And
+    for results that must not depend on the number of cores, which changes the order in which sums are rounded."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,8 +1,8 @@
-"""Where the recorded runs are found and where things are written: in a checkout, beside a notebook, or installed.
+"""The folders for reading recorded runs and for writing files, in a checkout or with an installed package.
 
-In a checkout everything is in its folders, as the README says.  Installed without one, the records come with the
-package (or lie in a data/recorded around the folder in which one works), and what is written goes to ``LASEG_HOME``,
-or to the user's own folder for data of programs; never beside the library.
+In a checkout everything is in the checkout's folders.  Without a checkout the records are those of the package, or of a
+data/recorded in the working folder or above it.  Files are then written to ``LASEG_HOME``, or to the user's folder for
+programs' data; never beside the library.
 """
 
 import os
@@ -15,16 +15,16 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def checkout():
-    """The repository that holds this package, or None where it is installed."""
+    """The repository that holds this package, or None if it is installed without one."""
     root = PACKAGE.parent
     return root if all((root / folder).is_dir() for folder in ("notebooks", "data/recorded")) else None
 
 
 def home():
-    """The folder below which volumes, runs and scratch files are written; made where it is missing.
+    """The folder for volumes, runs and scratch files; made if it is missing.
 
-    ``LASEG_HOME``; else the checkout; else the user's folder of the platform; where that can't be written, one of
-    the system's for temporary files.
+    ``LASEG_HOME``; else the checkout; else the platform's folder for the user's data; if that can't be written, a
+    folder among the system's temporary files.
     """
     if os.environ.get("LASEG_HOME"):
         return Path(os.environ["LASEG_HOME"]).expanduser().absolute()
@@ -41,8 +41,8 @@ def home():
 
 
 def recorded():
-    """The folder of the recorded runs: the checkout's, else a data/recorded around the working folder, else those that
-    were installed with the package."""
+    """The folder of the recorded runs: the checkout's, else a data/recorded in the working folder or above it, else the
+    package's."""
     around = [folder / "data" / "recorded" for folder in (Path.cwd(), *Path.cwd().parents)]
     candidates = [checkout() / "data" / "recorded"] if checkout() else around
     return next((folder for folder in candidates if folder.is_dir()), PACKAGE / "recorded")

@@ -1,6 +1,6 @@
-"""How a program begins and ends: one clear line and a status where its user made a mistake, no stack trace.
+"""The beginning and end of a program: for a user's mistake one line and an exit status, without a stack trace.
 
-Imports nothing large: it stands before torch, which takes seconds to import.
+This module imports nothing large: it runs before torch, which takes seconds to import.
 """
 
 import argparse
@@ -17,10 +17,11 @@ from ..errors import LasegError, visible
 
 
 def before_imports():
-    """Before the imports of a program (``laseg``, ``python -m laseg_lib...``): streams that were closed lead nowhere,
-    and Ctrl-C ends it at once, without a trace from the middle of an import, until ``restore_ctrl_c`` is called.
+    """Called before the imports of a program (``laseg``, ``python -m laseg_lib...``).
 
-    A closed stream's number would go to the next file that is opened, and warnings would be written into that.
+    Closed streams are opened to nowhere: otherwise the next opened file would get a closed stream's number, and
+    warnings would be written into that file.  Ctrl-C ends the program at once, without a stack trace from the middle of
+    an import, until ``restore_ctrl_c`` is called.
     """
     for number in range(3):
         try:
@@ -34,13 +35,14 @@ def before_imports():
 
 
 def restore_ctrl_c():
-    """From here on Ctrl-C is Python's own again."""
+    """From here on Ctrl-C raises KeyboardInterrupt again."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def exit_status(status):
-    """``status``, or 1 where what was printed can't be written; nothing is left that Python would complain about."""
+    """``status``, or 1 if the printed text can't be written.  Flushes the streams, so that Python reports no error when
+    it ends."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -49,18 +51,18 @@ def exit_status(status):
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if error.errno != errno.EPIPE:
-                print_error(f"what was printed can't be written ({error.strerror})")
+                print_error(f"the output can't be written ({error.strerror})")
     return status
 
 
 def print_error(message):
-    """One line on stderr, if anybody listens there."""
+    """Print one line on stderr, if it is open."""
     with contextlib.suppress(OSError):
         print(message, file=sys.stderr, flush=True)
 
 
 def one_line_errors(main):
-    """``main``, with one line on stderr and the status 1 for a LasegError, a disk or file that refuses, and Ctrl-C."""
+    """``main``, with one line on stderr and status 1 for a LasegError, an OSError and Ctrl-C."""
     @functools.wraps(main)
     def run(*args, **options):
         try:
@@ -75,30 +77,30 @@ def one_line_errors(main):
 
 
 def positive_integer(text):
-    """For argparse: a whole number of things, one or more."""
+    """For argparse: a whole number of 1 or more."""
     if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) and len(text) < 9):
         raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, not {text[:20]!r}")
     return int(text)
 
 
 def in_one_line(error):
-    """What an error says, in one line that steers no terminal; of a system's error, the file and what it says of it."""
+    """An error's message in one line of visible characters; for an OSError with a file, the file and the reason."""
     if isinstance(error, BrokenPipeError):
-        return "nobody reads what it prints any more"
+        return "the program that reads the output has ended"
     system = isinstance(error, OSError) and error.filename
     message = f"{error.filename}: {error.strerror}" if system else str(error)
     return " ".join(visible(message).splitlines())
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong without repeating forty options."""
+    """A parser whose errors are one line, without the list of all options."""
 
     def error(self, message):
         self.exit(2, in_one_line(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
 
 
 class WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Adds a default to what doesn't say its own, where there is one."""
+    """Adds the default to each help text that doesn't name one."""
 
     def _get_help_string(self, action):
         plain = not action.help or "default:" in action.help or action.default in (None, False)

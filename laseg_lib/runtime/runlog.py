@@ -1,4 +1,4 @@
-"""What a training leaves behind besides its weights: log.txt, history.csv, TensorBoard scalars."""
+"""The files of a training besides its checkpoints: log.txt, history.csv, TensorBoard's scalars."""
 
 import contextlib
 import csv
@@ -23,13 +23,13 @@ SCALARS = {  # the walkthrough's TensorBoard names, and the column of history.cs
 HISTORY_COLUMNS = ["iteration", *SCALARS.values()]
 
 
-_LOCKS = WeakValueDictionary()  # of this process, by folder: a notebook may make a second trainer while the first lives
+_LOCKS = WeakValueDictionary()  # this process's locks by folder: a notebook may have two trainers in one folder
 
 
 def lock_folder(folder):
-    """The lock of a run's folder, held while somebody here holds it; a killed process keeps none.
+    """The lock of a run's folder.  It is released with its last reference, or when the process ends.
 
-    LasegError when another process trains there: two would mix their histories.
+    LasegError if another process trains there: two trainings would mix their histories.
     """
     place = os.path.realpath(folder)
     held = _LOCKS.get(place)
@@ -38,21 +38,21 @@ def lock_folder(folder):
         try:
             held.acquire(timeout=0)
         except Timeout as error:
-            raise LasegError(f"{folder}: another process is training here; wait for it, stop it, or choose another "
-                             "--snapshot_path") from error
+            raise LasegError(f"{folder}: another process is training in this folder; wait for it, stop it, or choose "
+                             "another --snapshot_path") from error
         except (OSError, NotImplementedError) as error:  # some network and shared folders have no locks
             if os.access(folder, os.W_OK):
-                notify(f"WARNING: {folder}: this file system can't lock a file ({error}), so nothing stops a second "
-                       "training here: start one only, or put --snapshot_path on a local disk")
+                notify(f"WARNING: {folder}: this file system can't lock a file ({error}), so nothing prevents a second "
+                       "training in this folder: start only one, or put --snapshot_path on a local disk")
     return held
 
 
 class RunLog:
-    """Appends to the files of one run.  ``sizes`` (from a checkpoint) first cuts them back to that moment,
-    so that a resumed run leaves the files of one that was never stopped.
+    """Appends to the files of one run.  With ``sizes``, from a checkpoint, the files are first cut back to the
+    checkpoint, so that a resumed run leaves the same files as an uninterrupted one.
 
-    A history that is not the one of that moment any more (edited, cut, deleted) is kept under another name, and
-    a word says so: new rows go to a new file.
+    If a file has been edited, cut or deleted since the checkpoint, it is kept under another name, a message says so,
+    and new rows go to a new file.
     """
 
     def __init__(self, folder, sizes=None, iteration=0):
@@ -68,13 +68,13 @@ class RunLog:
 
     def _open(self, sizes, iteration):
         for name, path in self.paths.items():
-            if path.exists() and not path.is_file():  # a pipe would wait for ever
-                raise LasegError(f"{path}: is no file; move it away")
+            if path.exists() and not path.is_file():  # opening a pipe would never return
+                raise LasegError(f"{path}: is no regular file; move it away")
             keep = (sizes or {}).get(name, 0)
             if sizes is not None and not self._is_as_left(path, keep, sizes.get(f"{name} sha256")):
-                self._put_aside(path, "is not as the last checkpoint left it (edited, cut or deleted)")
+                self._put_aside(path, "was edited, cut or deleted after the last checkpoint")
             elif sizes is None and not self._is_ours(path):
-                self._put_aside(path, "was there before, and no training wrote it")
+                self._put_aside(path, "existed before, and no training wrote it")
             with open(path, "ab") as file:
                 file.truncate(min(keep, path.stat().st_size))
         self.text = open(self.paths["log.txt"], "a", encoding="utf-8")
@@ -95,7 +95,7 @@ class RunLog:
 
     @staticmethod
     def _is_ours(path):
-        """Whether a training's file may begin anew: it isn't there, or begins as one that was killed soon left it."""
+        """Whether the file may be overwritten: it doesn't exist, or begins as a training's file does."""
         begins = {"log.txt": b"TrainConfig(", "history.csv": ",".join(HISTORY_COLUMNS).encode()}[path.name]
         if not path.exists():
             return True
@@ -106,16 +106,16 @@ class RunLog:
     def _is_as_left(path, size, digest):
         if not path.exists() or path.stat().st_size < size or not size:
             return False
-        return digest is None or digest == digest_of(path, size)  # older checkpoints know the size alone
+        return digest is None or digest == digest_of(path, size)  # older checkpoints have only the size
 
     @contextlib.contextmanager
     def _explain_disk(self):
-        """Turn what a full disk says into a sentence with its folder."""
+        """Turn an OSError, such as a full disk, into a LasegError with the file's name."""
         try:
             yield
         except OSError as error:
             raise LasegError(f"{error.filename or self.folder}: can't be written ({error.strerror or error}); the last "
-                             "checkpoint, if there is one, is whole: make room, then --resume") from error
+                             "checkpoint, if there is one, is complete: free some space, then --resume") from error
 
     def write_line(self, message):
         with self._explain_disk():
@@ -123,10 +123,10 @@ class RunLog:
             self.text.flush()
 
     def record(self, row):
-        """One iteration: a dict with the COLUMNS that it has; what else a method puts into it stays in the memory."""
+        """Write one iteration, a dict.  Entries that aren't in HISTORY_COLUMNS are not written."""
         with self._explain_disk():
             self.rows.writerow(row)
-            self.table.flush()  # so that a training can be followed from outside
+            self.table.flush()  # so that other programs can follow the training
         for name, column in SCALARS.items():
             if row.get(column) is not None:
                 self.scalars.add_scalar(name, row[column], row["iteration"])
@@ -135,7 +135,7 @@ class RunLog:
                         "loss_weight: {consistency_weight:f}".format(**values))
 
     def sizes(self):
-        """How long the files are now, for the checkpoint; what it counts is on the disk."""
+        """The files' current sizes, for the checkpoint; everything up to there is on the disk."""
         self.scalars.flush()
         with self._explain_disk():
             for file in (self.text, self.table):
@@ -147,7 +147,7 @@ class RunLog:
     def close(self):
         for name in ("text", "table", "scalars"):
             if hasattr(self, name):
-                with contextlib.suppress(OSError):  # a full disk was told when it was found
+                with contextlib.suppress(OSError):  # a full disk was reported before
                     getattr(self, name).close()
 
     __del__ = close  # a notebook may drop a trainer and make another
@@ -160,13 +160,13 @@ def digest_of(path, size):
 
 
 def _free_name(path):
-    """``path`` with .old, .old2, ... before its ending: the first that is free."""
+    """``path`` with .old, .old2, ... before its suffix: the first name that is free."""
     names = (path.with_name(f"{path.stem}.old{number or ''}{path.suffix}") for number in (0, *range(2, 10**6)))
     return next(name for name in names if not name.exists())
 
 
 def read_history(path):
-    """history.csv as a list of dicts of numbers; empty fields are left out.  LasegError when it holds anything else."""
+    """history.csv as a list of dicts of numbers, without empty fields.  LasegError if it holds anything else."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return [{key: int(value) if key == "iteration" else float(value) for key, value in row.items() if value}
@@ -176,7 +176,7 @@ def read_history(path):
 
 
 def as_floats(row):
-    """The row with its tensors as floats, fetched from the device at once (and averaged over the processes)."""
+    """The row with its tensors as floats, copied from the device in one step, and averaged over the processes."""
     names = [name for name, value in row.items() if torch.is_tensor(value)]
     values = distributed.mean_over_ranks(torch.stack([row[name].detach().float() for name in names]))
     return {**row, **dict(zip(names, values.tolist()))}

@@ -1,4 +1,4 @@
-"""Batch statistics over all processes, so that 1+1 volumes on two ranks are one batch of 2+2: BatchNorm and Dice."""
+"""BatchNorm and Dice over the batches of all processes: 1+1 volumes on each of two ranks count as one batch of 2+2."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ from .distributed import world
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over the ranks.  Each rank's loss depends on it, so their gradients are summed on the way back."""
+    """The sum over the ranks.  Each rank's loss depends on it, so the backward pass sums their gradients."""
 
     @staticmethod
     def forward(ctx, x):
@@ -22,12 +22,12 @@ class _Sum(torch.autograd.Function):
 
 
 def total(x):
-    """The sum of ``x`` over the batches of all ranks: what ``torch.sum`` is to one batch.  Differentiable."""
+    """The sum of ``x`` over the batches of all ranks, as ``torch.sum`` over one batch.  Differentiable."""
     return torch.sum(x) if world() == 1 else _Sum.apply(torch.sum(x))
 
 
 def sum_over_batch(config):
-    """How the losses of a training add up: over the batches of all ranks with ``--sync_norm``, else over each one's."""
+    """The function that sums in a training's losses: over all ranks with ``--sync_norm``, else over its own rank."""
     return total if config.sync_norm else torch.sum
 
 
@@ -37,13 +37,13 @@ def segmentation_loss_for(config):
 
 
 class SyncBatchNorm(nn.BatchNorm3d):
-    """BatchNorm by mean and variance of the batches of all ranks; torch's own one does so on GPUs only."""
+    """BatchNorm with mean and variance over the batches of all ranks.  torch's own works on GPUs only."""
 
     def forward(self, x):
         if not self.training or world() == 1:
             return super().forward(x)
         axes, shape, count = (0, 2, 3, 4), (1, -1, 1, 1, 1), x.numel() // x.shape[1] * world()
-        wide = x.to(self.weight.dtype)  # under autocast x has half of its bits
+        wide = x.to(self.weight.dtype)  # under autocast x is bfloat16
         mean = _Sum.apply(wide.sum(axes)) / count
         centred = wide - mean.view(shape)
         variance = _Sum.apply((centred ** 2).sum(axes)) / count
@@ -56,7 +56,7 @@ class SyncBatchNorm(nn.BatchNorm3d):
 
 
 def synchronise_norm(network, device):
-    """``network`` with every BatchNorm synchronised; the names in its state dict stay."""
+    """``network`` with every BatchNorm synchronised; the names in its state dict don't change."""
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(network)
     for module in network.modules():

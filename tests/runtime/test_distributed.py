@@ -108,7 +108,7 @@ def test_a_lost_rank_ends_the_other_with_a_clear_word_and_a_whole_checkpoint(roo
     second.kill()
     assert first.join() == 1
     said = first.text().strip().splitlines()[-1]
-    assert "rank 0 of 2 lost touch with another process" in said
+    assert "rank 0 of 2 lost the connection to another process" in said
     assert "--resume, on as many processes as you like" in said
     saved = load_checkpoint(tmp_path / "run/last.pth")["iteration"]
     assert saved >= 3
@@ -161,7 +161,7 @@ def test_too_few_cases_for_the_processes_are_told_with_their_numbers(labelnum, p
 def test_what_gloo_and_nccl_say_of_a_lost_process_becomes_a_sentence(monkeypatch, text):
     monkeypatch.setattr(distributed, "world", lambda: 2)
     monkeypatch.setattr(distributed, "rank", lambda: 1)
-    with pytest.raises(LasegError, match="rank 1 of 2 lost touch"), distributed.explain_lost_rank():
+    with pytest.raises(LasegError, match="rank 1 of 2 lost the connection"), distributed.explain_lost_rank():
         raise RuntimeError(text)
     with pytest.raises(RuntimeError, match="a bug"), distributed.explain_lost_rank():
         raise RuntimeError("a bug of ours")
@@ -170,7 +170,7 @@ def test_what_gloo_and_nccl_say_of_a_lost_process_becomes_a_sentence(monkeypatch
 def test_processes_that_never_meet_are_told(monkeypatch):
     for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "none"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(LasegError, match="the 2 processes didn't meet .*torchrun"):
+    with pytest.raises(LasegError, match="the 2 processes can't connect .*torchrun"):
         distributed.join_processes("cpu")
 
 
@@ -195,10 +195,10 @@ def test_torchrun_with_the_command_line(root, tmp_path):
 
 
 @pytest.mark.parametrize(("said", "words"), [
-    ({"WORLD_SIZE": "abc"}, "WORLD_SIZE='abc', which counts no processes"), ({"WORLD_SIZE": ""}, "counts no processes"),
-    ({"WORLD_SIZE": "9" * 400}, "counts no processes"), ({"WORLD_SIZE": "1.5"}, "counts no"),
-    ({"WORLD_SIZE": "0"}, "counts no"),
-    ({"WORLD_SIZE": "2", "RANK": "-1"}, "RANK='-1'"), ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2 of WORLD_SIZE=2"),
+    ({"WORLD_SIZE": "abc"}, "WORLD_SIZE='abc', which is no number"), ({"WORLD_SIZE": ""}, "is no number of processes"),
+    ({"WORLD_SIZE": "9" * 400}, "is no number of processes"), ({"WORLD_SIZE": "1.5"}, "counts no"),
+    ({"WORLD_SIZE": "0"}, "is no number of processes"),
+    ({"WORLD_SIZE": "2", "RANK": "-1"}, "RANK='-1'"), ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2 and WORLD_SIZE=2"),
     ({"LOCAL_RANK": "first"}, "LOCAL_RANK='first'")])
 def test_what_torchrun_would_never_say_is_told(said, words, monkeypatch):
     for name, value in said.items():

@@ -202,7 +202,7 @@ def test_a_gpu_that_is_not_there_is_told(root, name, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["train", "--root_path", str(root), *TRAIN, "--device", name]) == 1
     told = capsys.readouterr().err
-    assert "--device cuda: PyTorch sees no GPU here; use --device cpu" in told and told.count("\n") == 1
+    assert "--device cuda: PyTorch finds no GPU; use --device cpu" in told and told.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["mps", "meta", "gpu", "", "cuda:x", "xpu"])

@@ -102,7 +102,7 @@ def test_an_empty_checkpoint_is_none_and_nothing_is_cut(trained):
     (folder / "previous.pth").unlink(missing_ok=True)
     torch.save({}, folder / "last.pth")
     before = (folder / "history.csv").read_bytes()
-    with pytest.raises(LasegError, match="no checkpoint of a training"):
+    with pytest.raises(LasegError, match="not a checkpoint of a training"):
         Trainer(tiny_config(**config), resume=True)
     assert (folder / "history.csv").read_bytes() == before
 
@@ -116,7 +116,7 @@ def test_two_processes_do_not_train_in_one_folder_and_a_killed_one_keeps_no_lock
                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     try:
         assert child.stdout.readline() == b"there\n"
-        with pytest.raises(LasegError, match="another process is training here"):
+        with pytest.raises(LasegError, match="another process is training in this folder"):
             Trainer(tiny_config(**config), resume=True)
     finally:
         child.kill()

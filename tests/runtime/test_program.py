@@ -103,4 +103,4 @@ def test_what_can_not_be_printed_is_no_success(target, told, monkeypatch, capsys
         patch.setattr(sys, "stdout", stream)
         print("done")
         assert program.exit_status(0) == 1 and program.exit_status(2) == 2
-    assert capsys.readouterr().err.count("what was printed can't be written") == told
+    assert capsys.readouterr().err.count("the output can't be written") == told

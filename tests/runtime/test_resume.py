@@ -179,7 +179,7 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(root, tmp_path, path):
     state = load_checkpoint(tmp_path / "run/last.pth")
     del find(state, path[:-1])[path[-1]]
     torch.save(state, tmp_path / "run/last.pth")
-    with pytest.raises(LasegError, match="not a checkpoint that this training can go on from"):
+    with pytest.raises(LasegError, match="not a checkpoint that this training can continue from"):
         Trainer(config, resume=True)
 
 
