@@ -118,35 +118,33 @@ def test_of_the_other_parts_nothing_is_left():
 
 @pytest.mark.parametrize("cut", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
 @pytest.mark.parametrize("box", [(slice(None),) * 3, (slice(8, 40), slice(9, 41), slice(None))])
-def test_where_the_first_block_begins_changes_nothing(cut, box):
+def test_where_the_first_block_begins_changes_little(cut, box):
     """A network at half resolution, and the same volume with a voxel less at its beginning."""
     volume = np.random.default_rng(0).normal(size=(48, 46, 20)).astype(np.float32)
     inner = (slice(20, -20), slice(20, -20), slice(6, -6))
 
-    def both(look):
+    def change(look):
         less = volume[tuple(map(slice, cut, volume.shape))]
-        return look(volume)[tuple(map(slice, cut, volume.shape))][inner], look(less)[inner]
+        return np.abs(look(volume)[tuple(map(slice, cut, volume.shape))][inner] - look(less)[inner]).mean()
 
     def several(values):
         looks = looks_around(box, values.shape, (1.25,) * 3, 2)
         return mean_of_looks(Bright(0), values, looks, (8, 8, 8), downsample=2, window="fast")[0]
 
-    whole, less = both(several)
-    assert np.allclose(whole, less, atol=1e-6)
-    whole, less = both(lambda values: predict_volume(Bright(0), values, (8, 8, 8), downsample=2, window="fast",
-                                                     enlarge=True)[1])
-    assert np.abs(whole - less).max() > 0.1, "one way alone depends on it"
+    one = change(lambda values: predict_volume(Bright(0), values, (8, 8, 8), downsample=2, window="fast",
+                                               enlarge=True)[1])
+    assert change(several) < 0.7 * one
 
 
 def test_the_last_looks_lie_around_the_box():
-    """A little apart, two for each way to lay blocks of 2 x 2 x 2; never outside the volume."""
+    """A little apart; along each axis two begin a voxel earlier than the blocks of 2 x 2 x 2; never outside."""
     looks = looks_around((slice(30, 60), slice(5, 40), slice(None)), (100, 44, 20), (1.25, 1.25, 2), 2)
-    assert {(box[0].start, box[0].stop) for box, _ in looks} == {(30, 71), (27, 68), (24, 65), (19, 60)}
-    assert {(box[1].start, box[1].stop, before[1]) for box, before in looks} == {(5, 44, 0), (2, 44, 0), (0, 44, 1),
-                                                                                  (0, 40, 0)}
-    assert {(box[2].start, box[2].stop, before[2]) for box, before in looks} == {(0, 20, 0), (0, 20, 1)}
+    assert [(box[0].start, box[0].stop) for box, _ in looks] == [(30, 71), (27, 68), (24, 65), (19, 60)]
+    assert [(box[1].start, box[1].stop, before[1]) for box, before in looks] == [(5, 44, 0), (2, 44, 0), (0, 40, 0),
+                                                                                  (0, 44, 1)]
+    assert [(box[2].start, box[2].stop, before[2]) for box, before in looks] == [(0, 20, n) for n in (0, 0, 1, 1)]
     ways = [tuple((side.start - n) % 2 for side, n in zip(box, before)) for box, before in looks]
-    assert sorted(ways) == sorted(list(np.ndindex(2, 2, 2)) * 2)
+    assert len(set(ways)) == 4 and np.array_equal(np.sum(ways, 0), (2, 2, 2))
     at_the_edge = looks_around((slice(0, 30),) * 2 + (slice(None),), (100, 44, 20), (1.25, 1.25, 2), 2)
     assert {(box[0].start, before[0]) for box, before in at_the_edge} == {(0, 0), (0, 1)}
     full = looks_around((slice(None),) * 3, (9, 8, 7), (0.625,) * 3, 1)
@@ -161,7 +159,7 @@ def test_the_first_looks_hold_the_middle_of_the_scan(shape, patch, factor):
         assert all(side.stop - side.start <= min(n, p * factor) for side, n, p in zip(box[:2], shape, patch))
         seen[box] += 1
     middle = tuple(slice(max(n // 2 - 60, 0), n // 2 + 60) for n in shape[:2])
-    assert seen[middle].min() >= 1 and seen[middle].max() <= 9
+    assert seen[middle].min() >= 1 and seen[middle].max() <= 4
     assert [before for _, before in looks] == [[0, 0, 0]] * len(looks)
 
 
@@ -187,11 +185,11 @@ def test_a_larger_part_further_out_is_not_the_atrium(bright):
 
 
 def test_what_the_first_looks_cut_off_is_found_again():
-    """An atrium of 165 mm: of what the whole scan shows 90 mm are kept, and a box around these holds some 120."""
+    """An atrium of 105 mm: 90 mm of it are kept at first, and the box around these holds the rest."""
     scan = np.random.default_rng(0).normal(0, 0.05, (150, 90, 24)).astype(np.float32)
-    scan[20:130, 36:54, 6:18] += 1
+    scan[40:110, 36:54, 6:18] += 1
     found = find_atrium(Bright(0.5), scan, (1.5, 1.5, 1.5), (48, 48, 24))
-    assert found[21:129, 37:53, 7:17].all() and not found[:19].any() and not found[:, :34].any()
+    assert found[41:109, 37:53, 7:17].all() and not found[:39].any() and not found[:, :34].any()
 
 
 def test_parts_are_weighed_by_how_near_they_are_to_the_middle():
