@@ -53,11 +53,11 @@ marks: $(READY)
 
 ## peaks      how much memory each notebook takes at most, on one core (NOTEBOOKS=... for some of them)
 peaks: $(READY)
-	$(PY) tools/peaks.py $(NOTEBOOKS)
+	$(PY) tools/notebook_load.py memory $(NOTEBOOKS)
 
 ## together   a notebook in eight kernels at once, as in a class: the same outputs in each?
 together: $(READY)
-	$(PY) tools/together.py $(TOGETHER_ARGS)
+	$(PY) tools/notebook_load.py together $(TOGETHER_ARGS)
 
 ## bench      the walkthrough's way and ours, side by side
 bench: $(READY)

@@ -436,7 +436,7 @@ def said(path):
 
 def test_what_came_out_is_short_and_from_the_records():
     """The README's paragraph and the guide's answers: each number recomputed, at most 90 words."""
-    from comparisons import compared
+    from readme_results import compared
 
     from laseg_lib.records import statistics as compare
     from laseg_lib.records.read import load_metrics, published_points

@@ -1,17 +1,25 @@
 #!/usr/bin/env python3
-"""The walkthrough's way and ours, side by side, in turn.
+"""For whoever changes what takes time: the walkthrough's way and ours, side by side, in turn; `make bench`.
 
     python tools/bench.py [--rounds 3] [--json build/bench.json] [--only step] [--quick] [--checkpoint last.pth]
 
 Prints a row a task: median seconds of either way, and the ratio theirs/ours of each round as median and range.
-tools/walkthrough_way.py is the walkthrough's way; a training step of either runs in a process of its own, which tells
+tools/bench_walkthrough.py is the walkthrough's way; a training step of either runs in a process of its own, which tells
 its peak of memory.  LASEG_DATA names real volumes; without it phantoms of the same size are made for the time being.
+
+    python tools/bench.py worker ROOT seed|fp32|bf16 W H D FILTERS DEVICE
+
+is that process.  It answers each line ``step`` (of training) or ``fetch`` (four samples) with a line of JSON: seconds
+of the clock and of the processor, and the peak of memory in MB above what the imports took.  The line ``count`` makes
+steps too, and answers with a step's operations, the bytes that they read and write, and the seconds that its
+convolutions take.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -20,11 +28,16 @@ import time
 from functools import partial
 from pathlib import Path
 
+import bench_walkthrough
 import numpy as np
 import torch
-import walkthrough_way
+from torch.profiler import profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from laseg_lib import LAHeart, VNet, update_ema_variables
+from laseg_lib.config import TrainConfig
 from laseg_lib.data.atomic import require_writable, write_whole
 from laseg_lib.data.phantom import make_phantom
 from laseg_lib.data.volumes import FILE, find_root, write_volume
@@ -35,6 +48,7 @@ from laseg_lib.records.read import HOME
 from laseg_lib.runtime.checkpoints import load_network
 from laseg_lib.runtime.machine import available_memory, has_fast_bf16, pick_device
 from laseg_lib.runtime.program import one_line_errors, positive_integer
+from laseg_lib.training import Trainer
 
 FULL, QUICK, HALF = (112, 112, 80), (48, 48, 32), (48, 48, 40)
 STEPS = {"training step 2+2, 48x48x32, 8 filters": (QUICK, 8, 1e9, 5),  # patch, filters, bytes needed, times rounds
@@ -109,10 +123,10 @@ class Bench:
         label = LAHeart(self.root, "test", num=1)[0]["label"].astype(bool)
         prediction = np.roll(label, (2, 1, 1), (0, 1, 2))
         ours = list(case_metrics(prediction, label).values())[:4]
-        apart = float(np.abs(np.subtract(walkthrough_way.metrics(prediction, label), ours)).max())
+        apart = float(np.abs(np.subtract(bench_walkthrough.metrics(prediction, label), ours)).max())
         assert apart < 1e-6, f"the metrics differ by {apart}"
         name = "Dice, Jaccard, HD95, ASD of a case"
-        pairs = self.compare(lambda: walkthrough_way.metrics(prediction, label),
+        pairs = self.compare(lambda: bench_walkthrough.metrics(prediction, label),
                              {name: lambda: case_metrics(prediction, label)}, rounds)
         self.row(name, pairs[name], largest_difference=apart)
         print(f"  largest difference of the four {apart:.1e}")
@@ -121,7 +135,7 @@ class Bench:
         for filters, size in ((16, "9.2"), (4, "0.6")):
             pair = [VNet(1, 2, filters, "batchnorm").to(self.device) for _ in range(2)]
             name = f"EMA update, {size} million parameters"
-            pairs = self.compare(partial(walkthrough_way.update_ema, *pair),
+            pairs = self.compare(partial(bench_walkthrough.update_ema, *pair),
                                  {name: partial(update_ema_variables, *pair, 0.99, 10_000)}, 5 * rounds, repeat=10)
             self.row(name, pairs[name], moves=[5, 3])
         if self.device.type == "cpu":
@@ -164,7 +178,7 @@ class Bench:
         model, trained = self.network()
         cases = LAHeart(self.root, "test", num=None if self.args.checkpoint else CASES, downsample=2)
         precision = "bf16" if has_fast_bf16(self.device) else "fp32"
-        slow = partial(walkthrough_way.predict, model, patch=HALF, stride=walkthrough_stride(HALF))
+        slow = partial(bench_walkthrough.predict, model, patch=HALF, stride=walkthrough_stride(HALF))
         ways = {window: partial(self.predict, model, HALF, window, precision) for window in WINDOWS}
         dice = []
         for i in range(len(cases)):
@@ -183,10 +197,10 @@ class Bench:
 
     def _full_size(self, rounds, precision):
         image = LAHeart(self.root, "test", num=1)[0]["image"]
-        count = len(walkthrough_way.windows(image.shape, FULL, (18, 18, 4)))
+        count = len(bench_walkthrough.windows(image.shape, FULL, (18, 18, 4)))
         model = VNet(1, 2, 16, "batchnorm").to(self.device).eval()
         ways = {window: partial(self.predict, model, FULL, window, precision, image) for window in ("fast", "whole")}
-        slow = partial(walkthrough_way.predict, model, image, FULL, most=TIMED)
+        slow = partial(bench_walkthrough.predict, model, image, FULL, most=TIMED)
         pairs = self.compare(slow, ways, rounds, scale=count / TIMED)
         for window in ways:
             self.row(f"whole volume, 16 filters, window '{window}', {precision}", pairs[window], windows=count,
@@ -216,7 +230,7 @@ class Bench:
 @contextlib.contextmanager
 def child(root, way, patch, filters, device):
     """A process that makes training steps; yields ``ask(line) -> dict``."""
-    command = [sys.executable, str(Path(__file__).with_name("bench_step.py")), root, way, *patch, filters, device]
+    command = [sys.executable, str(Path(__file__).resolve()), "worker", root, way, *patch, filters, device]
     quiet = {**os.environ, "KINETO_LOG_LEVEL": "99"}  # PyTorch's profiler announces itself on the terminal
     with subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                           env=quiet) as process:
@@ -242,8 +256,80 @@ def copy_speed(device):
     return 2 * big.numel() * 4 / min(timed(lambda: other.copy_(big), device)[0] for _ in range(5))
 
 
+# --- The process that makes training steps -------------------------------------------------------
+
+class CountBytes(TorchDispatchMode):
+    """Adds up the sizes of all tensors that go into and come out of operations (views move nothing)."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            tensors = {id(t): t for t in tree_leaves((args, kwargs, out)) if torch.is_tensor(t)}
+            CountBytes.total += sum(t.numel() * t.element_size() for t in tensors.values())
+        return out
+
+
+def our_work(root, way, patch, filters, device):
+    """The library's own step, data included, and its own augmented samples."""
+    cache = "device" if device.type == "cuda" else "memory"
+    config = TrainConfig(root_path=str(root), labelnum=2, max_samples=4, val_num=0, patch_size=patch,
+                         n_filters=filters, precision=way, cache=cache, device=str(device), deterministic=0)
+    trainer = Trainer(config)
+    augment = trainer.batches.augment["labelled"]
+    return {"step": trainer.step, "fetch": lambda: [augment(trainer.train_set[i]) for i in range(4)]}
+
+
+def count(step, device):
+    """Operations, bytes and the seconds spent in convolutions, of one ``step()``."""
+    with FlopCounterMode(display=False) as operations, CountBytes():
+        step()
+    return {"operations": operations.get_total_flops(), "bytes": CountBytes.total,
+            "convolutions_s": min(convolution_seconds(step, device) for _ in range(2))}
+
+
+def convolution_seconds(step, device):
+    """What one ``step()`` spends in convolutions."""
+    with profile() as profiled:
+        step()
+    clock = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    return sum(getattr(row, clock) for row in profiled.key_averages() if "conv" in row.key.lower()) / 1e6
+
+
+def peak_mb(device):
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux's ru_maxrss would count what the process that started this one took
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def worker(root, way, *numbers_and_device):
+    """Answer the lines of stdin: see above."""
+    *numbers, device = numbers_and_device
+    *patch, filters = map(int, numbers)
+    device, base = torch.device(device), peak_mb(torch.device(device))
+    work = (bench_walkthrough.work(Path(root), patch, filters, device) if way == "seed"
+            else our_work(root, way, patch, filters, device))
+    for line in sys.stdin:
+        if line.strip() == "count":
+            answer = count(work["step"], device)
+        else:
+            begun, cpu = time.perf_counter(), time.process_time()
+            work[line.strip()]()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds = time.perf_counter() - begun, time.process_time() - cpu
+            answer = {"seconds": seconds, "peak_mb": peak_mb(device) - base}
+        print(json.dumps(answer), flush=True)
+
+
 @one_line_errors
 def main(argv=None):
+    if sys.argv[1:2] == ["worker"] and argv is None:
+        return worker(*sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=positive_integer, default=3)
     parser.add_argument("--only", choices=["fetch", "metrics", "ema", "step", "inference"])

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long the slice viewer takes from a key press to the new picture, in JupyterLab in a real Chromium.
+"""After a change of the viewer: how long it takes from a key press to the new picture, in a real Chromium.
 
     python tools/browser_latency.py             forty steps through a phantom of 190 x 140 x 88 voxels
     python tools/browser_latency.py --steps 100

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the pictures of README.md and data/recorded/README.md into figures/, from phantoms and data/recorded only.
+"""After a new record: the pictures of the two READMEs, from phantoms and data/recorded only; `make figures`.
 
     python tools/figures.py
     python tools/figures.py --output elsewhere

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the executed course as one folder of HTML that needs no network and no kernel: build/handout.
+"""For readers without Jupyter: the executed course as one folder of HTML, without a network; `make handout`.
 
     python tools/handout.py                                  the whole course
     python tools/handout.py --output /media/stick/laseg      somewhere else
@@ -30,7 +30,7 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors import Preprocessor
-from notebook_files import read_notebook
+from notebook_cells import read_notebook
 from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make learn/, a learner's own copy of the notebooks, without outputs: no answer stands below its question.
+"""For a learner: learn/, a copy of the notebooks without outputs, so that no answer stands below its question.
 
     python tools/learners_copy.py          what `make lab` does before it opens JupyterLab
 
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import nbformat
-from notebook_files import read_notebook
+from notebook_cells import read_notebook
 
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.errors import LasegError

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Ask every outside link of the notebooks, the READMEs, the guide and the glossary whether it still leads somewhere.
+"""Before a release, and each week on the server: does every outside link still lead somewhere?  `make links`.
 
     python tools/links.py                        all of them
     python tools/links.py README.md              of some files
@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
-from notebook_files import read_notebook
+from notebook_cells import read_notebook
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 

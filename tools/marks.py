@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Mark the exercises of a class: execute each student's notebooks between walls, and write a table.
+"""For an instructor: mark the exercises of a class, between walls, and write a table; `make marks`.
 
     python tools/marks.py STUDENTS                                  a folder that holds a folder a student
     python tools/marks.py STUDENTS notebooks/05_ema_teacher.ipynb   the exercises of this notebook only
@@ -9,12 +9,18 @@ A student's folder is copied, and its copy executed in a kernel of its own: of e
 statements that an exercise's function needs, as far as they can be told apart. The verdict is that of the
 library's own check, whatever the notebook prints or stores. What the walls keep off, and what they don't, stands
 in notebooks/INSTRUCTOR.md.
+
+    python tools/marks.py kernel BOX GIGABYTES SECONDS WALLS -f CONNECTION_FILE
+
+is such a kernel. BOX is the only folder that may be written. WALLS is "namespaces" where the process was started by
+``unshare`` with namespaces of its own, else "none".
 """
 
 import argparse
 import ast
 import contextlib
 import csv
+import ctypes
 import os
 import queue
 import secrets
@@ -26,25 +32,33 @@ import tempfile
 import time
 from pathlib import Path
 
-from exercise_cells import attempts, code_of, module_of, needed_by
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
-from notebook_files import read_notebook
+from notebook_cells import attempts, code_of, module_of, needed_by, read_notebook
 
 from laseg_lib.data.atomic import replacing
 from laseg_lib.errors import visible
 from laseg_lib.runtime.program import one_line_errors
 
 REPO = Path(__file__).resolve().parent.parent
-KERNEL = Path(__file__).with_name("marks_kernel.py")
 COLUMNS = ("student", "notebook", "exercise", "attempted", "correct", "hint")
 LARGEST = 20_000_000  # bytes of a file that is copied
 # Namespaces of its own for mounts, network and processes, without rights that the user doesn't have.
 UNSHARE = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "--kill-child"]
 
+READ_ONLY, RECURSIVE, HERE, MOUNT_SETATTR = 1, 0x8000, -100, 442  # of Linux, the same on every processor
+WRITES = ("w", "a", "x", "+")
+# What removes or changes files; the arguments that are paths.
+CHANGES = {"os.remove": 1, "os.rmdir": 1, "os.rename": 2, "os.link": 2, "os.symlink": 2, "os.truncate": 1,
+           "os.chmod": 1, "os.chown": 1, "os.mkdir": 1, "os.utime": 1, "shutil.rmtree": 1}
+STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn",
+          "os.startfile", "os.kill", "os.killpg", "pty.spawn", "ctypes.dlopen", "socket.bind")
+
 
 @one_line_errors
 def main(argv=None):
+    if sys.argv[1:2] == ["kernel"] and argv is None:
+        return run_kernel(*sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("students", type=Path)
     parser.add_argument("notebooks", nargs="*", type=Path, help="whose exercises count; default: all of notebooks/")
@@ -97,9 +111,9 @@ def exercises_of(notebooks):
 
 def walls_here():
     """Whether this system lets a user have namespaces: Linux does, unless its administrator says no."""
-    script = "import marks_kernel, tempfile; marks_kernel.read_only_but(tempfile.gettempdir())"
+    script = "import marks, tempfile; marks.read_only_but(tempfile.gettempdir())"
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run([*UNSHARE, sys.executable, "-c", script], cwd=KERNEL.parent, capture_output=True,
+        return subprocess.run([*UNSHARE, sys.executable, "-c", script], cwd=Path(__file__).parent, capture_output=True,
                               timeout=60).returncode == 0
     return False
 
@@ -178,7 +192,8 @@ class Kernel:
         transport = {"transport": "ipc", "ip": str(self.box / f"k{secrets.token_hex(3)}")} if os.name == "posix" else {}
         key = secrets.token_hex(32).encode()
         file, _ = write_connection_file(str(self.box / "connection.json"), key=key, **transport)
-        command = [sys.executable, str(KERNEL), str(self.box), str(self.args.gigabytes), str(self.args.seconds),
+        command = [sys.executable, str(Path(__file__).resolve()), "kernel", str(self.box),
+                   str(self.args.gigabytes), str(self.args.seconds),
                    "namespaces" if self.walls else "none", "-f", file]
         with open(self.box / "log", "wb") as log:
             self.process = subprocess.Popen(
@@ -258,6 +273,80 @@ def write(rows, path):
         table.writeheader()
         table.writerows({name: "'" + value if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
                          for name, value in row.items()} for row in rows)
+
+
+# --- The kernel -----------------------------------------------------------------------------------
+
+def run_kernel(box, gigabytes, seconds, walls, *options):
+    """Be the kernel: see above."""
+    box = Path(box)
+    if walls == "namespaces":
+        read_only_but(box)
+    limit(float(gigabytes), float(seconds))
+    from ipykernel.kernelapp import IPKernelApp
+
+    app = IPKernelApp.instance()
+    app.initialize(list(options))  # it opens its sockets before the guard stands
+    import laseg_lib.course  # noqa: F401  (it loads libraries, which the guard wouldn't let it)
+
+    sys.addaudithook(guard(box))
+    app.start()
+
+
+def read_only_but(box):
+    """Make all but ``box`` read only for this process and its children (Linux 5.12, in a mount namespace)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def set_mount(path, flags, attribute_set, attribute_clear):
+        attributes = (ctypes.c_uint64 * 4)(attribute_set, attribute_clear, 0, 0)
+        if libc.syscall(MOUNT_SETATTR, HERE, str(path).encode(), flags, ctypes.byref(attributes), 32):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
+
+    subprocess.run(["mount", "--bind", box, box], check=True)
+    set_mount("/", RECURSIVE, READ_ONLY, 0)
+    set_mount(box, 0, 0, READ_ONLY)
+    os.chdir(os.getcwd())  # from the folder as it was into the one that may be written
+
+
+def limit(gigabytes, seconds):
+    """Memory, processor time and the size of a file, where the system knows such limits."""
+    with contextlib.suppress(ImportError):  # Windows
+        import resource
+
+        for what, most in ((resource.RLIMIT_DATA, gigabytes * 2**30), (resource.RLIMIT_CPU, seconds),
+                           (resource.RLIMIT_FSIZE, 2**28), (resource.RLIMIT_CORE, 0)):
+            _, allowed = resource.getrlimit(what)
+            most = int(most) if allowed == resource.RLIM_INFINITY else min(int(most), allowed)
+            resource.setrlimit(what, (most, allowed))
+
+
+def guard(box):
+    """An audit hook that stops Python code from writing outside ``box``, starting programs, and using the network."""
+    box = os.path.realpath(box)
+
+    def outside(path):
+        if isinstance(path, int):  # a file that is open already
+            return False
+        with contextlib.suppress(TypeError, ValueError):
+            place = os.path.realpath(os.fsdecode(path))
+            return place != os.devnull and place != box and not place.startswith(box + os.sep)
+        return True
+
+    def watch(event, args):
+        if event == "open":
+            path, mode, flags = args
+            writes = any(letter in mode for letter in WRITES) if mode else flags & (
+                os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+            if writes and path is not None and outside(path):
+                raise PermissionError(f"{path} lies outside the folder that may be written here")
+        elif event in CHANGES and any(outside(path) for path in args[:CHANGES[event]]):
+            raise PermissionError(f"{args[0]} lies outside the folder that may be written here")
+        elif event.startswith(STARTS):
+            raise PermissionError(f"{event} is not allowed here")
+        elif event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+            raise PermissionError("there is no network here")
+
+    return watch
 
 
 if __name__ == "__main__":

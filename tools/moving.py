@@ -1,4 +1,4 @@
-"""What moves on a page without a kernel: sliders, curves and slice viewers, made from a notebook's cells.
+"""For handout.py and slides.py: what moves on a page without a kernel (sliders, curves, viewers), from the cells.
 
 A cell's own call, such as ``SliderView(draw_ema, alpha=[...])``, is read from the notebook and evaluated here with
 what it draws from: so the very ``draw`` of the course makes the frames, one for each place of its sliders.  What only

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure what looking coarse to fine costs in Dice: data/recorded/own_scans.json, which notebook 14 quotes.
+"""After a change of `predict`: what looking coarse to fine costs in Dice, data/recorded/own_scans.json (notebook 14).
 
     nice python tools/own_scans.py                         phantoms alone: some 15 minutes on a core
     nice python tools/own_scans.py --real RUN/last.pth     with LASEG_DATA: also test cases of that recorded run,

@@ -1,22 +1,40 @@
 #!/usr/bin/env python3
-"""Write the tables of results in data/recorded/README.md, ours and published ones, between their markers.
+"""For whoever adds a record: write the tables of data/recorded/README.md between their markers, with all comparisons.
 
-    python tools/readme_results.py            writes it
-    python tools/readme_results.py --check    fails when it isn't what the records say
+    python tools/readme_results.py            writes them
+    python tools/readme_results.py --check    fails when one isn't what the records say
+
+The tables are those of our own results, of published ones, of each record's comparisons, and of speeds.  New numbers
+for the speeds come by
+
+    make bench && cp build/bench.json data/recorded/bench.json
+    python tools/browser_latency.py && cp build/latency.json data/recorded
 """
 
 import json
+import statistics
 import sys
 from functools import partial
 from pathlib import Path
 
-from comparisons import COMPARISONS, compared
+import pandas as pd
 
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.figures.style import ARMS, LOOKS
-from laseg_lib.records.plans import ARM_NAMES
+from laseg_lib.records.plans import ARM_NAMES, FIRST_SEEDS, LEVERS, OTHER_SEEDS
 from laseg_lib.records.read import RECORDED, load_metrics, missing_runs, published
-from laseg_lib.records.statistics import UNCLEAR, Pick, over_folds, per_seed, rows_of, signed
+from laseg_lib.records.statistics import (
+    UNCLEAR,
+    Pick,
+    differences,
+    of_values,
+    over_folds,
+    per_seed,
+    rows_of,
+    signed,
+    student,
+    teacher,
+)
 
 README = Path(__file__).resolve().parent.parent / "data" / "recorded" / "README.md"
 MARKS = "<!-- {name}: tools/readme_results.py -->", "<!-- end of {name} -->"
@@ -35,6 +53,116 @@ TRIED = {"": "the base: rotations up to 15°, InstanceNorm", "turned": "turns an
          "all": "all of the teacher's answers, sure or not"}
 NORMS = {"": "BatchNorm", "instancenorm": "InstanceNorm"}
 
+
+# --- The comparisons of every record, as lists of (name, a, b), read as a − b -----------------------
+
+BN, IN, LONG = "batchnorm", "instancenorm", "long"
+
+
+def parts(norm="", none="lambda0"):
+    """What separates mean teacher from supervised training, on phantoms; ``none``: the arm without consistency."""
+    return [("mean teacher − supervised", student("MT", 4, norm), student("supervised", 4, norm)),
+            ("4 labelled volumes in a batch − 2", student("supervised_equal", 4, norm), student("supervised", 4, norm)),
+            ("teacher − student, no consistency", teacher(none, 4, norm), student(none, 4, norm)),
+            ("mean teacher − no consistency, students", student("MT", 4, norm), student(none, 4, norm)),
+            ("mean teacher − no consistency, teachers", teacher("MT", 4, norm), teacher(none, 4, norm)),
+            ("noise alone − no consistency", student("MT", 4, f"{norm}_noise".strip("_")), student(none, 4, norm)),
+            ("turned view − noise alone", student("MT", 4, norm), student("MT", 4, f"{norm}_noise".strip("_"))),
+            ("40 labels − 4", student("supervised_equal", 40, norm), student("supervised_equal", 4, norm))]
+
+
+def at_both(labels, pairs):
+    """Each pair of arms as students and as teachers."""
+    return [(f"{labels} labels: {name}, {who.__name__}s", who(a, labels), who(b, labels))
+            for name, a, b in pairs for who in (student, teacher)]
+
+
+WORTH = [(f"{n} labels: strong − labels only", teacher("strong", n), teacher("labels_only", n))
+         for n in (2, 4, 8, 16)]
+AGAINST_TIME = [("2 labels: strong − labels only, twice as long", teacher("strong", 2),
+                 teacher("labels_only", 2, LONG))]
+RIVALS = [(f"{n} labels: {name}", a, b) for n in (2, 4) for name, a, b in (
+    ("labels only, twice as long − labels only", teacher("labels_only", n, LONG), teacher("labels_only", n)),
+    ("self-training − labels only", teacher("self_training", n), teacher("labels_only", n)),
+    ("strong − labels only, twice as long", teacher("strong", n), teacher("labels_only", n, LONG)),
+    ("strong − self-training", teacher("strong", n), teacher("self_training", n)),
+    ("strong − labels only", teacher("strong", n), teacher("labels_only", n)),
+    ("all 80 labels − these", teacher("labels_only", 80), teacher("labels_only", n)))]
+PUBLIC = [(f"{n} labels{words}: strong − labels only", teacher("strong", n, variant),
+           teacher("labels_only", n, variant))
+          for words, variant, counts in (("", "", (2, 4, 8, 16)), (", twice as long", LONG, (4, 8))) for n in counts]
+BY_NORM = [(f"{n} labels: {name}", a, b) for n in (2, 4) for name, a, b in (
+    ("labels only, InstanceNorm − BatchNorm", teacher("labels_only", n), teacher("labels_only", n, BN)),
+    ("BatchNorm, company − labels only", teacher("company", n, BN), teacher("labels_only", n, BN)),
+    ("BatchNorm, strong − company", teacher("strong", n, BN), teacher("company", n, BN)),
+    ("InstanceNorm, labels only − BatchNorm, strong", teacher("labels_only", n), teacher("strong", n, BN)))]
+# {record: [(what these rows are, the seeds that count or None, [(name, a, b)])]}
+COMPARISONS = {
+    "quick": [("BatchNorm", None, [
+                  ("no consistency − supervised", student("lambda0"), student("supervised")), *parts()]),
+              ("InstanceNorm", None, parts(IN, "supervised")[1:]),
+              ("supervised", None, [
+                  ("InstanceNorm − BatchNorm", student("supervised", 4, IN), student("supervised"))])],
+    "replication": [("", None, [(f"mean teacher − no consistency, {who.__name__}s", who("MT"), who("lambda0"))
+                                for who in (teacher, student)])],
+    "levers": [("", None, [
+        *((f"{name} − mean teacher", student("MT", 4, name), student("MT")) for name in LEVERS),
+        ("all of them − mean teacher", student("strong"), student("MT")),
+        ("all of them − the same on labels only", student("strong"), student("strong_supervised"))])],
+    "half": [
+        ("the walkthrough's arms", None, [
+            *at_both(8, [("mean teacher − supervised", "MT", "supervised"),
+                         ("batch of 4 − batch of 2", "supervised_equal", "supervised"),
+                         ("no consistency − supervised", "lambda0", "supervised"),
+                         ("mean teacher − no consistency", "MT", "lambda0")]),
+            *((f"8 labels: teacher − student, {ARM_NAMES[arm]}", teacher(arm, 8), student(arm, 8))
+              for arm in ("supervised", "supervised_equal", "lambda0", "MT")),
+            *at_both(16, [("mean teacher − supervised", "MT", "supervised")])]),
+        ("16 labels − 8, teachers", None, [(ARM_NAMES[arm], teacher(arm, 16), teacher(arm, 8))
+                                           for arm in ("supervised", "MT", "strong")]),
+        ("the first strong recipe, teachers", None, [
+            *((f"8 labels: strong − {ARM_NAMES[arm]}", teacher("strong", 8), teacher(arm, 8))
+              for arm in ("supervised", "supervised_equal", "lambda0", "MT", "strong_supervised")),
+            *((f"16 labels: strong − {ARM_NAMES[arm]}", teacher("strong", 16), teacher(arm, 16))
+              for arm in ("supervised", "MT")),
+            ("labels only: 76 labels − 8", teacher("strong_supervised", 76), teacher("strong_supervised", 8))])],
+    "two_labels": [("teachers", None, [
+        ("BatchNorm: strong − labels only", teacher("strong", 2, BN), teacher("labels_only", 2, BN)),
+        ("InstanceNorm: strong − labels only", teacher("strong", 2), teacher("labels_only", 2)),
+        *BY_NORM[:4],
+        ("InstanceNorm: 40 labels − 2", teacher("labels_only", 40), teacher("labels_only", 2))])],
+    "labels": [
+        ("the worth of a scan", None, WORTH),
+        ("the replication, eight other trainings", OTHER_SEEDS, AGAINST_TIME),
+        ("both for twice as long", None, [
+            ("2 labels: strong − labels only", teacher("strong", 2, LONG), teacher("labels_only", 2, LONG)),
+            ("2 labels: strong, twice as long − strong", teacher("strong", 2, LONG), teacher("strong", 2))]),
+        ("more labels", None, [
+            ("labels only: 4 labels − 2", teacher("labels_only", 4), teacher("labels_only", 2)),
+            ("4 labels, labels only − 2 labels, strong", teacher("labels_only", 4), teacher("strong", 2)),
+            ("80 labels: twice as long − 1,500 iterations", teacher("labels_only", 80, LONG),
+             teacher("labels_only", 80))]),
+        ("rivals, the first four trainings", FIRST_SEEDS, RIVALS), ("normalisation", None, BY_NORM)],
+    "public": [("teachers", None, PUBLIC)],
+}
+
+
+def compared(record, largest=False):
+    """[(what these rows are, [Difference])] of a record; ``largest``: of the largest components alone."""
+    table = load_metrics(record, largest=largest)
+    if record == "levers":  # added to the mean teacher of `quick`: the same phantoms
+        table = pd.concat([load_metrics("quick"), table])
+    found = [(title, differences(table if seeds is None else table[table.seed.isin(seeds)], rows,
+                                 cases=record in ("half", "labels", "public")))
+             for title, seeds, rows in COMPARISONS[record]]
+    if record == "two_labels":
+        bn, norm = found[0][1][:2]
+        found.insert(0, ("the declared comparison", [of_values("BatchNorm's gain − InstanceNorm's gain", {
+            seed: bn.values[seed] - norm.values[seed] for seed in bn.values})]))
+    return found
+
+
+# --- The tables -----------------------------------------------------------------------------------
 
 def results():
     """The tables of our own records, as lines of Markdown."""
@@ -82,9 +210,9 @@ def folds():
     yield "|---|---|---|---|---|---|---|---|---|---|"
     whole, largest = load_metrics("labels"), load_metrics("labels", largest=True)
     for labels, arm, variant in recorded_arms(whole):
-        student, teacher = (Pick(arm, weights, labels, variant) for weights in ("student", "teacher"))
-        dice = [100 * rows_of(whole, pick).groupby("seed").dice.mean() for pick in (student, teacher)]
-        mm = means(whole, teacher)[2:] + means(largest, teacher)[2:]
+        picks = [Pick(arm, weights, labels, variant) for weights in ("student", "teacher")]
+        dice = [100 * rows_of(whole, pick).groupby("seed").dice.mean() for pick in picks]
+        mm = means(whole, picks[1])[2:] + means(largest, picks[1])[2:]
         norm = "BatchNorm" if variant == "batchnorm" else "InstanceNorm"
         yield (f"| {labels} | {norm} | {named(arm, variant)} | {len(dice[1])} | "
                + " | ".join([*(f"{seeds.mean():.1f} ± {seeds.std():.1f}" for seeds in dice), *mm]) + " |")
@@ -193,7 +321,60 @@ def bold(row):
     return text if row.verdict == UNCLEAR else f"**{text}**"
 
 
-BLOCKS = {"results": results, "labels": folds, "public": split, "published": others, "trials": tried,
+def seconds(value):
+    return f"{value:.1f} s" if value >= 1 else f"{1000 * value:.1f} ms"
+
+
+def remarks_on(row):
+    """What is worth telling of a row beside its times."""
+    remarks = []
+    if "ours_peak_mb" in row:
+        remarks.append(f"peak memory {row['seed_peak_mb']:.0f} MB, ours {row['ours_peak_mb']:.0f} MB; "
+                       f"{row['ours_s'] / (row['limit_s'] + row['moving_s']):.1f} times what the machine needs at "
+                       f"least; PyTorch's convolutions alone: {row['seed_s'] / row['convolutions_s']:.1f} at best")
+    if "copy_s" in row:
+        best = row["seed_s"] / row["copy_s"]
+        remarks.append(f"its bytes alone take {seconds(row['copy_s'])} to copy: {best:.0f} at best")
+    if "moves" in row:
+        theirs, ours = row["moves"]
+        remarks.append(f"memory's part: {ours} moves a value in place of {theirs}, {theirs / ours:.1f}")
+    if "dice" in row:
+        remarks.append(f"Dice {row['dice']:.4f}, the walkthrough's way {row['dice_seed']:.4f} ({row['network']})")
+    if "windows" in row:
+        remarks.append(f"the walkthrough's time from {row['windows_timed']} of {row['windows']} windows")
+    if "largest_difference" in row:
+        remarks.append("equal to 1e-6")
+    return "; ".join(remarks)
+
+
+def speeds():
+    """The table of speeds, as lines of Markdown."""
+    bench = json.loads((RECORDED / "bench.json").read_text(encoding="utf-8"))
+    lines = ["| task | the walkthrough's way | ours | ratio (rounds) | |", "|---|---|---|---|---|"]
+    for row in bench["rows"]:
+        task = row["task"].replace("window 'seed'", "window 'walkthrough'")  # its name when this was measured
+        lines.append(f"| {task} | {seconds(row['seed_s'])} | {seconds(row['ours_s'])} | {row['ratio']:.1f} "
+                     f"({row['low']:.1f} to {row['high']:.1f}) | {remarks_on(row)} |")
+    remarks = f"{origin(bench)}, torch {bench['versions']['torch']}, {bench['data']} volumes."
+    return [*lines, "", remarks, "", viewer()]
+
+
+def origin(found):
+    """What made it, where and when."""
+    return (f"`{found['command']}`: {found['hardware']}, {found['threads']} threads, {found['date'][:10]}, "
+            f"commit {found['commit'][:7]}")
+
+
+def viewer():
+    """How long the slice viewer takes to answer, in words."""
+    found = json.loads((RECORDED / "latency.json").read_text(encoding="utf-8"))
+    times = found["milliseconds"]
+    middle, most = statistics.median(times), statistics.quantiles(times, n=10)[-1]
+    return (f"The slice viewer, from a key to the new picture, in a real browser: median {middle:.0f} ms, nine of ten "
+            f"below {most:.0f} ms (volume 190x140x88, {len(times)} steps). {origin(found)}.")
+
+
+BLOCKS = {"results": results, "labels": folds, "public": split, "published": others, "speeds": speeds, "trials": tried,
           **{f"{record} compared": partial(comparison_lines, record) for record in COMPARISONS}}
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Record the predictions that notebook 10 shows: data/recorded/scene, of a phantom whose veins look like veins.
+"""To record anew what notebook 10 shows: data/recorded/scene, of a phantom whose veins look like veins.
 
     nice python tools/record_scene.py            some minutes on a core; what is there is kept
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Execute notebooks from nothing, store their outputs, and check what is stored.
+"""After a change of a notebook: execute it from nothing, store its outputs, and check them; `make notebooks`.
 
     python tools/run_notebooks.py notebooks/*.ipynb            execute, store, check
     python tools/run_notebooks.py notebooks/05_ema_teacher.ipynb
@@ -21,7 +21,7 @@ import moving
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
-from notebook_files import read_notebook
+from notebook_cells import read_notebook
 
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.errors import LasegError

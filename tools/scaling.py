@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a second process gives on this machine: all ways in turn, several rounds.
+"""To measure anew for notebook 15: what a second process gives on this machine, all ways in turn, several rounds.
 
     python tools/scaling.py [--rounds 5] [--steps 20] [--json build/scaling.json]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write slides of the six notebooks that carry a talk, from their stored outputs: build/slides.
+"""For a talk: slides of the six notebooks that carry one, from their stored outputs; `make slides`.
 
     python tools/slides.py                                   00, 01, 05, 07, 09 and 10
     python tools/slides.py notebooks/05_ema_teacher.ipynb    some of them

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the instructor's answer key: the notebooks with our answers filled in and executed, in build/solutions.
+"""For an instructor: the answer key, the notebooks with our answers in them, executed; `make solutions`.
 
     python tools/solutions.py                                   all of them: ten minutes on two free cores
     python tools/solutions.py notebooks/05_ema_teacher.ipynb    some
@@ -16,8 +16,7 @@ from pathlib import Path
 
 import nbformat
 import run_notebooks
-from exercise_cells import CHECKED, module_of, solved
-from notebook_files import read_notebook
+from notebook_cells import CHECKED, module_of, read_notebook, solved
 
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.runtime.program import one_line_errors

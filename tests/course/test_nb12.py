@@ -1,7 +1,7 @@
 """What the prose of notebook 12 says of the records beyond what its cells print."""
 
 import numpy as np
-from comparisons import compared
+from readme_results import compared
 
 from laseg_lib.records import statistics as compare
 from laseg_lib.records.read import load_metrics, published_points

@@ -3,12 +3,11 @@
 import json
 
 import bench
+import bench_walkthrough
 import numpy as np
 import pytest
-import readme_bench
 import scaling
 import torch
-import walkthrough_way
 
 from laseg_lib import VNet
 from laseg_lib.course.nb15_many_gpus import measured_scaling
@@ -27,7 +26,7 @@ def test_the_two_ways_of_measuring_give_the_same(case):
     label = read_volume(case)[1].astype(bool)
     prediction = np.roll(label, (2, 1, 1), (0, 1, 2))
     ours = list(case_metrics(prediction, label).values())[:4]
-    assert ours == pytest.approx(walkthrough_way.metrics(prediction, label), abs=1e-6)
+    assert ours == pytest.approx(bench_walkthrough.metrics(prediction, label), abs=1e-6)
 
 
 def test_the_two_ways_of_predicting_see_the_same_windows(case):
@@ -36,13 +35,13 @@ def test_the_two_ways_of_predicting_see_the_same_windows(case):
     model = VNet(1, 2, 2, "batchnorm").eval()
     middle = np.median(predict_volume(model, image, patch, window="seed")[1])
     model.out_conv.bias.data[1] -= float(np.log(middle / (1 - middle)))  # so that about half the voxels are atrium
-    theirs = walkthrough_way.predict(model, image, patch, walkthrough_stride(patch))
+    theirs = bench_walkthrough.predict(model, image, patch, walkthrough_stride(patch))
     ours = predict_volume(model, image, patch, window="seed")[0]
     assert 0.2 < ours.mean() < 0.8 and (theirs != ours).mean() < 1e-3
 
 
 def test_the_two_ways_of_fetching_give_a_patch(case):
-    image, label = walkthrough_way.fetch(case, (32, 16, 8))
+    image, label = bench_walkthrough.fetch(case, (32, 16, 8))
     assert image.shape == (1, 32, 16, 8) and label.shape == (32, 16, 8)
     assert image.dtype == torch.float32 and label.dtype == torch.int64
 
@@ -82,10 +81,6 @@ def test_what_was_measured_has_its_provenance(name):
     assert told["commit"] and told["changed"] is False and told["hardware"] and told["date"] and told["command"]
     for row in told.get("rows", []):
         assert row["low"] <= row["ratio"] <= row["high"] and row["rounds"] >= 1
-
-
-def test_readme_speeds_are_those_of_the_record():
-    assert readme_bench.table() in readme_bench.README.read_text(encoding="utf-8"), "run `python tools/readme_bench.py`"
 
 
 def test_notebook_13_tells_the_record_of_scaling():

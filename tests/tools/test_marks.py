@@ -6,14 +6,14 @@ import shutil
 import sys
 from pathlib import Path
 
-import exercise_cells
 import marks
 import nbformat
+import notebook_cells
 import pytest
 
 ORIGINAL = Path(__file__).resolve().parents[2] / "notebooks" / "06_ramp_up.ipynb"
-CHECKS = exercise_cells.module_of(ORIGINAL)
-RIGHT = exercise_cells.solved(nbformat.read(ORIGINAL, as_version=4), CHECKS)
+CHECKS = notebook_cells.module_of(ORIGINAL)
+RIGHT = notebook_cells.solved(nbformat.read(ORIGINAL, as_version=4), CHECKS)
 HALF = "def my_half(length, every):\n    return None"
 
 

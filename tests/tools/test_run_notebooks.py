@@ -11,7 +11,7 @@ from laseg_lib.errors import LasegError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import learners_copy  # noqa: E402
-import notebook_files  # noqa: E402
+import notebook_cells  # noqa: E402
 import run_notebooks  # noqa: E402
 
 
@@ -50,7 +50,7 @@ def test_what_is_no_notebook_is_told_in_a_line(data, tmp_path, capsys):
     path = tmp_path / "a.ipynb"
     path.write_bytes(data)
     with pytest.raises(LasegError, match=r"a\.ipynb: not a notebook"):
-        notebook_files.read_notebook(path)
+        notebook_cells.read_notebook(path)
     nbformat.write(nbformat.v4.new_notebook(cells=[]), tmp_path / "b.ipynb")
     assert run_notebooks.main(["--check", str(path), str(tmp_path / "b.ipynb")]) == 1
     assert capsys.readouterr().err.count("\n") == 1

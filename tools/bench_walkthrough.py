@@ -1,4 +1,4 @@
-"""The walkthrough's way, written plainly: what the walkthrough and its family do, for tools/bench.py to measure.
+"""For tools/bench.py: the walkthrough's way, written plainly, as the walkthrough and its family do it.
 
 float32, contiguous tensors, one HDF5 file read for each sample, whole volumes turned before they are cropped, score
 maps on the host, one window at a time, metrics on whole volumes.
@@ -82,7 +82,7 @@ def make_step(device, patch, filters, root):
 
 
 def work(root, patch, filters, device):
-    """What tools/bench_step.py is asked for: a step of training, or four samples."""
+    """What the worker of tools/bench.py is asked for: a step of training, or four samples."""
     data = Fetching(root, patch)
     return {"step": make_step(device, patch, filters, root), "fetch": lambda: [data[i] for i in range(4)]}
 

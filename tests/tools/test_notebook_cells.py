@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import exercise_cells
 import nbformat
+import notebook_cells
 import pytest
 import solutions
 from nbformat.v4 import new_code_cell, new_notebook
@@ -12,28 +12,28 @@ from laseg_lib.course.exercise import Exercise
 from laseg_lib.errors import LasegError
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
-WITH_EXERCISES = [path for path in NOTEBOOKS if exercise_cells.attempts(nbformat.read(path, as_version=4))]
+WITH_EXERCISES = [path for path in NOTEBOOKS if notebook_cells.attempts(nbformat.read(path, as_version=4))]
 
 
 def exercises(path):
-    module = exercise_cells.module_of(path)
+    module = notebook_cells.module_of(path)
     return {name for name, value in vars(module).items() if isinstance(value, Exercise)
             and value.reference.__module__ in (module.__name__, "laseg_lib.losses")}
 
 
 def test_every_exercise_is_found_in_its_notebook():
     for path in NOTEBOOKS:
-        assert set(exercise_cells.attempts(nbformat.read(path, as_version=4))) == exercises(path), path.name
+        assert set(notebook_cells.attempts(nbformat.read(path, as_version=4))) == exercises(path), path.name
 
 
 @pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
 def test_our_answers_stand_in_the_cells_and_are_correct_with_what_they_need(path, capsys):
     """Only the cells that the exercises need are run here; `make solutions` runs all of them."""
-    filled = exercise_cells.solved(nbformat.read(path, as_version=4), exercise_cells.module_of(path))
-    for check, name in exercise_cells.attempts(filled).items():
+    filled = notebook_cells.solved(nbformat.read(path, as_version=4), notebook_cells.module_of(path))
+    for check, name in notebook_cells.attempts(filled).items():
         space = {}
-        exec("\n".join(exercise_cells.needed_by(name, exercise_cells.code_of(filled))), space)
-        verdict = getattr(exercise_cells.module_of(path), check).verdict(space[name])
+        exec("\n".join(notebook_cells.needed_by(name, notebook_cells.code_of(filled))), space)
+        verdict = getattr(notebook_cells.module_of(path), check).verdict(space[name])
         assert verdict.startswith("Correct"), (check, verdict)
 
 
@@ -41,11 +41,11 @@ def test_untouched_cells_need_nothing_but_themselves():
     sources = ["import math, numpy as np\nbig = load()", "def helper(x):\n    big = x\n    return math.floor(big)",
                "print(big)", "%matplotlib inline\ndef my_x(a):\n    return helper(a) + later(a)\n\n\ncheck_x(my_x)",
                "def later(a):\n    return [np for np in a]", "my_x = ("]
-    assert [code.split("\n")[0] for code in exercise_cells.needed_by("my_x", sources)] == [
+    assert [code.split("\n")[0] for code in notebook_cells.needed_by("my_x", sources)] == [
         "import math, numpy as np", "def helper(x):", "def my_x(a):", "def later(a):"]
     with pytest.raises(SyntaxError):
-        exercise_cells.needed_by("my_x", sources[-1:])
-    assert exercise_cells.needed_by("my_y", sources) == []
+        notebook_cells.needed_by("my_x", sources[-1:])
+    assert notebook_cells.needed_by("my_y", sources) == []
 
 
 def test_a_key_that_is_wrong_is_named(tmp_path):
@@ -65,4 +65,4 @@ def test_the_key_is_written_without_the_old_outputs_and_with_the_glossary(tmp_pa
 @pytest.mark.parametrize("name", ["05_x", "a.b", "\u202e", ""])
 def test_a_notebook_of_somebody_elses_has_no_checks(name):
     with pytest.raises(LasegError, match="no notebook of the course is called so"):
-        exercise_cells.module_of(Path(f"{name}.ipynb"))
+        notebook_cells.module_of(Path(f"{name}.ipynb"))

@@ -5,9 +5,8 @@ import subprocess
 import sys
 
 import nbformat
-import peaks
+import notebook_load
 import pytest
-import together
 
 
 def small(path, *sources):
@@ -17,9 +16,9 @@ def small(path, *sources):
 
 def test_the_peak_counts_what_is_held_for_a_moment_and_the_limit_is_told(tmp_path, capsys, monkeypatch):
     path = small(tmp_path / "a.ipynb", "import time\nheld = bytearray(b'x' * 200_000_000)\ntime.sleep(0.5)\ndel held")
-    monkeypatch.setattr(peaks.os, "sched_setaffinity", lambda *given: None, raising=False)
+    monkeypatch.setattr(notebook_load.os, "sched_setaffinity", lambda *given: None, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert peaks.main([str(path), "--limit", "0.1"]) == 1
+    assert notebook_load.main(["memory", str(path), "--limit", "0.1"]) == 1
     said = capsys.readouterr()
     assert 0.2 < float(said.out.split("|")[-2]) < 0.6 and "More than 0.1 GB: a" in said.err
 
@@ -28,15 +27,15 @@ def test_the_peak_counts_what_is_held_for_a_moment_and_the_limit_is_told(tmp_pat
 def test_children_count_and_the_dead_do_not():
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        assert peaks.resident(os.getpid()) > peaks.resident(child.pid) > 1e6
+        assert notebook_load.resident(os.getpid()) > notebook_load.resident(child.pid) > 1e6
     finally:
         child.kill()
         child.wait()
-    assert peaks.resident(child.pid) == 0
+    assert notebook_load.resident(child.pid) == 0
 
 
 def test_outputs_are_compared_without_what_is_no_words_of_theirs(tmp_path):
     path = small(tmp_path / "a.ipynb", "object()", "print(6 * 7)", "import ipywidgets; ipywidgets.IntSlider()")
-    one, other = together.outputs_of(path), together.outputs_of(path)
-    assert together.differences([one, other]) == [] and "42" in one[1][0]
-    assert together.differences([one, one | {1: ["43\n"]}]) == [1]
+    one, other = notebook_load.outputs_of(path), notebook_load.outputs_of(path)
+    assert notebook_load.differences([one, other]) == [] and "42" in one[1][0]
+    assert notebook_load.differences([one, one | {1: ["43\n"]}]) == [1]

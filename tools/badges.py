@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Write the doors that need the repository's address: badges, a cell for Colab and Kaggle, and the web site.
+"""For a release: write what needs the repository's address, badges, a cell for Colab and Kaggle, the web site.
 
-    python tools/doors.py
+    python tools/badges.py
 
 The address stands in one place, [project.urls] of pyproject.toml. While it is a placeholder (OWNER), nothing is
 written, and what was written is taken out again. Afterwards: make notebooks, which stores the outputs.
@@ -33,7 +33,7 @@ def main():
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         before = nbformat.writes(notebook)
-        with_doors(notebook, url, first=path == paths[0])
+        with_hosted_cell(notebook, url, first=path == paths[0])
         if nbformat.writes(notebook) != before:
             write_whole(path, nbformat.writes(notebook) + "\n")
     print(f"Written for {url}: now make notebooks" if url else
@@ -71,7 +71,7 @@ def with_site(text, url):
     return re.sub(r"^( +if: )\$\{\{ (?:true|false) \}\}$", rf"\1${{{{ {str(bool(url)).lower()} }}}}", text, flags=re.M)
 
 
-def with_doors(notebook, url, first=False):
+def with_hosted_cell(notebook, url, first=False):
     """Put the cell for Colab and Kaggle, folded, before a notebook's first code cell, or take it out; the ``first``
     notebook has the badges at its end of the first cell's line of links too."""
     notebook.cells = [cell for cell in notebook.cells if cell.get("id") != CELL_ID]
