@@ -20,13 +20,16 @@ def dice_loss(score, target, *, total=torch.sum):
     ``total``: the function that sums a tensor; with several processes it sums over all of them.
     Raises ValueError when the shapes differ, or for values below 0 or above 1.
 
-    >>> dice_loss(torch.tensor([1.0, 0.5, 0.0]), torch.tensor([1, 1, 0]))  # 1 - 2 * 1.5 / (1.25 + 2)
+    >>> score, target = torch.tensor([1.0, 0.5, 0.0]), torch.tensor([1, 1, 0])
+    >>> dice_loss(score, target)  # 1 - 2 * 1.5 / (1.25 + 2)
     tensor(0.0769)
     """
     _same_shape(score, target, "score", "target")
     for name, values in (("score", score), ("target", target)):
-        if values.dtype != torch.bool and (found := _ends(values)) and (found[0] < -1e-3 or found[1] > 1.001):
-            raise ValueError(f"the {name} holds values from {found[0]:g} to {found[1]:g}, and must hold 0 to 1: "
+        found = None if values.dtype == torch.bool else _ends(values)
+        if found and (found[0] < -1e-3 or found[1] > 1.001):
+            raise ValueError(f"the {name} holds values from {found[0]:g} to {found[1]:g}, "
+                             "and must hold 0 to 1: "
                              + ("give a softmax's probabilities, not logits" if name == "score" else
                                 "give the mask of one class, such as label == 1"))
     return _dice(score, target, total)
@@ -42,27 +45,34 @@ def _dice(score, target, total):
 def segmentation_loss(logits, label, *, where=None, total=torch.sum):
     """(cross-entropy + Dice) / 2, the supervised loss of the walkthrough.
 
-    ``logits``: (B, C, W, H, D); ``label``: (B, W, H, D), whole numbers from 0 (background) to C - 1.
+    ``logits``: (B, C, W, H, D).
+    ``label``: (B, W, H, D), whole numbers from 0 (background) to C - 1.
     Dice is the mean over the classes that are not background: with two classes that of class 1.
-    ``where``: bool, of ``label``'s shape: the voxels that count; None: all.  If no voxel counts, both losses are 0.
+    ``where``: bool, of ``label``'s shape: the voxels that count; None: all.
+    If no voxel counts, both losses are 0.
     ``total``: see ``dice_loss``.
-    Returns (loss, cross_entropy, dice), three scalars.  Raises ValueError for a label of another shape, dtype or range.
+    Returns (loss, cross_entropy, dice), three scalars.
+    Raises ValueError for a label of another shape, dtype or range.
 
-    >>> sure = torch.tensor([[[9.0, -9.0]], [[-9.0, 9.0]]]).movedim(0, 1)  # one case, two classes, two voxels
-    >>> segmentation_loss(sure, torch.tensor([[0, 1]]))[2] < 1e-4, segmentation_loss(sure, torch.tensor([[1, 0]]))[2]
-    (tensor(True), tensor(1.0000))
+    >>> sure = torch.tensor([[[9.0, -9.0], [-9.0, 9.0]]])  # one case, two classes, two voxels
+    >>> segmentation_loss(sure, torch.tensor([[0, 1]]))[2] < 1e-4
+    tensor(True)
+    >>> segmentation_loss(sure, torch.tensor([[1, 0]]))[2]
+    tensor(1.0000)
     """
     classes = logits.shape[1]
     if label.is_floating_point() or label.shape != logits.shape[:1] + logits.shape[2:]:
         raise ValueError(f"logits are {tuple(logits.shape)}, so the label must be "
-                         f"{tuple(logits.shape[:1] + logits.shape[2:])} whole numbers, the class of each voxel; it is "
-                         f"{tuple(label.shape)} {label.dtype}")
+                         f"{tuple(logits.shape[:1] + logits.shape[2:])} whole numbers, "
+                         f"the class of each voxel; it is {tuple(label.shape)} {label.dtype}")
     if classes < 2:
-        raise ValueError(f"logits are {tuple(logits.shape)}: a softmax needs two classes at least, one is background")
+        raise ValueError(f"logits are {tuple(logits.shape)}: "
+                         "a softmax needs two classes at least, one is background")
     label = label.long()
     if (found := _ends(label)) and (found[0] < 0 or found[1] >= classes):
-        raise ValueError(f"the label holds values from {found[0]} to {found[1]}, and logits of {classes} classes need "
-                         f"0 to {classes - 1}; to leave voxels out, pass where=")
+        raise ValueError(f"the label holds values from {found[0]} to {found[1]}, "
+                         f"and logits of {classes} classes need 0 to {classes - 1}; "
+                         "to leave voxels out, pass where=")
     return _segmentation(logits, label, where, total)
 
 
@@ -82,9 +92,11 @@ def _segmentation(logits, label, where, total):
 def softmax_mse_loss(input_logits, target_logits, *, reduction="mean"):
     """Mean squared difference of the two softmaxes (Tarvainen & Valpola 2017, eq. 1).
 
-    ``reduction='mean'`` is the walkthrough's: a scalar.  'none' is UA-MT's and SSL4MIS's: one value for each voxel and
-    class, of the logits' shape, to be multiplied by a mask.  ``maps`` holds both losses for scripts that expect maps.
-    Multiplying the scalar by a mask raises TypeError, because every voxel would count, whatever the mask says.
+    ``reduction='mean'`` is the walkthrough's: a scalar.  'none' is UA-MT's and SSL4MIS's: one value
+    for each voxel and class, of the logits' shape, to be multiplied by a mask.
+    ``maps`` holds both losses for scripts that expect maps.
+    Multiplying the scalar by a mask raises TypeError, because every voxel would count, whatever the
+    mask says.
     Gradients flow into ``input_logits`` (the student) only.
     Raises ValueError when the shapes differ (broadcasting would hide a mistake).
 
@@ -101,16 +113,19 @@ def softmax_mse_loss(input_logits, target_logits, *, reduction="mean"):
 def softmax_kl_loss(input_logits, target_logits, *, reduction="mean"):
     """KL(teacher || student) of the two softmaxes, mean over every element.
 
-    ``reduction``: as in ``softmax_mse_loss``.  Gradients flow into ``input_logits`` (the student) only.
+    ``reduction``: as in ``softmax_mse_loss``.
+    Gradients flow into ``input_logits`` (the student) only.
     The mean is over the class axis too: with two classes it is half the KL divergence of a voxel.
 
-    >>> round(softmax_kl_loss(torch.zeros(1, 2, 1), torch.tensor([[[50.0], [-50.0]]])).item(), 4)  # log(2) / 2
+    >>> even, sure = torch.zeros(1, 2, 1), torch.tensor([[[50.0], [-50.0]]])
+    >>> round(softmax_kl_loss(even, sure).item(), 4)  # log(2) / 2
     0.3466
     """
     _check(input_logits, target_logits, reduction)
     target = F.log_softmax(_wide(target_logits.detach()), dim=1)
     # Not reduction="mean": torch warns that it will come to mean something else.
-    distance = F.kl_div(F.log_softmax(_wide(input_logits), dim=1), target, reduction="none", log_target=True)
+    student = F.log_softmax(_wide(input_logits), dim=1)
+    distance = F.kl_div(student, target, reduction="none", log_target=True)
     return distance if reduction == "none" else distance.mean().as_subclass(BatchLoss)
 
 
@@ -133,12 +148,14 @@ class BatchLoss(torch.Tensor):
 
 
 def pseudo_label_loss(input_logits, target_logits, *, confidence=0.8, total=torch.sum):
-    """The walkthrough's supervised loss, with the teacher's answer as the label wherever the teacher is sure of it.
+    """The walkthrough's supervised loss; the label is the teacher's answer where it is sure.
 
-    A voxel counts when the teacher gives one class at least ``confidence``.  The gradient of the MSE fades where the
-    student is confident; right or wrong, this one's is as strong as a label's.
+    A voxel counts when the teacher gives one class at least ``confidence``.
+    The gradient of the MSE fades where the student is confident; right or wrong, this one's is as
+    strong as a label's.
     Gradients flow into ``input_logits`` (the student) only.  ``total``: see ``dice_loss``.
-    Source: FixMatch (Sohn et al. 2020, eq. 4); for atria, AD-MT (Zhao et al. 2024), which takes 0.8 as well.
+    Source: FixMatch (Sohn et al. 2020, eq. 4); for atria, AD-MT (Zhao et al. 2024), which takes 0.8
+    as well.
     """
     _same_shape(input_logits, target_logits)
     probability, label = F.softmax(_wide(target_logits.detach()), dim=1).max(dim=1)

@@ -15,15 +15,16 @@ from .runtime.sync_norm import segmentation_loss_for, sum_over_batch
 
 
 def mean_teacher_loss(student, teacher, image, label, config, iteration, generator=None):
-    """The loss of one batch, a scalar to differentiate, and its parts for the log, a dict of scalars.
+    """The loss of one batch, a scalar to differentiate, and its parts for the log, a dict.
 
-    ``image``: (B, 1, W, H, D), labelled volumes first.  ``label``: (B, W, H, D) int64, of which only the labelled
-    volumes' part is used.  ``generator``: of all random draws, on ``image``'s device.
+    ``image``: (B, 1, W, H, D), labelled volumes first.
+    ``label``: (B, W, H, D) int64, of which only the labelled volumes' part is used.
+    ``generator``: of all random draws, on ``image``'s device.
     This is one *method*; ``laseg_lib.methods`` says what another one must be.
     """
     n = config.labelled_in_batch
     seen = student_view(image, n, config, generator)
-    if len(image) > n:  # the teacher first: its memory is free again when the student keeps what its gradient needs
+    if len(image) > n:  # the teacher first: its memory is free again for the student's gradient
         targets = teacher_answer(teacher, image[n:], config, generator)
         if config.student_affine:
             seen, targets = move_unlabelled(seen, targets, n, config.student_affine, generator)
@@ -32,7 +33,8 @@ def mean_teacher_loss(student, teacher, image, label, config, iteration, generat
     distance = torch.zeros_like(supervised)
     if len(image) > n:
         distance = consistency_loss(logits[n:], targets, config)
-    return weighted_sum(supervised, cross_entropy, dice, consistency_weight(config, iteration), distance)
+    weight = consistency_weight(config, iteration)
+    return weighted_sum(supervised, cross_entropy, dice, weight, distance)
 
 
 def weighted_sum(supervised, cross_entropy, dice, weight, distance):
@@ -43,10 +45,14 @@ def weighted_sum(supervised, cross_entropy, dice, weight, distance):
 
 
 def consistency_weight(config, iteration):
-    """lambda at this iteration; it rises every ``ramp_every`` iterations.  0 for a training on labels only."""
+    """lambda at this iteration; it rises every ``ramp_every`` iterations.
+
+    0 for a training on labels only.
+    """
     if config.model != "MT":
         return 0.0
-    return config.consistency * ramps.sigmoid_rampup(iteration // config.ramp_every, config.consistency_rampup)
+    climbs = iteration // config.ramp_every
+    return config.consistency * ramps.sigmoid_rampup(climbs, config.consistency_rampup)
 
 
 def consistency_loss(logits, targets, config):

@@ -51,11 +51,11 @@ def crop_to_both(prediction, label):
 
 
 def surface_distances(prediction, label, spacing=1.0):
-    """(the distances from each surface voxel of the prediction to the label's surface, those in the other direction),
-    in voxels, or in the unit of ``spacing``: a voxel's side, or all its sides.
+    """(the distances from each surface voxel of the prediction to the label's surface, those in the
+    other direction), in voxels, or in the unit of ``spacing``: a voxel's side, or all its sides.
 
-    medpy computes a distance transform of the whole volume.  A surface has few voxels, so a search tree is far faster
-    and gives the same distances.
+    medpy computes a distance transform of the whole volume.  A surface has few voxels, so a search
+    tree is far faster and gives the same distances.
     """
     from scipy.ndimage import binary_erosion
     from scipy.spatial import cKDTree

@@ -136,11 +136,12 @@ class Trainer:
             self.optimizer.param_groups[0]["lr"] = self.config.base_lr * ramps.poly_rampdown(
                 self.iteration, self.config.max_iterations)
         with machine.explain_memory():
-            self.optimizer.zero_grad()  # first of all: what a step allocates among old gradients splits the memory
+            # First of all: what a step allocates among old gradients splits the memory.
+            self.optimizer.zero_grad()
             image, label = self.next_batch()
             with machine.autocast(self.device, self.precision):
-                loss, parts = self.loss_of(self.replica, self.teacher, image, label, self.config, self.iteration,
-                                           self.batches.generators.noise)
+                loss, parts = self.loss_of(self.replica, self.teacher, image, label, self.config,
+                                           self.iteration, self.batches.generators.noise)
             row = {"iteration": self.iteration + 1, "lr": self.optimizer.param_groups[0]["lr"],
                    **as_floats({**parts, "loss": loss})}
             self._stop_on_nan("loss", row["loss"], row["iteration"])

@@ -119,7 +119,8 @@ class RandomAffine:
         """A random matrix; with probability 1 - ``probability`` it is the identity."""
         if _uniform(self.rng) >= self.probability:
             return np.eye(dims)
-        angles = [np.deg2rad(self.degrees) * (2 * _uniform(self.rng) - 1) for _ in range(3 if dims == 3 else 1)]
+        angles = [np.deg2rad(self.degrees) * (2 * _uniform(self.rng) - 1)
+                  for _ in range(3 if dims == 3 else 1)]
         return rotation(angles) * self.scale ** (2 * _uniform(self.rng) - 1)
 
     def __call__(self, sample):

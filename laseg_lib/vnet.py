@@ -45,7 +45,8 @@ class Resample(nn.Module):
     def __init__(self, convolution, n_in, n_out, stride, normalization):
         super().__init__()
         layers = [convolution(n_in, n_out, stride, stride=stride)]
-        self.conv = nn.Sequential(*layers, *normalisation(normalization, n_out), nn.ReLU(inplace=True))
+        layers += [*normalisation(normalization, n_out), nn.ReLU(inplace=True)]
+        self.conv = nn.Sequential(*layers)
 
     def forward(self, x):
         return self.conv(x)

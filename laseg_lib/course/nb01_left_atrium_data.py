@@ -127,7 +127,7 @@ def draw_offsets(counts, room):
 
 
 def atrium_ml(label, spacing):
-    """The volume of a mask in millilitres; ``spacing``: a voxel's side in mm, the same in all directions."""
+    """The volume of a mask in millilitres; ``spacing``: a voxel's side in mm, of every side."""
     return float((label > 0).sum() * spacing**3 / 1000)
 
 
@@ -147,7 +147,9 @@ check_ml = Exercise(
 
 
 def places(size, patch):
-    """How many different crops of ``patch`` (w, h, d) a volume of ``size`` has; a smaller volume is padded."""
+    """How many different crops of ``patch`` (w, h, d) a volume of ``size`` has.
+
+    A smaller volume is padded."""
     return math.prod(max(have - want, 0) + 1 for have, want in zip(size, patch))
 
 

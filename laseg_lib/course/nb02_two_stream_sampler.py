@@ -39,7 +39,9 @@ def draw_visits(left, right, titles):
 
 
 def visits(iterations, labelled, unlabelled, batch_size, unlabelled_bs):
-    """(epochs begun, times each labelled volume is seen, times each unlabelled one is), the last two on average."""
+    """(epochs begun, times each labelled volume is seen, times each unlabelled one is).
+
+    The last two are averages."""
     labelled_bs = batch_size - unlabelled_bs
     epochs = -(-iterations // (labelled // labelled_bs))
     return epochs, iterations * labelled_bs / labelled, iterations * unlabelled_bs / unlabelled

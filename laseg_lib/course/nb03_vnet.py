@@ -108,7 +108,7 @@ def draw_seen(image, found):
 
 
 def receptive_field(layers):
-    """Voxels, along one axis, that one voxel behind ``layers`` [(kernel, stride), ...] depends on."""
+    """Voxels, on one axis, that one voxel behind ``layers`` [(kernel, stride), ...] depends on."""
     seen, step = 1, 1  # step: how far apart neighbours are, in voxels of the input
     for kernel, stride in layers:
         seen, step = seen + (kernel - 1) * step, step * stride
@@ -116,7 +116,7 @@ def receptive_field(layers):
 
 
 def kernel_side(parameters, n_in, n_out, dimensions):
-    """The side of the kernel of a convolution with so many weights and biases; all its sides are alike."""
+    """The side of the kernel of a convolution with so many parameters; all its sides are alike."""
     return round(((parameters / n_out - 1) / n_in) ** (1 / dimensions))
 
 

@@ -58,7 +58,7 @@ def mse_slope(p, q):
 
 
 def coins_dice_loss(share):
-    """The Dice loss of a network that predicts 0.5 everywhere; ``share`` of the voxels is atrium."""
+    """The Dice loss of a network that predicts 0.5 everywhere; ``share``: of atrium voxels."""
     return 1 - share / (0.25 + share)
 
 

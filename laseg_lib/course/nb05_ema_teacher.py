@@ -114,7 +114,7 @@ def draw_ema(alpha=0.99, steps=400, warm_up=True, seed=0):
 
 
 def half_way(alpha):
-    """After how many steps a teacher that stands at 0 has come to 1/2 or more of a student that stays at 1."""
+    """The steps after which a teacher, first 0, is at 1/2 or more; the student stays at 1."""
     teacher, steps = 0.0, 0
     while teacher < 0.5:
         teacher, steps = alpha * teacher + (1 - alpha) * 1.0, steps + 1
@@ -139,7 +139,7 @@ check_half_way = Exercise(
 
 
 def warm_teacher(students, alpha):
-    """The teacher after each of these students: a plain average for as long as its memory, then an exponential one."""
+    """The teacher after each student: first a plain average, then an exponential one."""
     teacher, path = 0.0, []
     for step, student in enumerate(students):
         now = min(1 - 1 / (step + 1), alpha)

@@ -91,7 +91,9 @@ check_length = Exercise(
 
 
 def half_weight(length, every):
-    """The first iteration at which a sigmoid ramp of ``length`` steps of ``every`` iterations is at half or more."""
+    """The first iteration at which a sigmoid ramp is at half or more.
+
+    It has ``length`` steps of ``every`` iterations."""
     return every * int(np.ceil(length * (1 - np.sqrt(np.log(2) / 5))))
 
 

@@ -21,14 +21,16 @@ ALT = {
 
 def command(config):
     """The command line that trains with ``config``: what differs from the defaults."""
-    default, words = TrainConfig().to_dict(), ["laseg train --root_path FOLDER --snapshot_path FOLDER"]
+    default = TrainConfig().to_dict()
+    words = ["laseg train --root_path FOLDER --snapshot_path FOLDER"]
     for name, value in config.to_dict().items():
         if value == default[name] or name in ("root_path", "snapshot_path"):
             continue
         if isinstance(value, bool):
             words.append(f"--{name}" if value else f"--no-{name}")
         else:
-            words.append(f"--{name} " + (" ".join(map(str, value)) if isinstance(value, list) else str(value)))
+            values = value if isinstance(value, list) else [value]
+            words.append(f"--{name} " + " ".join(map(str, values)))
     return " \\\n    ".join(words)
 
 
@@ -36,8 +38,9 @@ def command(config):
 
 
 def total_loss(student, teacher, label, n, weight):
-    """The loss of a batch whose first n volumes are labelled, with consistency on all; both have logits of all."""
-    return losses.segmentation_loss(student[:n], label[:n])[0] + weight * losses.softmax_mse_loss(student, teacher)
+    """The loss of a batch whose first n volumes are labelled, with consistency on all volumes."""
+    supervised = losses.segmentation_loss(student[:n], label[:n])[0]
+    return supervised + weight * losses.softmax_mse_loss(student, teacher)
 
 
 def _batch(seed, n=2):

@@ -42,8 +42,12 @@ def draw_overlap(counts, patch):
 
 
 def window_count(size, patch, stride):
-    """How many windows cover a volume: a first one along each axis, and as many steps as reach the border."""
-    return math.prod(1 + math.ceil(max(side - p, 0) / step) for side, p, step in zip(size, patch, stride))
+    """How many windows cover a volume.
+
+    Along each axis: a first one, and as many steps as reach the border.
+    """
+    return math.prod(1 + math.ceil(max(side - p, 0) / step)
+                     for side, p, step in zip(size, patch, stride))
 
 
 def _windows(along):
@@ -62,8 +66,12 @@ check_windows = Exercise(
 
 
 def mean_hd95_mm(cases):
-    """The mean HD95 in mm; an empty prediction counts as the diagonal of its volume, the largest distance there is."""
-    return sum((math.hypot(*shape) if hd95 is None else hd95) * mm for hd95, shape, mm in cases) / len(cases)
+    """The mean HD95 in mm.
+
+    An empty prediction counts as the diagonal of its volume, the largest distance there is.
+    """
+    each = [(math.hypot(*shape) if hd95 is None else hd95) * mm for hd95, shape, mm in cases]
+    return sum(each) / len(cases)
 
 
 def _mean(of, divide=len):

@@ -36,25 +36,29 @@ Fine = namedtuple("Fine", "gold spacing")
 
 
 def predicted_atrium(data, arms=("supervised", "MT"), seed=0, number=0):
-    """A test case with the student's prediction of each arm: of the record ``scene``, or (real volumes, or nothing
-    recorded yet) of networks trained here for a minute.
+    """A test case with the student's prediction of each arm.
 
-    ``number``: the first test case, of the first seed, unless told otherwise.
+    Of the record ``scene``; for real volumes, or with nothing recorded, of networks trained here
+    for a minute.  ``number``: the first test case, of the first seed, unless told otherwise.
     """
     if not data.real and (SCENE / "predictions.npz").exists():
         case = f"PHANTOM_{SCENE_DATA['train'] + number:04d}"
         gold = phantom_gold(case, seed, SCENE_DATA["size"])
-        masks = {arm: unpack(SCENE / "predictions.npz", f"{arm}/{seed}/{case}", gold.shape) for arm in arms}
-        return Atrium(case, gold, masks, spacing_of(gold.shape, False), f"the record scene, seed {seed}")
+        masks = {arm: unpack(SCENE / "predictions.npz", f"{arm}/{seed}/{case}", gold.shape)
+                 for arm in arms}
+        spacing = spacing_of(gold.shape, False)
+        return Atrium(case, gold, masks, spacing, f"the record scene, seed {seed}")
     masks = {}
     for arm in arms:
         trainer = Trainer(data.config(model=arm, val_num=0))
         train(trainer, 80 if data.real else 150)
         test = LAHeart(data.root, "test", downsample=trainer.config.downsample)
         image, gold = test[number]["image"], test[number]["label"]
-        masks[arm] = predict_volume(trainer.student.eval(), image, trainer.config.patch_size, window="fast")[0]
+        masks[arm], _ = predict_volume(trainer.student.eval(), image, trainer.config.patch_size,
+                                       window="fast")
     spacing = spacing_of(gold.shape, data.real) * trainer.config.downsample
-    return Atrium(test.image_list[number], gold, masks, spacing, "networks trained for a minute, just now")
+    origin = "networks trained for a minute, just now"
+    return Atrium(test.image_list[number], gold, masks, spacing, origin)
 
 
 def unpack(path, key, shape):
@@ -70,8 +74,11 @@ def phantom_gold(case, seed, size):
 
 
 def fine_gold(data, case, seed=0):
-    """The gold label of the same patient in small voxels: the file itself, or the phantom's formula once more."""
-    gold = read_volume(data.root / case / FILE)[1] if data.real else phantom_gold(case, seed, (95, 70, 44))
+    """The gold label of the same patient in small voxels: the file's, or the phantom's formula."""
+    if data.real:
+        gold = read_volume(data.root / case / FILE)[1]
+    else:
+        gold = phantom_gold(case, seed, (95, 70, 44))
     return Fine(gold, spacing_of(gold.shape, data.real))
 
 
@@ -107,8 +114,10 @@ def draw_surface(fine):
 
 
 def borders(line, side):
-    """(mm of the mask's surface, mm of the probability's) from the beginning of a line of voxels ``side`` mm wide,
-    whose probabilities rise above one half once."""
+    """(mm of the mask's surface, mm of the probability's) from the beginning of a line of voxels.
+
+    They are ``side`` mm wide, and their probabilities rise above one half once.
+    """
     line = np.asarray(line, float)
     first = int(np.argmax(line > 0.5))  # the first voxel inside
     below, above = line[first - 1], line[first]

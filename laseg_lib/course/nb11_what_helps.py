@@ -75,7 +75,7 @@ def draw_threshold(image, entropy, wrong, masked_out):
 
 
 def share_of_headroom(controls, ours, ceiling):
-    """(ours − best control) / (ceiling − best control); NaN where the ceiling is not above that control."""
+    """(ours − best control) / (ceiling − best control); NaN where the ceiling is not above it."""
     control = max(controls)
     return (ours - control) / (ceiling - control) if ceiling > control else float("nan")
 
@@ -100,7 +100,7 @@ check_headroom = Exercise(
 
 
 def binary_entropy(p):
-    """Entropy in bits (0: sure, 1: no idea) of the mean of the opinions ``p`` (n, ...): predictive entropy."""
+    """Predictive entropy in bits, 0 (sure) to 1: of the mean of the opinions ``p`` (n, ...)."""
     mean = np.clip(np.mean(p, axis=0), 1e-7, 1 - 1e-7)
     return -(mean * np.log2(mean) + (1 - mean) * np.log2(1 - mean))
 

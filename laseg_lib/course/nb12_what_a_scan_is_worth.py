@@ -27,7 +27,7 @@ ALT = {
 
 
 def by_fold(gains, each):
-    """(mean, half of the 95 % interval) of the folds' means; ``each`` gains in a row belong to one fold."""
+    """(mean, half of the 95 % interval) of the folds' means; ``each``: gains of one fold."""
     folds = np.reshape(gains, (-1, each)).mean(axis=1)
     return float(folds.mean()), compare.interval95(folds)
 

@@ -17,7 +17,7 @@ ALT = {
 
 
 def mean_entropy(atrium):
-    """The mean entropy of voxels that are atrium with these probabilities (0 to 1, exclusive), in nats."""
+    """The mean entropy, in nats, of voxels that are atrium with these probabilities (0 < p < 1)."""
     atrium = np.asarray(atrium, float)
     return float(-(atrium * np.log(atrium) + (1 - atrium) * np.log(1 - atrium)).mean())
 

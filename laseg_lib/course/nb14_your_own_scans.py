@@ -25,17 +25,19 @@ ALT = {
 
 
 def write_hospital(folder, cases=26, labelled=6, voxel=(1.25, 1.25, 2.5), **options):
-    """Phantoms as a hospital would send them: ``pNN_mri.nii.gz``, and ``pNN_la.nii.gz`` for the first ``labelled``.
+    """Phantoms as a hospital would send them.
 
-    Thick slices, a wider field than the heart, each patient a little turned (so the axes are oblique), and each file
-    stored in another order of axes.  Returns {name: label as SimpleITK's image} of all, which only a phantom has.
+    The files are ``pNN_mri.nii.gz``, and ``pNN_la.nii.gz`` for the first ``labelled``.
+    Thick slices, a wider field than the heart, each patient a little turned (so the axes are
+    oblique), and each file stored in another order of axes.
+    Returns {name: label as SimpleITK's image} of all, which only a phantom has.
     """
     size = tuple(int(n) for n in np.round(np.divide(np.multiply(FIELD_MM, (1.3, 1.3, 1)), voxel)))
-    truth = {}
+    truth, options = {}, {**DEFAULTS, "scanner": 0.5, **options}
     for k in range(cases):
         name, rng = f"p{k:02d}", np.random.default_rng(k)
         direction = rotation(np.deg2rad(rng.uniform(-6, 6, 3)))
-        pair = scan(500 + k, size, np.multiply(size, voxel), **{**DEFAULTS, "scanner": 0.5, **options})
+        pair = scan(500 + k, size, np.multiply(size, voxel), **options)
         origin = rng.uniform(-80, -40, 3)
         for kind, values in zip(("mri", "la"), pair):
             image = image_of(values, spacing=voxel, origin=origin)
@@ -107,8 +109,10 @@ check_mask_ml = Exercise(
 
 
 def flipped_axis(label, prediction):
-    """The axis (0, 1 or 2) along which ``label`` must be flipped to agree best with ``prediction``; -1 where it agrees
-    best as it is."""
+    """The axis (0, 1 or 2) along which ``label`` must be flipped to agree best with ``prediction``.
+
+    -1 where it agrees best as it is.
+    """
     scores = {-1: dice_of(label, prediction)}
     scores |= {axis: dice_of(np.flip(label, axis), prediction) for axis in range(3)}
     return max(scores, key=scores.get)

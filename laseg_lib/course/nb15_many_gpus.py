@@ -26,12 +26,14 @@ ALT = {
 
 
 def launch(processes, module, *words):
-    """``torchrun --nproc-per-node PROCESSES -m MODULE WORDS``, one thread a process, and what was printed.
+    """``torchrun --nproc-per-node PROCESSES -m MODULE WORDS``: the lines that were printed.
 
-    The address is given because some machines don't know their own name, and torchrun would wait for ever.
+    Each process has one thread.  The address is given because some machines don't know their own
+    name, and torchrun would wait for ever.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
-               "--nproc-per-node", str(processes), "-m", module, *map(str, words)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
+               "--local-addr", "127.0.0.1", "--nproc-per-node", str(processes),
+               "-m", module, *map(str, words)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE.parent)}
     with waiting("torchrun"):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
@@ -41,19 +43,21 @@ def launch(processes, module, *words):
 
 
 class OnFourPatches(Trainer):
-    """A training whose batch is always the same: these ``slots`` of four patches, labelled ones first."""
+    """A training with the same batch always: these ``slots`` of four patches, labelled first."""
 
     def __init__(self, root, slots, *, shared):
         super().__init__(TrainConfig(
             root_path=str(root), labelnum=4, max_samples=8, val_num=0, batch_size=len(slots),
-            labeled_bs=len(slots) // 2, patch_size=(32, 32, 16), n_filters=2, has_dropout=False, noise_on="none",
-            consistency=1.0, consistency_rampup=0, device="cpu", precision="fp32", sync_norm=shared))
+            labeled_bs=len(slots) // 2, patch_size=(32, 32, 16), n_filters=2, has_dropout=False,
+            noise_on="none", consistency=1.0, consistency_rampup=0, device="cpu", precision="fp32",
+            sync_norm=shared))
         self.slots = slots
 
     def next_batch(self):
         draw = torch.Generator().manual_seed(3)  # four patches, very unlike one another
-        image = torch.randn(4, 1, 32, 32, 16, generator=draw) * torch.tensor([1, 3, 2, 0.5]).view(4, 1, 1, 1, 1)
-        label = torch.rand(4, 32, 32, 16, generator=draw) < torch.tensor([0.02, 0.5, 0.1, 0.9]).view(4, 1, 1, 1)
+        width, atrium = torch.tensor([1, 3, 2, 0.5]), torch.tensor([0.02, 0.5, 0.1, 0.9])
+        image = torch.randn(4, 1, 32, 32, 16, generator=draw) * width.view(4, 1, 1, 1, 1)
+        label = torch.rand(4, 32, 32, 16, generator=draw) < atrium.view(4, 1, 1, 1)
         return image[self.slots], label[self.slots].long()
 
     def gradient(self):
@@ -63,13 +67,15 @@ class OnFourPatches(Trainer):
 
 
 def main(root, out):
-    """On each of two ranks: one step of 1 + 1 with shared statistics, and one with each rank's own."""
+    """On each of two ranks: one step of 1 + 1 with shared statistics, one with each rank's own."""
     found, slots = {}, [[0, 2], [1, 3]][int(os.environ["RANK"])]
     for name in ("shared", "own"):
         trainer = OnFourPatches(root, slots, shared=name == "shared")
         found[name] = trainer.gradient()
-        teacher = torch.cat([value.flatten().double() for value in trainer.teacher.state_dict().values()])
-        found[f"teachers equal, {name}"] = all(torch.equal(teacher, other) for other in distributed.gather(teacher))
+        state = trainer.teacher.state_dict()
+        teacher = torch.cat([value.flatten().double() for value in state.values()])
+        found[f"teachers equal, {name}"] = all(torch.equal(teacher, other)
+                                               for other in distributed.gather(teacher))
     if distributed.rank() == 0:
         torch.save(found, out)
 
@@ -88,16 +94,20 @@ def draw_efficiency(seconds, megabytes, links, processes=(1, 2, 4, 8, 16)):
 
 
 def measured_scaling(path=RECORDED / "scaling.json"):
-    """Where, when and how tools/scaling.py was run, and a line a way: volumes a second, and how many times as many as
-    one process."""
+    """Where, when and how tools/scaling.py was run, and a line a way.
+
+    Its volumes a second, and how many times as many as one process.
+    """
     record = json.loads(path.read_text(encoding="utf-8"))
     rates = record["volumes_a_second"]
     alone = statistics.median(rates["one process"])
     lines = [f"{record['command']}: {record['cores']} cores, {record['hardware']}, "
-             f"torch {record['versions']['torch']}, {record['date'][:10]}, commit {record['commit'][:7]}"]
+             f"torch {record['versions']['torch']}, {record['date'][:10]}, "
+             f"commit {record['commit'][:7]}"]
     for way, found in rates.items():
         middle = statistics.median(found)
-        lines.append(f"{way:26} {middle:5.1f} volumes a second ({min(found):.1f} to {max(found):.1f})   "
+        lines.append(f"{way:26} {middle:5.1f} volumes a second "
+                     f"({min(found):.1f} to {max(found):.1f})   "
                      f"{middle / alone:.2f} times one process")
     return lines
 
@@ -106,8 +116,10 @@ def measured_scaling(path=RECORDED / "scaling.json"):
 
 
 def least_link(parameters, processes, seconds, share):
-    """The slowest link, in 10^9 bytes a second, with which ``processes`` spend at least ``share`` of a step on
-    computing, which takes ``seconds``, and the rest on a ring all-reduce of one float32 gradient."""
+    """The slowest link, in 10^9 bytes a second, that leaves computing ``share`` of a step or more.
+
+    Computing takes ``seconds``; the rest is a ring all-reduce of one float32 gradient.
+    """
     sent = 2 * (processes - 1) / processes * 4 * parameters
     return sent / (seconds * (1 - share) / share) / 1e9
 

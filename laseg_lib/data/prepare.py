@@ -260,8 +260,11 @@ def check_list(path, names):
 # --- the crop -------------------------------------------------------------------------------------
 
 def crop_box(label, voxel, rng=None, margin_mm=MARGIN_MM, least_mm=LEAST_MM):
-    """The slices that cut x and y around ``label`` (W x H x D) with a margin drawn for each side (the middle one where
-    ``rng`` is None), and keep all of z.  ``voxel``: its sides in mm."""
+    """The slices that cut x and y around ``label`` (W x H x D), and keep all of z.
+
+    A margin is drawn for each side; where ``rng`` is None it is the middle one.
+    ``voxel``: its sides in mm.
+    """
     box = []
     for axis, mm in zip((0, 1), voxel):
         where = np.flatnonzero(label.any(axis=tuple({0, 1, 2} - {axis})))

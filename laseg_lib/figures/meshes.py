@@ -25,9 +25,10 @@ WAITS = "a still: in JupyterLab it comes to life when the mouse is over it"
 def surface(mask, spacing=0.625, step=1, faces=4000):
     """The border of ``mask`` (W, H, D) → vertices float32 (N, 3) in mm, triangles int32 (M, 3).
 
-    Voxel (i, j, k) has its centre at (i + ½, j + ½, k + ½) × spacing, as in the slice viewer's readout.
-    ``faces``: at most so many triangles (fast-simplification); None keeps all.  ``step``: marching cubes on
-    every step-th voxel.  An empty mask gives no vertices and no triangles.
+    Voxel (i, j, k) has its centre at (i + ½, j + ½, k + ½) × spacing, as in the viewer's readout.
+    ``faces``: at most so many triangles (fast-simplification); None keeps all.
+    ``step``: marching cubes on every step-th voxel.
+    An empty mask gives no vertices and no triangles.
     """
     from skimage.measure import marching_cubes
 

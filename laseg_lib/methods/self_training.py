@@ -30,11 +30,13 @@ from ..runtime.machine import pick_device
 
 
 def label_by_teacher(checkpoint, root, names, labelled, dest, *, patch_size, downsample=1):
-    """Write a data set of the cases ``names`` of ``root`` to ``dest``.  The first ``labelled`` keep their labels; the
-    others get the largest component of what the teacher of ``checkpoint`` predicts.
+    """Write a data set of the cases ``names`` of ``root`` to ``dest``.
 
-    ``patch_size``, ``downsample``: of the teacher's training.  Returns the mean Dice of the new labels where the cases
-    have true ones (NaN where none has): a number to look at, which must not choose anything.
+    The first ``labelled`` keep their labels.  The others get the largest component of what the
+    teacher of ``checkpoint`` predicts.
+    ``patch_size``, ``downsample``: of the teacher's training.
+    Returns the mean Dice of the new labels where the cases have true ones (NaN where none has): a
+    number to look at, which must not choose anything.
     Raises LasegError for files that can't be read.
     """
     network, config = load_network(checkpoint, "teacher")
@@ -44,10 +46,12 @@ def label_by_teacher(checkpoint, root, names, labelled, dest, *, patch_size, dow
         path = root / name / FILE
         image, label = read_volume(path, with_label=i < labelled or has_label(path))
         if i >= labelled:
-            mask, _ = predict_volume(network, image, patch_size, downsample=downsample, enlarge=True)
+            mask, _ = predict_volume(network, image, patch_size, downsample=downsample,
+                                     enlarge=True)
             found = largest_component(mask)
             quality += [] if label is None else [mean_dice_of(found, label)]
             label = found
-        write_volume(dest / "cases" / name / FILE, image, label, classes=config.get("classes", ATRIUM))
+        classes = config.get("classes", ATRIUM)
+        write_volume(dest / "cases" / name / FILE, image, label, classes=classes)
     write_list(dest / "train.list", names)
     return round(float(np.mean(quality)), 4) if quality else float("nan")

@@ -41,10 +41,11 @@ def interval95(values):
 
 
 def smallest_visible(values):
-    """The smallest true mean that such an experiment detects four times in five: power 80 %, two-sided 5 %.
+    """The smallest true mean that such an experiment detects four times in five.
 
-    ``values`` give the number and the spread.  (t(.975, n - 1) + t(.8, n - 1)) s / sqrt(n), the usual approximation;
-    with three values its power is .77.  Infinite for a single value.
+    Power 80 %, two-sided 5 %.  ``values`` give the number and the spread.
+    (t(.975, n - 1) + t(.8, n - 1)) s / sqrt(n), the usual approximation; with three values its
+    power is .77.  Infinite for a single value.
     """
     from scipy.stats import t
 

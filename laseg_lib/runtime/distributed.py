@@ -77,16 +77,18 @@ def torchrun_environment():
 
 
 def replicate(network, device):
-    """``network`` with gradients averaged over the ranks; all ranks begin with the first rank's weights."""
+    """``network`` with gradients averaged over the ranks; all begin with the first's weights."""
     if world() == 1 or not any(parameter.requires_grad for parameter in network.parameters()):
         return network
-    return DistributedDataParallel(network, [device] if device.type == "cuda" else None, **{BUFFERS: False})
+    devices = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(network, devices, **{BUFFERS: False})
 
 
 @torch.no_grad()
 def share_buffers(*networks):
-    """Copy the first rank's BatchNorm statistics to all ranks; otherwise the teachers would differ."""
-    buffers = [buffer for network in networks for buffer in network.buffers() if buffer.is_floating_point()]
+    """Copy the first rank's BatchNorm statistics to all; otherwise the teachers would differ."""
+    buffers = [buffer for network in networks for buffer in network.buffers()
+               if buffer.is_floating_point()]
     if world() > 1 and buffers:
         dist.broadcast(flat := torch.cat([buffer.flatten() for buffer in buffers]), 0)
         for buffer, value in zip(buffers, flat.split([buffer.numel() for buffer in buffers])):
