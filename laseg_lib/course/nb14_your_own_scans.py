@@ -66,13 +66,13 @@ def draw_stored_and_straight(stored, voxel_mm=1.25):
 
 
 def draw_over_scan(scan_image, masks):
-    """The slice of a scan, on its own grid, that shows most of the first mask; {name: mask as SimpleITK's image}, each
-    an outline."""
+    """The slice of a scan, on its own grid, that shows most of each mask; {name: mask as SimpleITK's image}, each an
+    outline."""
     values, sides = array_of(scan_image), scan_image.GetSpacing()
     thick = int(np.argmax(sides))
     arrays = {name: np.moveaxis(array_of(mask), thick, -1) for name, mask in masks.items()}
     values = np.moveaxis(values, thick, -1)
-    at = int(np.argmax(next(iter(arrays.values())).sum((0, 1))))
+    at = int(np.argmax(sum(np.sqrt(mask.sum((0, 1), dtype=int)) for mask in arrays.values())))
     figure, ax = new_axes(height=5.0)
     ax.imshow(values[:, :, at].T, cmap="gray", vmin=np.percentile(values, 1), vmax=np.percentile(values, 99.7))
     looks = (LOOKS["gold"], LOOKS["MT"])
