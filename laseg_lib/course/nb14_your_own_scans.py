@@ -18,6 +18,12 @@ ALT = {
     "classes":
         "Three slices through a scan: the cavity's outline in orange, its wall's around it in blue; the true ones "
         "solid, the network's dashed.",
+    "found":
+        "A slice of the scan p21. The dashed outline of the mask follows the solid one of the true atrium for most of "
+        "its length.",
+    "missed":
+        "A slice of the scan p22. The dashed outlines of the mask lie below the solid one of the true atrium, and "
+        "touch it nowhere.",
     "stored":
         "Above, a slice of four scans as their numbers lie in the file: some upside down, one a thin strip. Below, the "
         "same four after straightening: all show the heart in the same way.",

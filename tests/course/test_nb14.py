@@ -2,13 +2,17 @@
 
 import json
 
+import nbformat
 import numpy as np
+import pandas as pd
 
 from laseg_lib.course.nb14_your_own_scans import write_hospital
 from laseg_lib.data.grid import array_of, same_grid
 from laseg_lib.data.scans import read_case, read_scan
 from laseg_lib.metrics import dice_of
 from laseg_lib.records.read import HOME, RECORDED
+
+PAGE = HOME / "notebooks" / "14_your_own_scans.ipynb"
 
 
 def test_each_patient_is_stored_in_another_way_and_lies_the_same(tmp_path):
@@ -29,7 +33,7 @@ def test_each_patient_is_stored_in_another_way_and_lies_the_same(tmp_path):
 def test_what_the_page_says_of_coarse_to_fine():
     record = json.loads((RECORDED / "own_scans.json").read_text(encoding="utf-8"))
     chest, noise = ([list(dice.values()) for dice in record[name].values()] for name in ("chest", "noise"))
-    page = (HOME / "notebooks" / "14_your_own_scans.ipynb").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     readme = (HOME / "data" / "README.md").read_text(encoding="utf-8").replace("\n", " ")
     for found, box in (chest, noise):
         assert len(found) == len(box) == 10
@@ -46,3 +50,16 @@ def test_what_the_page_says_of_coarse_to_fine():
     (thick, oblique), (thick_real, oblique_real) = mean["stored"], mean["stored_real"]
     assert f"give Dice {thick:.3f} with the mask of the scan as it was (real volumes: {thick_real:.3f})" in readme
     assert f"about each axis {oblique:.3f} (real volumes: {oblique_real:.3f})." in readme
+
+
+def test_what_the_page_says_of_the_network_that_comes_along():
+    """Its score is the record's; one of the two phantoms is found and the other missed, as the words say."""
+    run, = RECORDED.glob("weights/*")
+    dice = 100 * pd.read_csv(run / "metrics.csv").dice
+    trained = json.loads((run / "config.json").read_text(encoding="utf-8"))["config"]["max_samples"]
+    cells = {cell.id: cell for cell in nbformat.read(PAGE, 4).cells}
+    words = cells["14-a0"].source
+    assert f"On the 20 public test cases its mean Dice is {dice.mean():.1f} ± {dice.std():.1f} %" in words
+    assert f"{trained} of the 80 public training cases" in words
+    found, missed = (float(cells[name].outputs[0].text.split()[-1]) for name in ("14-a1", "14-a3"))
+    assert found > 0.75 and missed < 0.05
