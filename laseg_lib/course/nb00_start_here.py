@@ -4,7 +4,7 @@ import numpy as np
 
 from ..figures.style import LOOKS, TEXT, dress, line_style, new_axes
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "livecurves":
         "Left: the loss falls. Right: Dice of student and teacher on validation cases rises from zero, the "

@@ -8,7 +8,7 @@ from ..data.scans import read_pair
 from ..figures.style import INK, LOOKS, SMALL, TEXT, new_axes
 from .exercise import Exercise
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "sliceviewer":
         "Axial, coronal and sagittal slice through one volume. The orange outline is the gold label: a chamber "

@@ -9,7 +9,7 @@ from ..figures.style import INK, LOOKS, TEXT, new_axes
 from ..sampler import iterate_eternally
 from .exercise import Exercise
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "batch":
         "Above: twelve batches as rows, each with two gold diamonds among volumes 0 to 11 and two green dots "

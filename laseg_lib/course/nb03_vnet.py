@@ -5,7 +5,7 @@ import numpy as np
 from ..figures.style import INK, LOOKS, SMALL, TEXT, new_axes
 from .exercise import Exercise
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "v":
         "The network as a V: blocks get smaller and wider from left to bottom, larger and narrower to the right. "

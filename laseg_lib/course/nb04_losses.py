@@ -7,7 +7,7 @@ from .. import losses
 from ..figures.style import LOOKS, TEXT, dress, line_style, new_axes
 from .exercise import NO_TENSOR, PULL, Exercise, pull
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "lines":
         "Over one probability for all voxels, cross-entropy falls to 0.3 at about 0.09 and rises steeply to the "

@@ -7,7 +7,7 @@ from ..ema import update_ema_variables
 from ..figures.style import INK, LOOKS, SMALL, TEXT, dress, line_style, new_axes
 from .exercise import Exercise
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "fit":
         "Left: the student's weights fill a cloud around the minimum, the teacher's stay in its middle. Right: loss"

@@ -6,7 +6,7 @@ from .. import ramps
 from ..figures.style import INK, LOOKS, SMALL, TEXT, dress, line_style, new_axes
 from .exercise import Exercise
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "collapse":
         "Left: with a ramp the student's Dice climbs; without one it stays at zero for most of the training and is "

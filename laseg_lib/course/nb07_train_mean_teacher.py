@@ -6,7 +6,7 @@ from .. import losses
 from ..config import TrainConfig
 from .exercise import NO_TENSOR, PULL, Exercise, pull
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "plain steps":
         "Two curves over 150 iterations, on a logarithmic scale. The segmentation loss falls all the way. The "

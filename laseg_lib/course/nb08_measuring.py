@@ -5,7 +5,7 @@ import math
 from ..figures.style import LOOKS, SMALL, TEXT, dress, new_axes
 from .exercise import Exercise
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "overlap":
         "Left: the number of windows that see each voxel of an axial slice, 54 in the middle and few at the "

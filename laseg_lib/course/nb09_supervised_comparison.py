@@ -9,7 +9,7 @@ from ..records.plans import ARM_NAMES
 from ..records.statistics import interval95
 from .exercise import Exercise
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "controls":
         "Cross-entropy over six steps, less that of the labelled volumes alone. With InstanceNorm all three lie on "

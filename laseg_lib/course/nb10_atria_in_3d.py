@@ -16,7 +16,7 @@ from ..training import Trainer
 from . import spacing_of, train
 from .exercise import Exercise
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "lines":
         "The staircase stays at one and a half times the true area, marching cubes at about 1.1, however large "

@@ -6,7 +6,7 @@ from matplotlib.colors import ListedColormap
 from ..figures.style import INK, LOOKS, SMALL, TEXT, line_style, new_axes
 from .exercise import Exercise
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "ablations":
         "Six rows of paired differences of Dice with 95 % intervals: for each normalisation consistency by noise "

@@ -5,7 +5,7 @@ import numpy as np
 from ..records import statistics as compare
 from .exercise import Exercise
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "labels":
         "Dice over the number of labelled volumes, a mark for each fold and the mean. At two labels the line with the "

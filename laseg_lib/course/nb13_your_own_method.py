@@ -4,7 +4,7 @@ import numpy as np
 
 from .exercise import Exercise
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "forest":
         "Four rows of paired differences of Dice, a dot for each of three trainings and a 95 % interval: sure answers "

@@ -13,7 +13,7 @@ from .exercise import Exercise
 
 ORDERS = ("LPS", "RAS", "PIR", "LSA")  # how scanners and tools store a volume: which way each axis runs
 
-# What is seen in a picture, for whoever can't see it; not in the cell, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "classes":
         "Three slices through a scan: the cavity's outline in orange, its wall's around it in blue; the true ones "

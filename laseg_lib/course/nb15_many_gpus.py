@@ -17,7 +17,7 @@ from ..runtime.places import PACKAGE
 from ..training import Trainer
 from .exercise import Exercise
 
-# What is seen in each picture, for whoever can't see it; not in the cells, where it would answer the question above.
+# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
 ALT = {
     "efficiency":
         "Share of computing time over the number of processes, for four links: near 100 per cent on NVLink and "
