@@ -7,12 +7,16 @@ Prints a row a task: median seconds of either way, and the ratio theirs/ours of 
 tools/bench_walkthrough.py is the walkthrough's way; a training step of either runs in a process of its own, which tells
 its peak of memory.  LASEG_DATA names real volumes; without it phantoms of the same size are made for the time being.
 
-    python tools/bench.py worker ROOT seed|fp32|bf16 W H D FILTERS DEVICE
+    python tools/bench.py --only methods --json data/recorded/steps.json
 
-is that process.  It answers each line ``step`` (of training) or ``fetch`` (four samples) with a line of JSON: seconds
-of the clock and of the processor, and the peak of memory in MB above what the imports took.  The line ``count`` makes
-steps too, and answers with a step's operations, the bytes that they read and write, and the seconds that its
-convolutions take.
+measures the step of every method on the strong base, and which operations take its time.
+
+    python tools/bench.py worker ROOT seed|fp32|bf16|ARM:fp32 W H D FILTERS DEVICE
+
+is that process; ARM is an arm of the record methods.  It answers each line ``step`` (of training) or ``fetch`` (four
+samples) with a line of JSON: seconds of the clock and of the processor, and the peak of memory in MB above what the
+imports took.  The line ``count`` makes steps too, and answers with a step's operations, the bytes that they read and
+write, and the seconds that its convolutions take; ``shares`` answers with the shares of a step's time.
 """
 
 import argparse
@@ -26,6 +30,7 @@ import sys
 import tempfile
 import time
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import bench_walkthrough
@@ -44,6 +49,7 @@ from laseg_lib.data.volumes import FILE, find_root, write_volume
 from laseg_lib.inference import WINDOWS, predict_volume, walkthrough_stride
 from laseg_lib.metrics import case_metrics
 from laseg_lib.records.make import current_provenance
+from laseg_lib.records.plans import ARM_NAMES, METHOD_ARMS, labels_runs
 from laseg_lib.records.read import HOME
 from laseg_lib.runtime.checkpoints import load_network
 from laseg_lib.runtime.machine import available_memory, has_fast_bf16, pick_device
@@ -53,6 +59,7 @@ from laseg_lib.training import Trainer
 FULL, QUICK, HALF = (112, 112, 80), (48, 48, 32), (48, 48, 40)
 STEPS = {"training step 2+2, 48x48x32, 8 filters": (QUICK, 8, 1e9, 5),  # patch, filters, bytes needed, times rounds
          "training step 2+2, 112x112x80, 16 filters": (FULL, 16, 14e9, 1)}
+TASKS = ("fetch", "metrics", "ema", "step", "inference", "methods")
 TIMED = 6  # windows of the full-size volume that the walkthrough's inference is timed on
 CASES = 4  # whose Dice the windows are compared on; with --checkpoint all test cases
 
@@ -174,6 +181,20 @@ class Bench:
                   f"  its convolutions alone {counted['convolutions_s']:.3g} s: with these at best"
                   f" {self.rows[-1]['seed_s'] / counted['convolutions_s']:.1f} x")
 
+    def methods(self, rounds):
+        """Our step of every method on the strong base; no other way of making it, so beside its convolutions alone."""
+        for precision in ["fp32"] + (["bf16"] if has_fast_bf16(self.device) else []):
+            for filters, arm in product((16, 8), ("labels_only", "strong", *METHOD_ARMS)):
+                with child(self.root, f"{arm}:{precision}", HALF, filters, self.device) as ask:
+                    ask("step")  # warm-up
+                    times = [ask("step")["seconds"] for _ in range(5 * rounds)]
+                    shares = ask("shares")
+                row = {"task": f"{ARM_NAMES[arm]}, {filters} filters, {precision}", "ours_s": statistics.median(times),
+                       "low_s": min(times), "high_s": max(times), "rounds": len(times), "shares": shares}
+                self.rows.append(row)
+                print(f"{row['task']:<40}{row['ours_s']:>10.3f} s   ({min(times):.3f} to {max(times):.3f});  "
+                      + ", ".join(f"{name} {share:.0%}" for name, share in shares.items()), flush=True)
+
     def inference(self, rounds):
         model, trained = self.network()
         cases = LAHeart(self.root, "test", num=None if self.args.checkpoint else CASES, downsample=2)
@@ -273,9 +294,13 @@ class CountBytes(TorchDispatchMode):
 
 def our_work(root, way, patch, filters, device):
     """The library's own step, data included, and its own augmented samples."""
-    cache = "device" if device.type == "cuda" else "memory"
-    config = TrainConfig(root_path=str(root), labelnum=2, max_samples=4, val_num=0, patch_size=patch,
-                         n_filters=filters, precision=way, cache=cache, device=str(device), deterministic=0)
+    arm, _, precision = way.rpartition(":")
+    settings = {"cache": "device" if device.type == "cuda" else "memory", "deterministic": 0}
+    if arm:
+        run, = labels_runs(2, (arm,), (0,))
+        settings = {**run.settings, **settings, "model": run.model}
+    config = TrainConfig(**{**settings, "root_path": str(root), "labelnum": 2, "max_samples": 4, "val_num": 0,
+                            "patch_size": patch, "n_filters": filters, "precision": precision, "device": str(device)})
     trainer = Trainer(config)
     augment = trainer.batches.augment["labelled"]
     return {"step": trainer.step, "fetch": lambda: [augment(trainer.train_set[i]) for i in range(4)]}
@@ -289,12 +314,25 @@ def count(step, device):
             "convolutions_s": min(convolution_seconds(step, device) for _ in range(2))}
 
 
-def convolution_seconds(step, device):
-    """What one ``step()`` spends in convolutions."""
-    with profile() as profiled:
+def profiled(step, device):
+    """{operation: seconds} of one ``step()``."""
+    with profile() as found:
         step()
     clock = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
-    return sum(getattr(row, clock) for row in profiled.key_averages() if "conv" in row.key.lower()) / 1e6
+    return {row.key: getattr(row, clock) / 1e6 for row in found.key_averages()}
+
+
+def convolution_seconds(step, device):
+    """What one ``step()`` spends in convolutions."""
+    return sum(seconds for name, seconds in profiled(step, device).items() if "conv" in name.lower())
+
+
+def shares(step, device):
+    """{kind of operation: its share of the time of one ``step()``}; the rest is many small ones."""
+    times = profiled(step, device)
+    kinds = {"convolutions": ("conv",), "normalisation": ("norm",), "copies": ("copy_", "clone", "contiguous")}
+    return {kind: sum(seconds for name, seconds in times.items() if any(word in name.lower() for word in words))
+            / sum(times.values()) for kind, words in kinds.items()}
 
 
 def peak_mb(device):
@@ -314,8 +352,8 @@ def worker(root, way, *numbers_and_device):
     work = (bench_walkthrough.work(Path(root), patch, filters, device) if way == "seed"
             else our_work(root, way, patch, filters, device))
     for line in sys.stdin:
-        if line.strip() == "count":
-            answer = count(work["step"], device)
+        if line.strip() in ("count", "shares"):
+            answer = {"count": count, "shares": shares}[line.strip()](work["step"], device)
         else:
             begun, cpu = time.perf_counter(), time.process_time()
             work[line.strip()]()
@@ -332,7 +370,7 @@ def main(argv=None):
         return worker(*sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=positive_integer, default=3)
-    parser.add_argument("--only", choices=["fetch", "metrics", "ema", "step", "inference"])
+    parser.add_argument("--only", choices=TASKS)
     parser.add_argument("--quick", action="store_true", help="leave out the full-size step and inference")
     parser.add_argument("--checkpoint",
                         help="of a network trained at half resolution (a run of the record half), not one trained now")
@@ -344,8 +382,8 @@ def main(argv=None):
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(args, volumes(folder), device)
         print(f"{'task':<52}{'theirs':>12}{'ours':>12}{'ratio':>11}")
-        for task in ("fetch", "metrics", "ema", "step", "inference"):
-            if args.only in (None, task):
+        for task in TASKS:
+            if args.only == task or args.only is None and task != "methods":  # a file of its own
                 getattr(bench, task)(args.rounds)
     write_whole(args.json, json.dumps({
         "command": " ".join(["python tools/bench.py", *sys.argv[1:]]),

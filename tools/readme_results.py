@@ -359,6 +359,19 @@ def speeds():
     return [*lines, "", remarks, "", viewer()]
 
 
+def steps():
+    """The table of our own training steps, as lines of Markdown."""
+    bench = json.loads((RECORDED / "steps.json").read_text(encoding="utf-8"))
+    kinds = list(bench["rows"][0]["shares"])
+    lines = [f"| step 2+2, 48x48x40 | time (lowest to highest) | times its convolutions | {' | '.join(kinds)} |",
+             "|---" * (3 + len(kinds)) + "|"]
+    for row in bench["rows"]:
+        shares = " | ".join(f"{row['shares'][kind]:.0%}" for kind in kinds)
+        times = f"{seconds(row['ours_s'])} ({seconds(row['low_s'])} to {seconds(row['high_s'])})"
+        lines.append(f"| {row['task']} | {times} | {1 / row['shares']['convolutions']:.2f} | {shares} |")
+    return [*lines, "", f"{origin(bench)}, torch {bench['versions']['torch']}, {bench['data']} volumes."]
+
+
 def origin(found):
     """What made it, where and when."""
     return (f"`{found['command']}`: {found['hardware']}, {found['threads']} threads, {found['date'][:10]}, "
@@ -374,7 +387,8 @@ def viewer():
             f"below {most:.0f} ms (volume 190x140x88, {len(times)} steps). {origin(found)}.")
 
 
-BLOCKS = {"results": results, "labels": folds, "public": split, "published": others, "speeds": speeds, "trials": tried,
+BLOCKS = {"results": results, "labels": folds, "public": split, "published": others, "speeds": speeds, "steps": steps,
+          "trials": tried,
           **{f"{record} compared": partial(comparison_lines, record) for record in COMPARISONS}}
 
 
