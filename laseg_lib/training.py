@@ -53,6 +53,8 @@ class Trainer:
         seed_everything(config.seed, config.deterministic)
         self._open_data(names)
         self._make_networks(method or methods.find(config), resume)
+        # After the networks: this seeds torch on all ranks but the first, and the first weights must be equal on all.
+        self.batches = Batches(config, self.train_set, self.device, distributed.rank(), distributed.world())
         self._begin_or_go_on(resume)
 
     def _make_networks(self, method, resume):
@@ -80,12 +82,11 @@ class Trainer:
         return network.to(self.device, memory_format=torch.channels_last_3d).train()
 
     def _open_data(self, names):
-        """Open the volumes for training and validation, and the batches."""
+        """Open the volumes for training and validation."""
         config = self.config
         cache = {"none": None, "memory": "memory", "device": self.device}[config.cache]
         self.train_set = LAHeart(config.root_path, names=names[:config.max_samples], cache=cache,
                                  downsample=config.downsample, labelled=config.labelnum)
-        self.batches = Batches(config, self.train_set, self.device, distributed.rank(), distributed.world())
         self.val_set = LAHeart(config.root_path, names=names[len(names) - config.val_num:] if self.first else [],
                                cache=cache and "memory", downsample=config.downsample)
         self.cases = self.val_cases = None  # needed only if a checkpoint is written: its files may change later

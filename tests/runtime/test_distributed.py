@@ -44,6 +44,20 @@ def train_and_tell(progress, config, iterations, resume=False):
                f"rank{distributed.rank()}.pt")
 
 
+def first_networks(progress, config):
+    """Each rank writes its networks before any step."""
+    trainer = Trainer(config)
+    torch.save([network.state_dict() for network in (trainer.student, trainer.teacher, *trainer.own_networks)],
+               f"first{distributed.rank()}.pt")
+
+
+def test_before_the_first_step_both_ranks_have_the_same_networks_the_teacher_too(root, tmp_path):
+    """The teacher gives targets in the first step; no later one tells, since the first makes it the student."""
+    two(tmp_path, first_networks, tiny_config(root, patch_size=(32, 16, 8), method="cross_teaching"))
+    one, other = (torch.load(tmp_path / f"first{rank}.pt") for rank in range(2))
+    assert len(one) == 3 and all(same(*pair) for pair in zip(one, other)) and same(one[0], one[1])
+
+
 @pytest.mark.parametrize("changes", [dict(), dict(teacher_mode="train", ema_buffers="keep"), dict(sync_norm=True)],
                          ids=["norm per rank", "teacher in train mode", "synchronised norm"])
 def test_networks_are_bit_equal_on_both_ranks_and_their_volumes_disjoint(root, tmp_path, changes):
