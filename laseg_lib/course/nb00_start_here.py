@@ -3,13 +3,9 @@
 import numpy as np
 
 from ..figures.style import LOOKS, TEXT, dress, line_style, new_axes
+from .alt import ALT_TEXTS
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "livecurves":
-        "Left: the loss falls. Right: Dice of student and teacher on validation cases rises from zero, the "
-        "teacher later than the student.",
-}
+ALT = ALT_TEXTS["00_start_here"]
 
 
 def draw_learning(history):

@@ -6,37 +6,10 @@ import numpy as np
 
 from ..data.scans import read_pair
 from ..figures.style import INK, LOOKS, SMALL, TEXT, new_axes
+from .alt import ALT_TEXTS
 from .exercise import Exercise
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "sliceviewer":
-        "Axial, coronal and sagittal slice through one volume. The orange outline is the gold label: a chamber "
-        "with veins leaving it. The spine is at the bottom of the axial slice.",
-    "balance":
-        "One bar a case: some 6 to 11 per cent of the voxels are left atrium.",
-    "intensities":
-        "Three histograms. The atrium's intensities are a narrow bright hump inside the broad one of everything "
-        "else, and the hump sits elsewhere in each patient.",
-    "raw":
-        "Left: an axial slice of the whole chest with a dashed box around the heart and the atrium outlined in "
-        "orange. Right: what is left after cropping, the atrium in the middle.",
-    "symmetries":
-        "A heart's slice in eight versions. The four plain turns come up never and are faded; the four mirrored "
-        "ones make up a quarter each.",
-    "panels":
-        "The same slice eight times. Above as it is, turned twice and mirrored: what lies behind the atrium comes"
-        " to its side, in front of it, or to the wrong half. Below rotated by a few degrees and scaled: all stays"
-        " in its place.",
-    "offsets":
-        "Two bar charts of offsets 0 to 8. The walkthrough's never draws offset 8; ours draws all nine equally "
-        "often.",
-    "panels 2":
-        "Four patches of the same volume, each turned, mirrored and cropped differently; the orange label goes "
-        "along.",
-    "panels 3":
-        "The same slice twice: at half resolution the atrium is the same, its border coarser.",
-}
+ALT = ALT_TEXTS["01_left_atrium_data"]
 
 
 def draw_balance(shares):

@@ -7,17 +7,10 @@ import numpy as np
 
 from ..figures.style import INK, LOOKS, TEXT, new_axes
 from ..sampler import iterate_eternally
+from .alt import ALT_TEXTS
 from .exercise import Exercise
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "batch":
-        "Above: twelve batches as rows, each with two gold diamonds among volumes 0 to 11 and two green dots "
-        "among 12 to 59. Below: every labelled volume was seen twice, most unlabelled ones once or never.",
-    "visits":
-        "Left: after 72 draws in nine epochs some of the 72 unlabelled volumes were seen up to four times and "
-        "about a third never. Right: one uninterrupted stream saw each exactly once.",
-}
+ALT = ALT_TEXTS["02_two_stream_sampler"]
 
 
 def draw_visits(left, right, titles):

@@ -3,27 +3,10 @@
 import numpy as np
 
 from ..figures.style import INK, LOOKS, SMALL, TEXT, new_axes
+from .alt import ALT_TEXTS
 from .exercise import Exercise
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "v":
-        "The network as a V: blocks get smaller and wider from left to bottom, larger and narrower to the right. "
-        "Dashed arrows lead from each block on the left to a plus sign before its partner on the right.",
-    "shares":
-        "Bars for each block. More than half of the parameters are in block five at the bottom; the most output "
-        "voxels are in blocks one, eight_up and nine at full size, where there are hardly any parameters.",
-    "seen":
-        "Six axial slices with the gradient in colour. x1 depends on 3 voxels, x2 on 12, x3 on 38, x4 on 90, x5 "
-        "and the output on the whole patch. In x3 and x4 the colour fades from the middle outwards.",
-    "panels":
-        "One slice with the outline of its label: the image, and the probability of atrium from both networks. "
-        "With skips its border is sharp and follows the outline; without them it is wide and grey and overshoots "
-        "it.",
-    "panels 2":
-        "Probability of atrium for one input, four times. In eval mode it fills the label's outline; with dropout"
-        " the three results differ, and one of them finds nothing at all.",
-}
+ALT = ALT_TEXTS["03_vnet"]
 
 
 def draw_v(rows):

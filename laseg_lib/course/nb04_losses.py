@@ -5,23 +5,10 @@ import torch
 
 from .. import losses
 from ..figures.style import LOOKS, TEXT, dress, line_style, new_axes
+from .alt import ALT_TEXTS
 from .exercise import NO_TENSOR, PULL, Exercise, pull
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "lines":
-        "Over one probability for all voxels, cross-entropy falls to 0.3 at about 0.09 and rises steeply to the "
-        "right. The Dice loss is lowest at 0.3 and is about 0.7 even there.",
-    "lines 2":
-        "Dice over 75 iterations. With the Dice loss it rises first, with half of each later, with cross-entropy "
-        "alone it lies at zero for most of the time and rises last.",
-    "lines 3":
-        "For an atrium voxel the gradient of cross-entropy runs straight from minus one at p = 0 to zero at p = "
-        "1. That of the Dice loss is zero at both ends and strongest in between.",
-    "sliderview":
-        "Left: MSE and KL of one voxel over the student's probability, both zero where it equals the teacher's. "
-        "Right: their gradients; KL's is a straight line, MSE's goes back to zero at both ends.",
-}
+ALT = ALT_TEXTS["04_losses"]
 
 
 def draw_consistency(teacher=0.9):

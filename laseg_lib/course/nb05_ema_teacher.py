@@ -5,18 +5,10 @@ import torch
 
 from ..ema import update_ema_variables
 from ..figures.style import INK, LOOKS, SMALL, TEXT, dress, line_style, new_axes
+from .alt import ALT_TEXTS
 from .exercise import Exercise
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "fit":
-        "Left: the student's weights fill a cloud around the minimum, the teacher's stay in its middle. Right: loss"
-        " above the minimum; the teacher is near soon and as good as the slow student, which comes much later.",
-    "teachers":
-        "Dice over 240 iterations. The student climbs and jumps up and down. The teacher with averaged buffers "
-        "starts later, then runs smoothly, mostly above it. The one with copied buffers is close. The one with kept"
-        " buffers stays far below all others.",
-}
+ALT = ALT_TEXTS["05_ema_teacher"]
 
 
 _TWO = {"left": 0.08, "right": 0.97, "bottom": 0.15, "top": 0.91, "wspace": 0.27}

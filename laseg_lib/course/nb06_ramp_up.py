@@ -4,18 +4,10 @@ import numpy as np
 
 from .. import ramps
 from ..figures.style import INK, LOOKS, SMALL, TEXT, dress, line_style, new_axes
+from .alt import ALT_TEXTS
 from .exercise import Exercise
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "collapse":
-        "Left: with a ramp the student's Dice climbs; without one it stays at zero for most of the training and is "
-        "far behind at the end. Right: without a ramp the two networks agree almost perfectly from the beginning.",
-    "shapes":
-        "Four ramps from 0 to 1: cosine and linear rise early, the code's sigmoid stays low for the first third and"
-        " is steepest near two thirds; the printed formula without the square stays lowest and shoots up at the "
-        "end.",
-}
+ALT = ALT_TEXTS["06_ramp_up"]
 
 
 _ONE = {"left": 0.1, "right": 0.97, "bottom": 0.15, "top": 0.91}  # of the figure: nothing moves from step to step

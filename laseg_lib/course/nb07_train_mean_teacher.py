@@ -4,18 +4,10 @@ import torch
 
 from .. import losses
 from ..config import TrainConfig
+from .alt import ALT_TEXTS
 from .exercise import NO_TENSOR, PULL, Exercise, pull
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "plain steps":
-        "Two curves over 150 iterations, on a logarithmic scale. The segmentation loss falls all the way. The "
-        "distance of student and teacher rises whenever the student learns fast, and falls in between and at the "
-        "end.",
-    "slices":
-        "Axial, coronal and sagittal slice of a test case with three outlines: gold label, student and teacher. "
-        "Both predictions follow the body of the atrium and differ at the veins.",
-}
+ALT = ALT_TEXTS["07_train_mean_teacher"]
 
 
 

@@ -3,18 +3,10 @@
 import math
 
 from ..figures.style import LOOKS, SMALL, TEXT, dress, new_axes
+from .alt import ALT_TEXTS
 from .exercise import Exercise
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "overlap":
-        "Left: the number of windows that see each voxel of an axial slice, 54 in the middle and few at the "
-        "corners, with the outline of one window. Right: the same along the middle row, a staircase up and down.",
-    "habits":
-        "Reported Dice, less the average checkpoint's, over the number of checkpoints to choose from. The last "
-        "checkpoint stays at 0. Chosen on four validation cases rises by more than half a per cent. Chosen on the "
-        "test cases rises most, above what that checkpoint is truly worth.",
-}
+ALT = ALT_TEXTS["08_measuring"]
 
 
 

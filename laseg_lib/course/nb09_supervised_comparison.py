@@ -7,32 +7,10 @@ import numpy as np
 from ..figures.style import INK, LOOKS, SMALL, TEXT, line_style, new_axes, number
 from ..records.plans import ARM_NAMES
 from ..records.statistics import interval95
+from .alt import ALT_TEXTS
 from .exercise import Exercise
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "controls":
-        "Cross-entropy over six steps, less that of the labelled volumes alone. With InstanceNorm all three lie on "
-        "zero. With BatchNorm the two with company part from it, and from each other, although the loss looks at the "
-        "same two volumes.",
-    "arms":
-        "Dice of student (filled) and teacher (open) of four arms with BatchNorm: a mark a seed, the mean and its "
-        "95 % interval over seeds. The table below has the numbers.",
-    "batchnorm":
-        "Six rows with paired differences of Dice, dots for seeds and 95 % intervals: everything at once, batch, "
-        "BatchNorm's batch and company, averaging, consistency for students, consistency for teachers.",
-    "instancenorm":
-        "Four rows of paired differences of Dice with InstanceNorm: batch, averaging, consistency for students, "
-        "consistency for teachers.",
-    "better base":
-        "Dice of student (filled) and teacher (open) of five arms with two labels: three with BatchNorm, two with "
-        "InstanceNorm. A mark a seed, the mean and its 95 % interval.",
-    "two labels":
-        "Seven rows of paired differences of Dice, dots for seeds and 95 % intervals: the declared row, BatchNorm's "
-        "gain less InstanceNorm's; what unlabelled volumes give with BatchNorm and with InstanceNorm; with BatchNorm, "
-        "company less labels only and strong less company; labels only, InstanceNorm less BatchNorm; and all labels "
-        "less two.",
-}
+ALT = ALT_TEXTS["09_supervised_comparison"]
 
 
 # The arms of section 4, each drawn as what it is with other settings.

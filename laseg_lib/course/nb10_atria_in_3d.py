@@ -14,14 +14,10 @@ from ..metrics import dice_of
 from ..records.read import RECORDED
 from ..training import Trainer
 from . import spacing_of, train
+from .alt import ALT_TEXTS
 from .exercise import Exercise
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "lines":
-        "The staircase stays at one and a half times the true area, marching cubes at about 1.1, however large "
-        "the ball.",
-}
+ALT = ALT_TEXTS["10_atria_in_3d"]
 
 # The scenes' own record, by tools/record_scene.py: voxels of 1.9 x 1.8 x 1.4 mm, in which veins look like veins.
 SCENE = RECORDED / "scene"

@@ -4,29 +4,10 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 
 from ..figures.style import INK, LOOKS, SMALL, TEXT, line_style, new_axes
+from .alt import ALT_TEXTS
 from .exercise import Exercise
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "ablations":
-        "Six rows of paired differences of Dice with 95 % intervals: for each normalisation consistency by noise "
-        "alone, the turned view beside it, and all labels.",
-    "uncertainty":
-        "An axial slice four times: the scan with its label; the entropy, high in and around the "
-        "atrium; the errors, near the outline and in ends of veins; and the errors of which the teacher was sure.",
-    "threshold":
-        "Left an axial slice, in orange what the mask of this threshold takes away, in green the errors that stay. "
-        "Right the share masked out over the threshold, for voxels, errors and consistency loss: the stricter the "
-        "mask, the more errors go, and with them the consistency loss.",
-    "swapped":
-        "One slice four times: a labelled and an unlabelled volume, and the two mixtures, in which the outlined box "
-        "has changed places.",
-    "cases":
-        "Dice of 20 test cases, a mark a method, sorted by the control. The cases that are hard for one are mostly "
-        "hard for the other.",
-    "hardest":
-        "Six axial slices with the gold label: above the three worst cases of the mean teacher, below the three best.",
-}
+ALT = ALT_TEXTS["11_what_helps"]
 
 
 def draw_uncertainty(image, label, entropy, wrong):

@@ -3,24 +3,10 @@
 import numpy as np
 
 from ..records import statistics as compare
+from .alt import ALT_TEXTS
 from .exercise import Exercise
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "labels":
-        "Dice over the number of labelled volumes, a mark for each fold and the mean. At two labels the line with the "
-        "unlabelled volumes is clearly higher than labels only, at four a little; at eight and sixteen the two meet. "
-        "Single marks: twice as long, and self-training. A dashed line: all labels. Diamonds: what others published.",
-    "worth":
-        "Four rows of paired differences of Dice with 95 % intervals, for 2, 4, 8 and 16 labels. The fewer labels, the "
-        "further the row lies from zero.",
-    "rivals":
-        "Eight rows of paired differences of Dice with 95 % intervals, four for 2 and four for 4 labels: labels only "
-        "for twice as long and self-training, each against labels only, and the strong recipe against both.",
-    "public":
-        "The same curve on the public split, a mark for each training. With 4 and 8 labels the longer trainings lie "
-        "among the published numbers, and so does labels only.",
-}
+ALT = ALT_TEXTS["12_what_a_scan_is_worth"]
 
 
 # --- The exercise --------------------------------------------------------------------------------

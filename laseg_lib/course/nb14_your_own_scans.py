@@ -9,25 +9,12 @@ from ..data.scans import write_image
 from ..figures.style import INK, LOOKS, TEXT, new_axes
 from ..metrics import dice_of
 from ..transforms import rotation
+from .alt import ALT_TEXTS
 from .exercise import Exercise
 
 ORDERS = ("LPS", "RAS", "PIR", "LSA")  # how scanners and tools store a volume: which way each axis runs
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "classes":
-        "Three slices through a scan: the cavity's outline in orange, its wall's around it in blue; the true ones "
-        "solid, the network's dashed.",
-    "found":
-        "A slice of the scan p21. The dashed outline of the mask follows the solid one of the true atrium for most of "
-        "its length.",
-    "missed":
-        "A slice of the scan p22. The dashed outlines of the mask lie below the solid one of the true atrium, and "
-        "touch it nowhere.",
-    "stored":
-        "Above, a slice of four scans as their numbers lie in the file: some upside down, one a thin strip. Below, the "
-        "same four after straightening: all show the heart in the same way.",
-}
+ALT = ALT_TEXTS["14_your_own_scans"]
 
 
 def write_hospital(folder, cases=26, labelled=6, voxel=(1.25, 1.25, 2.5), **options):

@@ -15,14 +15,10 @@ from ..records.read import RECORDED
 from ..runtime import distributed
 from ..runtime.places import PACKAGE
 from ..training import Trainer
+from .alt import ALT_TEXTS
 from .exercise import Exercise
 
-# Texts for readers who can't see the pictures.  They are not in the cells: they would answer the question above.
-ALT = {
-    "efficiency":
-        "Share of computing time over the number of processes, for four links: near 100 per cent on NVLink and "
-        "PCIe, about half on 10 Gbit Ethernet, a tenth on 1 Gbit.",
-}
+ALT = ALT_TEXTS["15_many_gpus"]
 
 
 def launch(processes, module, *words):
