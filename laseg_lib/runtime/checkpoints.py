@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ..classes import ATRIUM, parse_classes
 from ..config import TrainConfig
@@ -37,7 +37,6 @@ def save_checkpoint(path, state, *, keep_previous=False):
     partial = path.with_name(f"{path.name}.partial")  # always this name, so that a killed process's file is replaced
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)  # it could be a pipe, or a link to another file
         with open(partial, "wb") as file:
             torch.save(state, file)
             file.flush()
@@ -96,9 +95,6 @@ def load_last(folder, warn):
     """The newest complete checkpoint of a run; None if the run was stopped before its first.  If the last one is
     damaged, the one before it is used, and ``warn`` gets a message."""
     folder = Path(folder)
-    for path in (folder / LAST, folder / PREVIOUS):
-        if path.is_symlink() and not path.exists():
-            raise LasegError(f"{path}: a link to a missing file; restore the checkpoint, or remove the link")
     present = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
     if not present and (folder / "log.txt").exists():
         return warn(f"{folder}: stopped before its first checkpoint; training begins anew")
@@ -121,7 +117,7 @@ def write_weights(path, network, config):
     file has half the size of the network in a checkpoint, and no pickle."""
     tensors = {name: value.half().contiguous() if value.is_floating_point() else value
                for name, value in network.state_dict().items()}
-    save_file(tensors, path, metadata={"laseg": json.dumps(config)})
+    Path(path).write_bytes(save(tensors, metadata={"laseg": json.dumps(config)}))
 
 
 def read_weights(path):

@@ -15,7 +15,14 @@ from laseg_lib.config import TrainConfig
 from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.errors import LasegError
 from laseg_lib.runtime import checkpoints
-from laseg_lib.runtime.checkpoints import load_checkpoint, load_last, load_network, save_checkpoint
+from laseg_lib.runtime.checkpoints import (
+    load_checkpoint,
+    load_last,
+    load_network,
+    read_weights,
+    save_checkpoint,
+    write_weights,
+)
 from laseg_lib.runtime.runlog import read_history
 from laseg_lib.training import Trainer
 
@@ -267,10 +274,12 @@ def test_a_key_cannot_steer_the_terminal(tmp_path):
     assert "\x1b" not in str(told.value) and "\\x1b" in str(told.value)
 
 
-@pytest.mark.skipif(not POSIX, reason="a system without pipes")
-def test_what_lies_at_the_temporary_name_is_not_written_through(tmp_path):
-    (tmp_path / "mine").write_text("mine")
-    for put in (lambda path: os.mkfifo(path), lambda path: path.symlink_to(tmp_path / "mine")):
-        put(tmp_path / "last.pth.partial")
-        save_checkpoint(tmp_path / "last.pth", STATE)
-        assert same(load_checkpoint(tmp_path / "last.pth"), STATE) and (tmp_path / "mine").read_text() == "mine"
+@pytest.mark.skipif(not POSIX, reason="a system without a umask")
+def test_weights_have_the_permissions_that_any_new_file_has(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_weights(tmp_path / "a.safetensors", VNet(1, 2, 1), {"n_filters": 1})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o640
+    assert read_weights(tmp_path / "a.safetensors")[1] == {"n_filters": 1}
