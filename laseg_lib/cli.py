@@ -100,9 +100,9 @@ def parser():
                          "nnU-Net's names)")
     prepare.add_argument("--skip-bad", action="store_true",
                          help="leave out cases that can't be prepared; DEST/left_out.txt lists them with the reason")
-    prepare.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
+    prepare.add_argument("--spacing", type=millimetres, nargs=3, metavar=("X", "Y", "Z"),
                          help="a voxel's sides in mm, for headers without them")
-    prepare.add_argument("--voxel", type=float, default=0.625, metavar="MM", help="side of the prepared voxels")
+    prepare.add_argument("--voxel", type=millimetres, default=0.625, metavar="MM", help="side of the prepared voxels")
     prepare.add_argument("--checkpoint", type=Path, metavar="FILE",
                          help="a trained network; unlabelled scans are cropped around the atrium that it finds")
     prepare.add_argument("--seed", type=int, default=1337, help="random seed of margins and drawn test cases")
@@ -123,7 +123,7 @@ def parser():
                          help=window + unfit)
         sub.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: the training's")
         sub.add_argument("--downsample", type=int, help="default: the training's")
-        sub.add_argument("--spacing", type=float, nargs=3, metavar=("X", "Y", "Z"),
+        sub.add_argument("--spacing", type=millimetres, nargs=3, metavar=("X", "Y", "Z"),
                          help="a voxel's sides in mm, for files without them")
         sub.add_argument("--device", default="auto", help=explanations()["device"])
         sub.add_argument("--precision", choices=choices("precision"), default="fp32", help=explanations()["precision"])
@@ -163,7 +163,7 @@ def parser():
     predict.add_argument("--all_parts", action="store_true",
                          help="keep every part of the prediction, not only the largest connected one")
     predict.add_argument("--orientation", choices=["qform", "sform"], help=orientation)
-    predict.add_argument("--voxel", type=float, nargs="+", metavar="MM", default=None,
+    predict.add_argument("--voxel", type=millimetres, nargs="+", metavar="MM", default=None,
                          help="side, or three sides, of the voxels that the network was trained on (default: those in "
                               "the checkpoint, or 0.625)")
     return top
@@ -211,8 +211,6 @@ def run_prepare(args):
     from .classes import parse_classes
     from .data.prepare import prepare
 
-    for name in ("voxel", "spacing"):
-        check_mm(name, getattr(args, name))
     if not 0 <= args.test_share <= 1:
         raise LasegError(f"--test-share must be between 0 and 1; got {args.test_share}")
     if args.seed < 0:
@@ -233,11 +231,11 @@ def run_prepare(args):
     print_line(f"prepared volumes in {root}")
 
 
-def check_mm(name, sides):
-    """LasegError for an impossible voxel size."""
-    given = [] if sides is None else sides if isinstance(sides, list) else [sides]
-    if not all(0.02 <= side <= 50 for side in given):
-        raise LasegError(f"--{name} {sides}: a voxel's side in mm must be between 0.02 and 50")
+def millimetres(text):
+    """For argparse: a voxel's side in mm."""
+    if not 0.02 <= float(text) <= 50:
+        raise argparse.ArgumentTypeError(f"a voxel's side in mm must be between 0.02 and 50, not {text}")
+    return float(text)
 
 
 def run_train(args):
@@ -275,7 +273,6 @@ def run_evaluate(args):
     from .evaluate import evaluate_checkpoint
     from .metrics import average
 
-    check_mm("spacing", args.spacing)
     if args.csv:
         require_writable(args.csv, "--csv")
         require_own_table(args.csv)
@@ -321,13 +318,9 @@ def run_predict(args):
     from .data.masks import predict_files
     from .predict import Predictor
 
-    check_mm("spacing", args.spacing)
-    check_mm("voxel", args.voxel)
     voxel = args.voxel[0] if args.voxel and len(args.voxel) == 1 else args.voxel
     if args.voxel and len(args.voxel) not in (1, 3):
         raise LasegError(f"--voxel {args.voxel}: give one side in mm, or three")
-    if args.out.exists() and not args.out.is_dir():
-        raise LasegError(f"--out {args.out}: is a file; name a folder")
     checkpoint, scans = network_and_scans(args.files)
     if checkpoint is None:
         checkpoint = places.weights("atrium")

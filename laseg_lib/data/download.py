@@ -30,33 +30,21 @@ def registry():
     return {path.split("/")[0]: digest for digest, path in (line.split() for line in lines)}
 
 
-def fetch(dest, base_url=PUBLIC_URL, cases=None, *, timeout=30, attempts=4, progress=True):
+def fetch(dest, base_url=PUBLIC_URL, *, timeout=30, attempts=4, progress=True):
     """Download and verify the public volumes (223 MB); returns ``dest/2018LA_Seg_Training Set``.
 
     ``base_url``: the address of the folder that holds ``CASE/mri_norm2.h5``, for a mirror.
-    ``cases``: only these names.  The lists written to ``dest`` name the cases that are there, in the public order.
     ``timeout``: seconds without an answer; ``attempts`` a file, with a second more before each.
     Files that are there and right are kept.  Raises LasegError, saying what to do, when one can't be had.
     """
-    sums, dest = registry(), Path(dest)
-    wanted = list(sums if cases is None else cases)
-    if unknown := [name for name in wanted if name not in sums]:
-        raise LasegError(f"{unknown[0]}: no public case has this name; they are those of {PUBLIC / 'train.list'} "
-                         "and test.list")
-    root = dest / FOLDER
-
-    def listed(split):
-        """The public names of a split whose files are here: what the list says that a fetch writes."""
-        return [name for name in public_names(split) if (root / name / FILE).is_file()]
-
-    for split in ("train", "test"):  # another data set's lists are found before anything is fetched
-        may_write_list(dest / f"{split}.list", public_names(split))
-    before = {split: listed(split) for split in ("train", "test")}
-    for name in tqdm(wanted, desc="fetch", unit="file", disable=not progress):
-        fetch_file(f"{base_url.rstrip('/')}/{name}/{FILE}", root / name / FILE, sums[name], timeout, attempts)
-    for split, written in before.items():  # by a fetch of fewer cases
-        if listed(split):
-            keep_or_write_list(dest / f"{split}.list", listed(split), written)
+    dest = Path(dest)
+    root, lists = dest / FOLDER, {dest / f"{split}.list": public_names(split) for split in ("train", "test")}
+    for path, names in lists.items():  # another data set's lists are found before anything is fetched
+        may_write_list(path, names)
+    for name, digest in tqdm(registry().items(), desc="fetch", unit="file", disable=not progress):
+        fetch_file(f"{base_url.rstrip('/')}/{name}/{FILE}", root / name / FILE, digest, timeout, attempts)
+    for path, names in lists.items():
+        keep_or_write_list(path, names)
     return root
 
 

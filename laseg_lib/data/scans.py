@@ -234,7 +234,7 @@ def atrium_of(values, path, value=None):
     return values > 0
 
 
-def read_label(path, scan, value=None, orientation=None):
+def read_label(path, scan, value=None, orientation=None, as_scan=False):
     """The label of ``scan`` as SimpleITK's image of 0 and 1 to K (uint8), in the geometry that its own header gives.
 
     A label whose header says nothing has its scan's, if it has as many voxels.
@@ -242,13 +242,13 @@ def read_label(path, scan, value=None, orientation=None):
     """
     label = read_scan(path, orientation=orientation)
     image = image_of(class_numbers(array_of(label.image), path, value), label.image)
-    sizes = f"the scan is {scan.image.GetSize()} and the label is {label.image.GetSize()}"
-    if not (all(label.said) and label.oriented >= scan.oriented):
+    if as_scan or not (all(label.said) and label.oriented >= scan.oriented):
         if label.image.GetSize() != scan.image.GetSize():
-            raise LasegError(f"{path}: {sizes}, and the label's header doesn't say where it lies; without that both "
-                             "must be the same W x H x D: is the label of another case?")
+            raise LasegError(f"{path}: the scan is {scan.image.GetSize()} and the label is {label.image.GetSize()}, "
+                             f"and {'--label-as-scan is given' if as_scan else 'its header says not where it lies'}; "
+                             "then both must be the same W x H x D: is the label of another case?")
         known = ~np.isnan(label.spacing)
-        if not np.allclose(label.spacing[known], scan.spacing[known], rtol=0.01):
+        if not as_scan and not np.allclose(label.spacing[known], scan.spacing[known], rtol=0.01):
             raise LasegError(f"{path}: its voxels are {label.spacing} mm, the scan's {scan.spacing}; "
                              "correct one of the headers")
         image.CopyInformation(scan.image)
@@ -310,13 +310,7 @@ def read_case(scan, label=None, *, voxel_mm=SPACING_MM, spacing=None, label_valu
     straight = normalised_and_straight(found.image, scan, voxel_mm)
     if label is None:
         return straight, None
-    if not label_as_scan:
-        return straight, label_on(straight, read_label(label, found, label_value, orientation), label)
-    values = array_of(read_scan(label, orientation=orientation).image)
-    if values.shape != found.image.GetSize():
-        raise LasegError(f"{label}: is {values.shape}, its scan {found.image.GetSize()}; "
-                         "with --label-as-scan both must be the same W x H x D")
-    mask = image_of(class_numbers(values, label, label_value), found.image)
+    mask = read_label(label, found, label_value, orientation, label_as_scan)
     return straight, label_on(straight, mask, label)
 
 

@@ -37,7 +37,20 @@ from .atomic import write_list, write_whole
 
 SPACING_MM = 0.625  # each side of a voxel of the public volumes; the files don't say so
 FILE = "mri_norm2.h5"
+REMEDY = "fetch, prepare or copy this case again"
 PUBLIC = Path(__file__).resolve().parent / "public"  # the public volumes' lists and sums, which come with this package
+
+
+@contextlib.contextmanager
+def opened(path):
+    """The open HDF5 file of a volume.  What h5py says of one that is missing or broken becomes a sentence."""
+    if not Path(path).is_file():
+        raise LasegError(f"{path}: no such file; {REMEDY}")
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, TypeError, ValueError, KeyError, AttributeError, MemoryError) as error:
+        raise LasegError(f"{path}: {why_unreadable(error)}") from error
 
 
 def read_volume(path, *, with_label=True):
@@ -48,35 +61,18 @@ def read_volume(path, *, with_label=True):
     lacks ``image`` or ``label``, holds shapes that differ, voxels that are not finite, a label
     beyond its classes, or one of background alone.
     """
-    remedy = "fetch, prepare or copy this case again"
-    if not Path(path).is_file():
-        raise LasegError(f"{path}: no such file; {remedy}")
-    try:
-        with h5py.File(path, "r") as file:
-            image, label = (own_dataset(file, name, path) for name in ("image", "label" if with_label else "image"))
-            if image.dtype.kind not in "fiub" or label.dtype.kind not in "fiub":  # HDF5 can hold anything
-                raise LasegError(f"{path}: image ({image.dtype}) and label ({label.dtype}) must be numbers; {remedy}")
-            # read as it is, then as float32 and uint8
-            needed = image.size * (image.dtype.itemsize + 4) + with_label * label.size * (label.dtype.itemsize + 1)
-            require_memory(needed, torch.device("cpu"), path, "crop this volume, or take it off the list")
-            image, label = image[()], label[()] if with_label else None
-            classes = _classes_of(file, path)
-    except (OSError, RuntimeError, TypeError, ValueError, KeyError, AttributeError, MemoryError) as error:
-        raise LasegError(f"{path}: {why_unreadable(error, remedy)}") from error
+    names = ["image", "label"] if with_label else ["image"]
+    with opened(path) as file:
+        if lacking := [name for name in names if name not in file]:
+            raise LasegError(f"{path}: holds no {lacking[0]}; {REMEDY}")
+        needed = sum(2 * file[name].nbytes + 4 * file[name].size for name in names)  # as it is, and as float32 or uint8
+        require_memory(needed, torch.device("cpu"), path, "crop this volume, or take it off the list")
+        image, label = ([file[name][()] for name in names] + [None])[:2]
+        classes = _classes_of(file, path)
     return check_volume(image, label, path, len(classes))
 
 
-def own_dataset(file, name, path):
-    """The dataset ``name`` of an open HDF5 file; LasegError where it holds no voxels of this name."""
-    found = file.get(name)
-    if found is None:
-        raise LasegError(f"{path}: holds no {name}; fetch, prepare or copy this case again")
-    if not isinstance(found, h5py.Dataset) or found.shape is None:
-        raise LasegError(f"{path}: its {name} holds no voxels; fetch, prepare or copy this case again")
-    return found
-
-
-def why_unreadable(error, remedy):
+def why_unreadable(error):
     """What h5py's error means: a file can be whole, and still not be read here."""
     text = " ".join(str(error).split())
     if "lock file" in text:
@@ -89,7 +85,7 @@ def why_unreadable(error, remedy):
         return f"can't be read: permission denied ({text}); ask its owner, or copy it"
     if isinstance(error, MemoryError):
         return "too large for this machine's memory; crop this volume, or take it off the list"
-    return f"can't be read, it is truncated or not HDF5 ({text}); {remedy}"
+    return f"can't be read, it is truncated or not HDF5 ({text}); {REMEDY}"
 
 
 def check_volume(image, label, path, classes=1):
@@ -145,7 +141,7 @@ def write_volume(path, image, label=None, sources=None, classes=ATRIUM, **geomet
 
 def read_sources(path):
     """{'scan', 'label': SHA-256 of what a volume was made from}, as far as its file says."""
-    with h5py.File(path, "r") as file:
+    with opened(path) as file:
         return {kind: file.attrs[f"{kind}_sha256"] for kind in ("scan", "label") if f"{kind}_sha256" in file.attrs}
 
 
@@ -155,22 +151,15 @@ def read_geometry(path):
     The public volumes' voxels are 0.625 mm wide, which their files don't say: they are known by their cases' names.
     LasegError for a spacing that can't be.
     """
-    path, found = Path(path), {}
+    path = Path(path)
+    with opened(path) as file:
+        found = {name: file.attrs.get(name, np.nan) for name in ("spacing", "origin", "centre")}
     try:
-        with h5py.File(path, "r") as file:
-            for name in ("spacing", "origin", "centre"):
-                found[name] = np.broadcast_to(np.asarray(file.attrs.get(name, np.nan), np.float64), 3).copy()
-    except (OSError, RuntimeError) as error:
-        raise LasegError(f"{path}: {why_unreadable(error, 'fetch, prepare or copy this case again')}") from error
+        found = {name: np.broadcast_to(np.asarray(mm, float), 3).copy() for name, mm in found.items()}
     except (TypeError, ValueError) as error:
-        raise LasegError(f"{path}: its attributes must be three numbers in mm ({error}); "
-                         "prepare this case again") from error
-    if (found["spacing"] <= 0).any() or (found["spacing"] > 1000).any():
-        raise LasegError(f"{path}: its attribute spacing is {found['spacing']}; a voxel's sides must be more than 0 "
-                         "mm, and no more than a metre")
-    for name in ("origin", "centre"):
-        if (np.abs(found[name]) > 1e6).any():
-            raise LasegError(f"{path}: its attribute {name} is {found[name]}, in mm: no scanner is as large")
+        raise LasegError(f"{path}: its attributes must be three numbers in mm ({error}); {REMEDY}") from error
+    if not ((found["spacing"] > 0) & (found["spacing"] < np.inf) | np.isnan(found["spacing"])).all():
+        raise LasegError(f"{path}: its attribute spacing is {found['spacing']}; a voxel's sides must be more than 0 mm")
     if np.isnan(found["spacing"]).all() and path.parent.name in public_cases():
         found["spacing"] = np.full(3, SPACING_MM)
     return found
@@ -179,11 +168,8 @@ def read_geometry(path):
 def read_classes(path):
     """{name: value in the label it was made from} of a volume's classes 1 to K; ``ATRIUM`` where the file says nothing.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            return _classes_of(file, path)
-    except (OSError, RuntimeError) as error:
-        raise LasegError(f"{path}: {why_unreadable(error, 'fetch, prepare or copy this case again')}") from error
+    with opened(path) as file:
+        return _classes_of(file, path)
 
 
 def _classes_of(file, path):
@@ -269,9 +255,10 @@ def read_list(path):
     return names
 
 
-def may_write_list(path, names, written=()):
-    """Whether ``names`` may be written to the list ``path``: none is there, or the same, or what an earlier run of ours
-    left (``written``).  False for one that somebody changed; LasegError for one that lists other cases than ``names``.
+def may_write_list(path, names):
+    """Whether ``names`` may be written to the list ``path``: none is there, or the same.
+
+    False for one that somebody changed; LasegError for one that lists other cases than ``names``.
     """
     if not Path(path).exists():
         return True
@@ -279,17 +266,16 @@ def may_write_list(path, names, written=()):
     if strangers := [name for name in found if name not in known]:
         raise LasegError(f"{path}: lists other cases ({strangers[0][:40]!r}), of another data set; "
                          "choose another folder, or move this list away")
-    return found in (list(names), list(written))
+    return found == list(names)
 
 
-def keep_or_write_list(path, names, written=()):
+def keep_or_write_list(path, names):
     """Write a list unless somebody changed the one that is there, which stays, with a word: lists decide whose labels
     count.  See ``may_write_list``."""
-    if may_write_list(path, names, written):
-        if not Path(path).exists() or read_list(path) != list(names):  # the same is left as it is, to the byte
-            write_list(path, names)
-    else:
+    if not may_write_list(path, names):
         notify(f"{path}: was changed by somebody and is kept as it is; delete it to have it written anew")
+    elif not Path(path).exists():
+        write_list(path, names)
 
 
 def list_path(root_path, split):
@@ -436,15 +422,6 @@ def not_normalised(image):
             "normalised? The consistency's noise of 0.1 means nothing then; `laseg prepare` normalises")
 
 
-def is_device(name):
-    """Whether PyTorch knows a device of that name, be it here or not."""
-    try:
-        torch.device(name)
-    except (RuntimeError, TypeError):
-        return False
-    return True
-
-
 class LAHeart(Dataset):
     """Left-atrium volumes by the lists of the public data.
 
@@ -461,8 +438,10 @@ class LAHeart(Dataset):
 
     def __init__(self, base_dir, split="train", num=None, transform=None, *, cache=None, downsample=1, names=None,
                  labelled=None):
-        if isinstance(cache, bool) or not (cache in (None, "memory") or is_device(cache)):
-            raise LasegError(f"cache={cache!r}: give None, 'memory', or a device such as 'cpu'")
+        try:
+            torch.device("cpu" if cache in (None, "memory") else cache)
+        except (RuntimeError, TypeError) as error:
+            raise LasegError(f"cache={cache!r}: give None, 'memory', or a device such as 'cpu'") from error
         if num is not None and num < 0:
             raise LasegError(f"num={num}: give 0 or more, or None for all")
         self.base_dir, self.split, self.transform = Path(base_dir), split, transform
@@ -560,11 +539,6 @@ class LAHeart(Dataset):
         """What a full cache takes: 5 bytes a voxel (float32 image, uint8 label), from the files' headers."""
         total = 0
         for name in self.image_list:
-            try:
-                with h5py.File(self.path(name), "r") as file:
-                    shape = own_dataset(file, "image", self.path(name)).shape
-                    total += 5 * int(np.prod([side // self.downsample for side in shape]))
-            except (OSError, RuntimeError, KeyError, TypeError, AttributeError):
-                read_volume(self.path(name))  # which says what is wrong with it
-                raise
+            with opened(self.path(name)) as file:
+                total += 5 * int(np.prod([side // self.downsample for side in file["image"].shape]))
         return total

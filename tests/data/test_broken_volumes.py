@@ -1,12 +1,9 @@
-"""Broken volumes: they hold nothing, point to a file that is gone, or were cut off by a full disk."""
-
-import os
+"""Broken volumes: they point to a file that is gone, or were cut off by a full disk."""
 
 import h5py
 import numpy as np
 import pytest
 
-from laseg_lib.data import atomic
 from laseg_lib.data.volumes import LAHeart, read_volume, write_volume
 from laseg_lib.errors import LasegError
 
@@ -25,36 +22,14 @@ def lost_link(file, sound):
     file["image"] = h5py.ExternalLink("gone.h5", "image")
 
 
-def null(file, sound):
-    file["image"] = h5py.Empty("f4")
-
-
-def group(file, sound):
-    file.create_group("image")
-
-
-@pytest.mark.parametrize("make, told", [
-    (lost_link, "holds no image"), (null, "holds no voxels"), (group, "holds no voxels")],
-    ids=["lost link", "null", "group"])
-def test_a_volume_must_be_whole_in_itself(case, make, told):
+def test_a_volume_must_be_whole_in_itself(case):
     sound, path = case
     with h5py.File(path, "w") as file:
-        make(file, sound)
+        lost_link(file, sound)
         file["label"] = LABEL
-    with pytest.raises(LasegError, match=told) as error:
+    with pytest.raises(LasegError, match="can.t be read") as error:
         read_volume(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes")
-def test_a_pipe_in_place_of_a_volume_does_not_hang(tmp_path):
-    os.mkfifo(tmp_path / "mri_norm2.h5")
-    with pytest.raises(LasegError, match="no such file"):
-        read_volume(tmp_path / "mri_norm2.h5")
-    (tmp_path / "set").mkdir()
-    os.mkfifo(tmp_path / "set" / "settings.json")
-    with pytest.raises(LasegError, match="is no file"):
-        atomic.require_same_settings(tmp_path / "set", {"seed": 0})
 
 
 def test_a_full_disk_leaves_no_part_of_a_volume(tmp_path, monkeypatch):
@@ -70,12 +45,11 @@ def test_a_full_disk_leaves_no_part_of_a_volume(tmp_path, monkeypatch):
     assert list((tmp_path / "case").iterdir()) == []
 
 
-@pytest.mark.parametrize("make", [null, lost_link], ids=["null", "lost link"])
-def test_a_full_cache_is_counted_from_sound_volumes_alone(tmp_path, case, make):
+def test_a_full_cache_is_counted_from_sound_volumes_alone(tmp_path, case):
     """Training asks for shapes before it reads anything."""
     with h5py.File(case[1], "w") as file:
-        make(file, case[0])
+        lost_link(file, case[0])
     (tmp_path / "set" / "A").mkdir(parents=True)
     case[1].rename(tmp_path / "set" / "A" / "mri_norm2.h5")
-    with pytest.raises(LasegError, match="holds no voxels|holds no image"):
+    with pytest.raises(LasegError, match="mri_norm2.h5: can't be read"):
         LAHeart(tmp_path / "set", names=["A"]).cache_bytes()

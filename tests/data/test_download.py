@@ -132,21 +132,6 @@ def test_damaged_file_is_fetched_again(get, server, tmp_path):
     assert server.asked == [*NAMES, "AAA"] and have(tmp_path) == WHOLE
 
 
-def test_some_cases(get, server, tmp_path):
-    get(cases=["BBB", "CCC"])
-    assert server.asked == ["BBB", "CCC"]
-    assert read_list(tmp_path / "data/train.list") == ["BBB"]
-    get(cases=["AAA"])
-    assert read_list(tmp_path / "data/train.list") == ["AAA", "BBB"]
-
-
-@pytest.mark.parametrize("name", ["DDD", "../AAA", "AAA/../BBB", ""])
-def test_only_names_of_ours(get, server, tmp_path, name):
-    with pytest.raises(LasegError, match="no public case"):
-        get(cases=["AAA", name])
-    assert not server.asked and not (tmp_path / "data").exists()
-
-
 @pytest.mark.parametrize("trouble", ["cut", "cut without length", "wrong", 500, 503, 429])
 def test_passing_trouble_is_survived(get, server, tmp_path, trouble):
     server.behave["BBB"] = [trouble, trouble]
@@ -259,5 +244,5 @@ def test_public_address():
                                      "http://user:topsecret@127.0.0.1:abc/", "http://" + "a" * 300 + "/"])
 def test_an_address_is_told_without_its_password(address, tmp_path):
     with pytest.raises(LasegError, match="^http://(127|aaa)") as told:
-        fetch(tmp_path, address, public_names("test")[:1], attempts=1, progress=False)
+        fetch(tmp_path, address, attempts=1, progress=False)
     assert "topsecret" not in str(told.value) and "user" not in str(told.value)

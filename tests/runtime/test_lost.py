@@ -49,15 +49,14 @@ def test_a_list_that_somebody_changed_stays_and_it_is_said(tmp_path, capsys):
     assert case_names(root, "test") == ["PHANTOM_0008"], "what is missing is written"
 
 
-def test_fetch_adds_to_its_own_list_and_keeps_an_edited_one(tmp_path, monkeypatch, capsys):
+def test_fetch_keeps_a_list_that_somebody_edited(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(download, "fetch_file", lambda url, path, *rest: (
         path.parent.mkdir(parents=True, exist_ok=True), path.write_text("")))
     names = download.public_names("train")
-    root = download.fetch(tmp_path, cases=names[:2], progress=False)
-    download.fetch(tmp_path, cases=names[:4], progress=False)
-    assert case_names(root) == names[:4]
+    root = download.fetch(tmp_path, progress=False)
+    assert case_names(root) == names
     (tmp_path / "train.list").write_text("\n".join(names[1:3]))
-    download.fetch(tmp_path, cases=names[:6], progress=False)
+    download.fetch(tmp_path, progress=False)
     assert case_names(root) == names[1:3] and "kept as it is" in capsys.readouterr().err
 
 
