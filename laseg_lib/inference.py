@@ -7,7 +7,7 @@ from tqdm.auto import tqdm
 
 from .errors import LasegError
 from .metrics import mean_dice_of
-from .runtime.machine import autocast, explain_memory, require_room_for
+from .runtime.machine import autocast, explain_memory
 
 WALKTHROUGH_STRIDE = (18, 18, 4)  # of the walkthrough's window, in voxels
 WINDOWS = ("walkthrough", "fast", "whole")
@@ -112,7 +112,6 @@ def divisor_of(model):
 
 
 def _sliding(probability, volume, patch_size, stride, batch_size):
-    require_room_for("monai", 300)
     from monai.inferers import sliding_window_inference
 
     # MONAI takes the overlap as a share and truncates the stride; the small excess keeps 18 from becoming 17.

@@ -92,8 +92,6 @@ def require_same_settings(folder, settings):
     which none was made are replaced.
     """
     path = Path(folder) / "settings.json"
-    if path.exists() and not path.is_file():  # a pipe would wait for ever
-        raise LasegError(f"{path}: is no file; move it away, or choose another folder")
     settings = json.loads(json.dumps(settings))  # tuples become lists, as they are in the file
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ..errors import LasegError
-from ..runtime.machine import require_memory, require_room_for
+from ..runtime.machine import require_memory
 from .volumes import SPACING_MM
 
 STRAIGHT = np.eye(3)
@@ -23,7 +23,6 @@ def array_of(image):
 def image_of(array, like=None, *, spacing=None, origin=None):
     """An array W x H x D as SimpleITK's image: in the geometry of the image ``like``, or straight, with a voxel's
     ``spacing`` and the ``origin`` of the first one, both in mm."""
-    require_room_for("SimpleITK", 300)
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(np.ascontiguousarray(np.asarray(array).T))

@@ -12,7 +12,6 @@ A finished run is skipped; an interrupted one is resumed.  Nothing is filled in 
 
 import argparse
 import json
-import math
 import os
 import platform
 import re
@@ -40,7 +39,6 @@ from ..inference import largest_component
 from ..methods.self_training import label_by_teacher
 from ..runtime import places
 from ..runtime.checkpoints import BEST, load_network, write_weights
-from ..runtime.machine import notify
 from ..runtime.program import in_one_line, restore_ctrl_c
 from ..training import Trainer
 from . import read
@@ -160,7 +158,8 @@ def train_or_resume(config, progress):
     snapshot = Path(config.snapshot_path)
     trainer = Trainer(config, resume=(snapshot / "last.pth").exists() or (snapshot / "previous.pth").exists())
     clock = snapshot / "seconds.txt"  # kept for a resumed training
-    start, before, cpu = time.perf_counter(), seconds_in(clock), time.process_time()
+    before = float(clock.read_text()) if clock.exists() else 0.0
+    start, cpu = time.perf_counter(), time.process_time()
 
     def note(trainer):
         if trainer.iteration % 50 == 0:
@@ -169,21 +168,6 @@ def train_or_resume(config, progress):
     trainer.run(progress=progress, callback=note)
     cpu = None if before else round(time.process_time() - cpu, 1)
     return trainer, before + time.perf_counter() - start, cpu
-
-
-def seconds_in(clock):
-    """The seconds that an interrupted training took, from its file.  Without a file 0; also 0, with a message, if it
-    holds no number: a full disk can leave an empty file."""
-    if not clock.exists():
-        return 0.0
-    try:
-        seconds = float(clock.read_text()) if clock.is_file() else math.nan
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        notify(f"{clock}: holds no number of seconds; the time before the interruption isn't counted")
-        return 0.0
-    return seconds
 
 
 def held_out_split(root, seed):

@@ -39,41 +39,20 @@ def rank():
 def join_processes(device="auto"):
     """Join the processes that torchrun started, as its environment variables say.  Returns this process's device: with
     GPUs, one for each process of a machine.  LasegError if the processes can't connect, or GPUs are missing."""
-    device, found = pick_device(device), torchrun_environment()
-    if found.get("WORLD_SIZE", 1) == 1 or "MASTER_ADDR" not in os.environ or not dist.is_available():
+    device = pick_device(device)
+    if os.environ.get("WORLD_SIZE", "1") == "1" or "MASTER_ADDR" not in os.environ or not dist.is_available():
         return device
     if device.type == "cuda":
-        device = pick_device(f"cuda:{found.get('LOCAL_RANK', 0)}")
+        device = pick_device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}")
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         try:
             dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
         except (RuntimeError, ValueError) as error:
-            raise LasegError(f"the {found['WORLD_SIZE']} processes can't connect ({first_line(error)}); "
+            raise LasegError(f"the {os.environ['WORLD_SIZE']} processes can't connect ({first_line(error)}); "
                              "start them with torchrun") from error
         atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
     return device
-
-
-def torchrun_environment():
-    """{WORLD_SIZE, RANK, LOCAL_RANK: whole number} of those that the environment has.
-
-    LasegError for impossible values: PyTorch would wait without end for a process that doesn't exist.
-    """
-    found = {}
-    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
-        text = os.environ.get(name)
-        if text is None:
-            continue
-        if not (text.isascii() and text.isdigit() and len(text) < 7) or (name == "WORLD_SIZE" and int(text) < 1):
-            raise LasegError(f"the environment has {name}={text[:40]!r}, which is no number of processes; unset it, or "
-                             "start with torchrun")
-        found[name] = int(text)
-    for name in ("RANK", "LOCAL_RANK"):
-        if "WORLD_SIZE" in found and found.get(name, 0) >= found["WORLD_SIZE"]:
-            raise LasegError(f"the environment has {name}={found[name]} and WORLD_SIZE={found['WORLD_SIZE']}, but "
-                             "processes count from 0; unset both, or start with torchrun")
-    return found
 
 
 def replicate(network, device):

@@ -150,15 +150,6 @@ def require_memory(needed, device, what, remedy):
                          f"on this machine ({device}); {remedy}")
 
 
-def require_room_for(library, megabytes):
-    """LasegError if ``library`` isn't imported yet and ``ulimit -v`` leaves less than its import needs.  If memory runs
-    out in the middle of an import, Python may crash."""
-    left = address_space()
-    if library not in sys.modules and left is not None and left < megabytes * 10**6:
-        raise LasegError(f"not enough memory: the library {library} needs {megabytes} MB, this process's limit "
-                         f"(ulimit -v) leaves {max(left, 0) // 10**6} MB; raise the limit")
-
-
 def training_bytes(config):
     """A lower bound of a training's memory in bytes, at any precision: four copies of the weights (student, teacher,
     gradient, momentum), and about ten activations of the patch's size for each filter."""

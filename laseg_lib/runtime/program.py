@@ -19,16 +19,9 @@ from ..errors import LasegError, visible
 def before_imports():
     """Called before the imports of a program (``laseg``, ``python -m laseg_lib...``).
 
-    Closed streams are opened to nowhere: otherwise the next opened file would get a closed stream's number, and
-    warnings would be written into that file.  Ctrl-C ends the program at once, without a stack trace from the middle of
-    an import, until ``restore_ctrl_c`` is called.
+    Ctrl-C ends the program at once, without a stack trace from the middle of an import, until ``restore_ctrl_c`` is
+    called.
     """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))
     if threading.current_thread() is threading.main_thread() and (
             signal.getsignal(signal.SIGINT) is signal.default_int_handler):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -43,7 +36,7 @@ def restore_ctrl_c():
 def exit_status(status):
     """``status``, or 1 if the printed text can't be written.  Flushes the streams, so that Python reports no error when
     it ends."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
         except OSError as error:

@@ -12,7 +12,6 @@ from filelock import FileLock, Timeout
 
 from ..errors import LasegError
 from . import distributed
-from .curves import Curves
 from .machine import notify
 
 SCALARS = {  # the walkthrough's TensorBoard names, and the column of history.csv each is drawn from
@@ -68,8 +67,6 @@ class RunLog:
 
     def _open(self, sizes, iteration):
         for name, path in self.paths.items():
-            if path.exists() and not path.is_file():  # opening a pipe would never return
-                raise LasegError(f"{path}: is no regular file; move it away")
             keep = (sizes or {}).get(name, 0)
             if sizes is not None and not self._is_as_left(path, keep, sizes.get(f"{name} sha256")):
                 self._put_aside(path, "was edited, cut or deleted after the last checkpoint")
@@ -83,7 +80,9 @@ class RunLog:
         if self.paths["history.csv"].stat().st_size == 0:
             self.rows.writeheader()
             self.table.flush()
-        self.scalars = Curves(self.folder / "log", going_on=iteration + 1 if sizes else None)
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.scalars = SummaryWriter(self.folder / "log", purge_step=iteration + 1 if sizes else None)
 
     @staticmethod
     def _put_aside(path, why):
@@ -127,17 +126,17 @@ class RunLog:
         with self._explain_disk():
             self.rows.writerow(row)
             self.table.flush()  # so that other programs can follow the training
-        for name, column in SCALARS.items():
-            if row.get(column) is not None:
-                self.scalars.add_scalar(name, row[column], row["iteration"])
+            for name, column in SCALARS.items():
+                if row.get(column) is not None:
+                    self.scalars.add_scalar(name, row[column], row["iteration"])
         values = {"consistency_dist": 0, "consistency_weight": 0, **row}  # a method may have no consistency
         self.write_line("iteration {iteration} : loss : {loss:f} cons_dist: {consistency_dist:f}, "
                         "loss_weight: {consistency_weight:f}".format(**values))
 
     def sizes(self):
         """The files' current sizes, for the checkpoint; everything up to there is on the disk."""
-        self.scalars.flush()
         with self._explain_disk():
+            self.scalars.flush()
             for file in (self.text, self.table):
                 file.flush()
                 os.fsync(file.fileno())

@@ -167,17 +167,6 @@ def test_the_command_makes_what_is_missing(made, tmp_path, monkeypatch, capsys):
     assert records.main(["tiny"]) == 1 and capsys.readouterr().err == "record tiny: no volumes here\n"
 
 
-@pytest.mark.parametrize(("text", "seconds", "told"), [
-    (None, 0, False), ("12.5", 12.5, False), ("", 0, True), ("nan", 0, True), ("-3", 0, True), ("x", 0, True),
-    ("inf", 0, True)])
-def test_seconds_of_what_was_cut_off(text, seconds, told, tmp_path, capsys):
-    """A full disk can leave an empty file."""
-    if text is not None:
-        (tmp_path / "seconds.txt").write_text(text)
-    assert records.seconds_in(tmp_path / "seconds.txt") == seconds
-    assert ("isn't counted" in capsys.readouterr().err) == told
-
-
 @pytest.mark.parametrize("content", [b"", b"hello", b"[1]", b"[" * 99_999, b"\xff"])
 def test_settings_that_are_none_are_told(made, content, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(read, "RECORDED", tmp_path)

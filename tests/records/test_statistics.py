@@ -166,8 +166,6 @@ def test_a_missing_record_is_said_to_be_missing(tmp_path, monkeypatch):
     told = read.provenance("tiny", tmp_path)
     for word in ("1 runs, 1 MISSING", "0123456", "abacus", "2 cores", "2026-01-02", "make record RECORD=tiny"):
         assert word in told
-    assert read.missing_table("tiny", recorded=tmp_path) == [
-        "supervised_2_seed1: not recorded yet; make record RECORD=tiny RECORD_ARGS='--only supervised_2_seed1'"]
     assert read.history("tiny", "MT_2_seed1", tmp_path)[-1] == \
         {"iteration": 2, "loss": 0.25, "val_dice_student": 0.75}
 

@@ -206,16 +206,3 @@ def test_torchrun_with_the_command_line(root, tmp_path):
     assert len(re.findall("done: ", done.stdout)) == 1
     assert len((tmp_path / "run/history.csv").read_text().splitlines()) == 4
     assert len(load_checkpoint(tmp_path / "run/last.pth")["streams"]) == 2
-
-
-@pytest.mark.parametrize(("said", "words"), [
-    ({"WORLD_SIZE": "abc"}, "WORLD_SIZE='abc', which is no number"), ({"WORLD_SIZE": ""}, "is no number of processes"),
-    ({"WORLD_SIZE": "9" * 400}, "is no number of processes"), ({"WORLD_SIZE": "1.5"}, "counts no"),
-    ({"WORLD_SIZE": "0"}, "is no number of processes"),
-    ({"WORLD_SIZE": "2", "RANK": "-1"}, "RANK='-1'"), ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2 and WORLD_SIZE=2"),
-    ({"LOCAL_RANK": "first"}, "LOCAL_RANK='first'")])
-def test_what_torchrun_would_never_say_is_told(said, words, monkeypatch):
-    for name, value in said.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(LasegError, match=words):
-        distributed.join_processes("cpu")

@@ -79,19 +79,6 @@ def test_ctrl_c_is_pythons_own_once_a_program_has_begun(interrupts):
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
-def test_closed_streams_lead_nowhere_and_give_their_numbers_to_no_file(tmp_path):
-    code = ("import os, sys; sys.path.insert(0, sys.argv[1]); import torch; from laseg_lib.runtime import program; "
-            "program.before_imports(); file = open('history.csv', 'w'); print('x'); print('y', file=sys.stderr); "
-            "os.write(2, b'a warning of a library'); file.close(); sys.exit(file.closed and 7)")
-    (tmp_path / "torch.py").touch()
-    (tmp_path / "laseg_lib" / "runtime").mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "runtime/__init__.py", "runtime/program.py"):  # the package without torch
-        text = "" if "__init__" in name else (REPO / "laseg_lib" / name).read_text()
-        (tmp_path / "laseg_lib" / name).write_text(text)
-    done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", sys.executable, "-c", code, str(tmp_path)], cwd=tmp_path)
-    assert done.returncode == 7 and (tmp_path / "history.csv").read_text() == ""
-
-
 @pytest.mark.parametrize(("target", "told"), [("/dev/full", 1), ("pipe", 0)])
 def test_what_can_not_be_printed_is_no_success(target, told, monkeypatch, capsys):
     if target == "pipe":

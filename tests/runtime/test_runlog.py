@@ -1,0 +1,40 @@
+"""What a training writes beside its weights: a full disk is one sentence, and others' files are kept."""
+
+import os
+
+import pytest
+from children import tiny_config
+
+from laseg_lib.data.phantom import write_phantoms
+from laseg_lib.errors import LasegError
+from laseg_lib.training import Trainer
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_phantoms(tmp_path_factory.mktemp("data"), train=8, test=1, size=(24, 20, 12), seed=0, progress=False)
+
+
+def test_files_that_no_training_wrote_are_kept(root, tmp_path, capsys):
+    (tmp_path / "log.txt").write_text("my diary")
+    (tmp_path / "secret").write_text("a,b")
+    (tmp_path / "history.csv").symlink_to(tmp_path / "secret")
+    trainer = Trainer(tiny_config(root, snapshot_path=str(tmp_path)))
+    trainer.run(1, progress=False)
+    assert (tmp_path / "log.old.txt").read_text() == "my diary" and (tmp_path / "secret").read_text() == "a,b"
+    assert capsys.readouterr().err.count("no training wrote it; it is kept as") == 2
+    (tmp_path / "last.pth").unlink()
+    trainer.log.close()
+    Trainer(tiny_config(root, snapshot_path=str(tmp_path))).log.close()  # its own begin anew
+    assert not (tmp_path / "log.old2.txt").exists() and "no training" not in capsys.readouterr().err
+
+
+def test_a_full_disk_ends_a_training_with_a_sentence_and_its_checkpoint_whole(root, tmp_path):
+    trainer = Trainer(tiny_config(root, snapshot_path=str(tmp_path)))
+    trainer.run(1, progress=False)
+    os.dup2(full := os.open("/dev/full", os.O_WRONLY), trainer.log.text.fileno())
+    os.close(full)
+    with pytest.raises(LasegError, match="No space left on device.*then --resume"):
+        trainer.run(1, progress=False)
+    trainer.log.close()
+    assert Trainer(tiny_config(root, snapshot_path=str(tmp_path)), resume=True).iteration == 1
