@@ -17,42 +17,34 @@ from .config import (
     type_of_setting,
 )
 from .errors import LasegError, visible
-from .runtime import places
-from .runtime.program import (
-    OneLineParser,
-    WithDefaults,
-    exit_status,
-    in_one_line,
-    print_error,
-    restore_ctrl_c,
-)
+from .runtime import places, program
 
 
 def main(argv=None):
     """Run one command; returns the exit status.  A user's mistake is reported in one line, without a stack trace."""
-    restore_ctrl_c()
+    program.restore_ctrl_c()
     if hasattr(sys.stdout, "reconfigure"):  # the terminal's encoding may lack a path's characters
         sys.stdout.reconfigure(errors="backslashreplace")
     command = ""
     try:
         args = parser().parse_args(argv)
         command = f" {args.command}"
-        return exit_status(args.run(args) or 0)
+        return program.exit_status(args.run(args) or 0)
     except (LasegError, OSError) as error:
-        message = in_one_line(error)
+        message = program.in_one_line(error)
     except KeyboardInterrupt:
         message = "interrupted"
-    print_error(f"laseg{command}: {message}")
-    return exit_status(1)
+    program.print_error(f"laseg{command}: {message}")
+    return program.exit_status(1)
 
 
 def parser():
-    top = OneLineParser(prog="laseg", description="Mean Teacher segmentation of the left atrium.")
+    top = program.OneLineParser(prog="laseg", description="Mean Teacher segmentation of the left atrium.")
     commands = top.add_subparsers(dest="command", required=True)
 
     def command(name, run, text, example):
         sub = commands.add_parser(name, help=text, description=text, epilog=f"example: laseg {name} {example}",
-                                  formatter_class=WithDefaults)
+                                  formatter_class=program.WithDefaults)
         sub.set_defaults(run=run)
         return sub
 
@@ -331,9 +323,12 @@ def run_predict(args):
                           keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing,
                           orientation=args.orientation)
     scans = [scan for given in scans for scan in scans_of(given)]
+
+    def report(line):
+        tqdm.write(program.in_one_line(f"laseg predict: {line}"), file=sys.stderr)
+
     failed = predict_files(predictor, scans, args.out, suffix=args.format, keep_probability=args.probability,
-                           force=args.force, say=lambda line: tqdm.write(visible(line)),
-                           complain=lambda line: tqdm.write(in_one_line(f"laseg predict: {line}"), file=sys.stderr))
+                           force=args.force, say=lambda line: tqdm.write(visible(line)), complain=report)
     if failed and len(scans) > 1:
         print(f"laseg predict: {failed} of {len(scans)} scans failed", file=sys.stderr)
     return int(failed > 0)

@@ -1,7 +1,5 @@
 """A checkpoint against the cases of a split: one row of metrics a case; of several classes one each, and their mean."""
 
-import sys
-
 import numpy as np
 import torch
 from tqdm.auto import tqdm
@@ -92,7 +90,7 @@ def predict_cases(network, dataset, patch_size, *, window="walkthrough", precisi
         for k, kind in enumerate(dataset.classes, 1):
             if not (mask == k).any():
                 of_class = f" of {kind}" if len(dataset.classes) > 1 else ""
-                print(f"WARNING: {name}: the prediction{of_class} is EMPTY", file=sys.stderr)
+                notify(f"WARNING: {name}: the prediction{of_class} is EMPTY")
         yield name, mask, sample["label"]
 
 

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from ..figures.style import INK, LOOKS, SMALL, TEXT, line_style, new_axes, number
+from ..figures.style import INK, LOOKS, SMALL, TEXT, line_style, new_axes
 from ..records.plans import ARM_NAMES
-from ..records.statistics import interval95
+from ..records.statistics import interval95, signed
 from .alt import ALT_TEXTS
 from .exercise import Exercise
 
@@ -54,9 +54,9 @@ def draw_forest(differences, *, xlabel="difference of Dice", title=""):
         if np.isfinite(given.half):
             ax.plot([given.mean - given.half, given.mean + given.half], [row, row], color=INK, linewidth=2)
             ax.plot(given.mean, row, "D", markersize=10, color=colour, markeredgecolor=INK)
-            text = f"{number(given.mean, '+.3f')} ± {given.half:.3f}"
+            text = f"{signed(given.mean)} ± {given.half:.3f}"
         else:
-            text = f"{number(given.mean, '+.3f')}, one seed"
+            text = f"{signed(given.mean)}, one seed"
         ax.annotate(text, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL, color=INK)
     names = [given.name.replace(": ", ":\n", 1).replace(", no", ",\nno") for given in differences]
     ax.set_yticks(range(len(differences)), names, fontsize=SMALL)

@@ -24,7 +24,7 @@ from .atomic import require_same_settings
 from .grid import image_of
 from .scans import write_image
 from .shapes import column, ellipsoid, smooth_union, tube, waves
-from .volumes import FILE, keep_or_write_list, may_write_list, read_volume, write_volume
+from .volumes import FILE, is_sound, keep_or_write_list, may_write_list, write_volume
 
 FOLDER = "phantoms"
 FORMULA = 1  # raise it when the same seed no longer gives the same phantom
@@ -221,19 +221,12 @@ def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False
     for k, name in enumerate(watched):
         if raw:
             _write_raw(root / name, 10_000 * seed + k, size, options)
-        elif not _sound(root / name / FILE, size):
+        elif not is_sound(root / name / FILE):
             write_volume(root / name / FILE, *make_phantom(10_000 * seed + k, size, **options),
                          classes=CLASSES if classes == 2 else ATRIUM, spacing=np.divide(FIELD_MM, size))
     for path, listed in lists.items():
         keep_or_write_list(path, listed)
     return root
-
-
-def _sound(path, size):
-    try:
-        return read_volume(path)[0].shape == size
-    except LasegError:
-        return False
 
 
 def _write_raw(folder, seed, size, options):

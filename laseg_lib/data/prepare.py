@@ -37,6 +37,7 @@ from .volumes import (
     FILE,
     SPACING_MM,
     check_volume,
+    is_sound,
     keep_apart,
     keep_or_write_list,
     name_problem,
@@ -367,7 +368,7 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
         path, case = root / name / FILE, cases[name]
         try:
             sources = {kind: content_digest(file) for kind, file in case._asdict().items() if file}
-            if _finished(path, case.label is not None):
+            if is_sound(path, with_label=case.label is not None):
                 if read_sources(path) in ({}, sources):  # an older version didn't note them
                     continue
                 say(f"  {name}: its scan or its label has changed since it was prepared; it is made anew")
@@ -441,10 +442,3 @@ def describe_plan(raw_dir, patterns, cases, parts):
                         ("files that no pattern fits, not used", others)):
         if names:
             yield f"  {what}: {len(names)} ({first_few(names)})"
-
-
-def _finished(path, labelled):
-    try:
-        return bool(read_volume(path, with_label=labelled))
-    except LasegError:
-        return False

@@ -72,6 +72,14 @@ def read_volume(path, *, with_label=True):
     return check_volume(image, label, path, len(classes))
 
 
+def is_sound(path, *, with_label=True):
+    """Whether ``read_volume`` can read a file."""
+    with contextlib.suppress(LasegError):
+        read_volume(path, with_label=with_label)
+        return True
+    return False
+
+
 def why_unreadable(error):
     """What h5py's error means: a file can be whole, and still not be read here."""
     text = " ".join(str(error).split())

@@ -18,7 +18,7 @@ from matplotlib.path import Path as Outline
 from matplotlib.transforms import Affine2D
 from PIL import Image, ImageDraw, ImageFont
 
-from .style import looks_by_class, number, rgb
+from .style import looks_by_class, rgb
 
 KEPT = 60  # planes between steps: some 30 MB
 PANEL, WIDE = 120, 480  # px: the text's height below planes in a row, and from where on it has two columns
@@ -239,7 +239,7 @@ def _readout(picture, box, point, value, inside, spacing, titled):
                  INK if within else DIM, font(16), "ra")
     mm = ", ".join(f"{(p + 0.5) * s:.1f}" for p, s in zip(point, spacing))
     x, y = _readout_place(width, len(inside) + titled)
-    for row, text in enumerate((", ".join(map(str, point)), mm, number(value, ".2f"))):
+    for row, text in enumerate((", ".join(map(str, point)), mm, f"{value:.2f}".replace("-", "−"))):
         pen.text((left + x + 68, top + y + LINE * row), text, INK, font(16))
 
 

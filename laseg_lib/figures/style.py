@@ -75,11 +75,6 @@ def rgb(colour):
     return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
 
 
-def number(value, spec):
-    """``format(value, spec)`` with the minus sign that the axes have, not a hyphen: −0.012."""
-    return format(value, spec).replace("-", "−")
-
-
 def new_axes(columns=1, *, height=4.2, width=9.6, rows=1, xlabel="", ylabel="", title="", margins=None, **subplots):
     """(figure, axes): axes is one Axes, or a list when there are several, dressed for a projector.
 
