@@ -4,6 +4,8 @@ import contextlib
 import csv
 import hashlib
 import os
+import socket
+import time
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -46,6 +48,40 @@ def lock_folder(folder):
     return held
 
 
+class Scalars:
+    """The scalars of one run for TensorBoard.  They are written without a thread of their own: SummaryWriter's prints a
+    stack trace if the disk is full.
+
+    ``going_on``: the first iteration that is written again; TensorBoard drops the points of earlier files from there.
+    """
+
+    def __init__(self, folder, going_on=None):
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = open(folder / f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}", "xb")
+        self._records, self._event, self._summary = RecordWriter(self.file), Event, Summary
+        self._write(file_version="brain.Event:2")
+        if going_on is not None:
+            self._write(step=going_on, session_log=SessionLog(status=SessionLog.START))
+
+    def _write(self, **event):
+        self._records.write(self._event(wall_time=time.time(), **event).SerializeToString())
+
+    def add(self, name, value, step):
+        """One point of the curve ``name``."""
+        point = self._summary.Value(tag=name, simple_value=float(value))
+        self._write(step=step, summary=self._summary(value=[point]))
+
+    def flush(self):
+        self.file.flush()
+
+    def close(self):
+        self.file.close()
+
+
 class RunLog:
     """Appends to the files of one run.  With ``sizes``, from a checkpoint, the files are first cut back to the
     checkpoint, so that a resumed run leaves the same files as an uninterrupted one.
@@ -80,9 +116,7 @@ class RunLog:
         if self.paths["history.csv"].stat().st_size == 0:
             self.rows.writeheader()
             self.table.flush()
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.scalars = SummaryWriter(self.folder / "log", purge_step=iteration + 1 if sizes else None)
+        self.scalars = Scalars(self.folder / "log", going_on=iteration + 1 if sizes else None)
 
     @staticmethod
     def _put_aside(path, why):
@@ -128,7 +162,7 @@ class RunLog:
             self.table.flush()  # so that other programs can follow the training
             for name, column in SCALARS.items():
                 if row.get(column) is not None:
-                    self.scalars.add_scalar(name, row[column], row["iteration"])
+                    self.scalars.add(name, row[column], row["iteration"])
         values = {"consistency_dist": 0, "consistency_weight": 0, **row}  # a method may have no consistency
         self.write_line("iteration {iteration} : loss : {loss:f} cons_dist: {consistency_dist:f}, "
                         "loss_weight: {consistency_weight:f}".format(**values))

@@ -7,7 +7,24 @@ from children import tiny_config
 
 from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.errors import LasegError
+from laseg_lib.runtime.runlog import Scalars
 from laseg_lib.training import Trainer
+
+
+def steps(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload()
+    return [(event.step, event.value) for event in events.Scalars("loss")]
+
+
+def test_a_resumed_run_takes_the_place_of_what_came_after_its_checkpoint(tmp_path):
+    for points, options in (([(1, 0.5), (2, 0.25), (3, 9)], {}), ([(3, 0.125), (4, 1)], {"going_on": 3})):
+        scalars = Scalars(tmp_path, **options)
+        for step, value in points:
+            scalars.add("loss", value, step)
+        scalars.close()
+    assert steps(tmp_path) == [(1, 0.5), (2, 0.25), (3, 0.125), (4, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +46,12 @@ def test_files_that_no_training_wrote_are_kept(root, tmp_path, capsys):
     assert not (tmp_path / "log.old2.txt").exists() and "no training" not in capsys.readouterr().err
 
 
-def test_a_full_disk_ends_a_training_with_a_sentence_and_its_checkpoint_whole(root, tmp_path):
+@pytest.mark.parametrize("which", ["log.txt", "curves"])
+def test_a_full_disk_ends_a_training_with_a_sentence_and_its_checkpoint_whole(which, root, tmp_path):
     trainer = Trainer(tiny_config(root, snapshot_path=str(tmp_path)))
     trainer.run(1, progress=False)
-    os.dup2(full := os.open("/dev/full", os.O_WRONLY), trainer.log.text.fileno())
+    file = trainer.log.text if which == "log.txt" else trainer.log.scalars.file
+    os.dup2(full := os.open("/dev/full", os.O_WRONLY), file.fileno())
     os.close(full)
     with pytest.raises(LasegError, match="No space left on device.*then --resume"):
         trainer.run(1, progress=False)
