@@ -112,6 +112,14 @@ def test_the_core_can_be_read_in_an_evening():
     assert sum(core.values()) <= 1700, core
 
 
+def test_every_file_that_is_no_code_comes_with_the_package():
+    packed = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    found = {path for package, patterns in packed.items() for pattern in patterns
+             for path in (REPO / package.replace(".", "/")).glob(pattern)}
+    files = {path for path in (REPO / "laseg_lib").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert len(files) > 5 and not files - found
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_folder_says_in_a_sentence_what_it_is_for(folder):
     said = ast.get_docstring(ast.parse((REPO / "laseg_lib" / folder / "__init__.py").read_text(encoding="utf-8")))
