@@ -97,7 +97,4 @@ def predict_cases(network, dataset, patch_size, *, window="walkthrough", precisi
 def measure_case(dataset, name, mask, label, spacing=None):
     """The rows of one case, see ``metric_rows``; ``spacing`` (mm, of a stored voxel) counts where its file
     doesn't say."""
-    sides = dataset.spacing(name)
-    if spacing is not None:
-        sides = np.where(np.isnan(sides), np.asarray(spacing, float) * dataset.downsample, sides)
-    return metric_rows(name, mask, label, dataset.classes, sides)
+    return metric_rows(name, mask, label, dataset.classes, dataset.spacing(name, spacing))

@@ -129,6 +129,7 @@ def require_same_position(path, qform, sform, shape):
 
 def read_nrrd(path):
     import nrrd
+    import SimpleITK as sitk
 
     header = nrrd.read_header(lines_of_header(path))
     require_space(path, header["sizes"])
@@ -139,7 +140,8 @@ def read_nrrd(path):
         raise LasegError(f"{path}: is a segmentation in {header['sizes'][0]} layers, since segments overlap; "
                          f"{EXPORT_AS_LABEL_MAP}")
     several = re.match("LIST|.*%", header.get("data file", header.get("datafile", "")))  # which pynrrd doesn't read
-    array, affine = by_simpleitk(path, "NrrdImageIO") if several else nrrd.read(str(path))[0], np.eye(4)
+    array, affine = nrrd.read(str(path))[0] if not several else sitk.GetArrayFromImage(
+        sitk.ReadImage(str(path), imageIO="NrrdImageIO")).T, np.eye(4)
     vectors = np.array(header.get("space directions", []), float).reshape(-1, 3)
     if array.ndim > 3:  # an axis that is none of space comes before them, or behind
         array, vectors = array.squeeze(), vectors[np.isfinite(vectors).all(1)]
@@ -164,12 +166,6 @@ def lines_of_header(path):
             yield line.decode("latin-1")
             if not line.strip() or b"LIST" in line:
                 return
-
-
-def by_simpleitk(path, reader):
-    import SimpleITK as sitk
-
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO=reader)).T
 
 
 def read_meta(path):

@@ -108,9 +108,9 @@ def measured_on_volume(mask, volume, value, spacing):
     """The same of a mask and a prepared volume's label, on the volume's grid."""
     import SimpleITK as sitk
 
-    label, geometry, classes = read_volume(volume)[1], read_geometry(volume), read_classes(volume)
+    label, geometry, classes = read_volume(volume)[1], read_geometry(volume, spacing), read_classes(volume)
     found = read_mask(mask, classes if len(classes) > 1 else value)
-    sides = np.where(np.isfinite(geometry["spacing"]) | (spacing is None), geometry["spacing"], spacing or np.nan)
+    sides = geometry["spacing"]
     alike = found.image.GetSize() == label.shape
     if np.isnan([*sides, *geometry["origin"]]).any():  # as for the public volumes: voxel by voxel
         if not alike:

@@ -159,12 +159,10 @@ def open_volume(path, spacing):
     volume, _ = read_volume(path, with_label=False)
     if problem := not_normalised(volume):
         notify(f"WARNING: {path}: {problem}")
-    geometry = read_geometry(path)
-    sides = geometry["spacing"] if spacing is None else np.where(np.isnan(geometry["spacing"]), spacing,
-                                                                 geometry["spacing"])
-    known = not np.isnan(sides).any()
-    return volume, image_of(volume, spacing=sides if known else np.ones(3),
-                            origin=np.nan_to_num(geometry["origin"])), known
+    geometry = read_geometry(path, spacing)
+    known = not np.isnan(geometry["spacing"]).any()
+    sides = geometry["spacing"] if known else np.ones(3)
+    return volume, image_of(volume, spacing=sides, origin=np.nan_to_num(geometry["origin"])), known
 
 
 def mask_names(scans):

@@ -153,11 +153,11 @@ def read_sources(path):
         return {kind: file.attrs[f"{kind}_sha256"] for kind in ("scan", "label") if f"{kind}_sha256" in file.attrs}
 
 
-def read_geometry(path):
+def read_geometry(path, spacing=None):
     """{'spacing', 'origin', 'centre': three numbers in mm}, NaN where the file doesn't say.
 
     The public volumes' voxels are 0.625 mm wide, which their files don't say: they are known by their cases' names.
-    LasegError for a spacing that can't be.
+    ``spacing``: the sides of a voxel that count where the file doesn't say.  LasegError for a spacing that can't be.
     """
     path = Path(path)
     with opened(path) as file:
@@ -170,6 +170,8 @@ def read_geometry(path):
         raise LasegError(f"{path}: its attribute spacing is {found['spacing']}; a voxel's sides must be more than 0 mm")
     if np.isnan(found["spacing"]).all() and path.parent.name in public_cases():
         found["spacing"] = np.full(3, SPACING_MM)
+    if spacing is not None:
+        found["spacing"] = np.where(np.isnan(found["spacing"]), spacing, found["spacing"])
     return found
 
 
@@ -504,9 +506,10 @@ class LAHeart(Dataset):
                              f"{self.path(next(iter(found)))} {', '.join(first)}; prepare the cases alike")
         return first
 
-    def spacing(self, name):
-        """The three sides in mm of a voxel as the samples of this dataset have it, NaN where nobody knows."""
-        return read_geometry(self.path(name))["spacing"] * self.downsample
+    def spacing(self, name, spacing=None):
+        """The three sides in mm of a voxel as the samples of this dataset have it, NaN where nobody knows.
+        ``spacing``: those of a stored voxel, where its file doesn't say."""
+        return read_geometry(self.path(name), spacing)["spacing"] * self.downsample
 
     def usual_spacing(self, warn):
         """The sides in mm of the cases' voxels, the commonest ones if they differ, with a word to ``warn``; None where
