@@ -395,7 +395,7 @@ def test_real_volumes_are_evaluated(trained, real_root, tmp_path, monkeypatch):
 
 def test_a_scans_name_steers_no_terminal(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("laseg_lib.predict.Predictor", lambda *_, **__: None)
-    monkeypatch.setattr("laseg_lib.predict.predict_files", lambda *_, say, **__: say("a\x1b[31m.nrrd") or 0)
+    monkeypatch.setattr("laseg_lib.data.masks.predict_files", lambda *_, say, **__: say("a\x1b[31m.nrrd") or 0)
     assert main(["predict", "last.pth", "scan.nrrd", "--out", str(tmp_path)]) == 0
     assert "a\\x1b[31m.nrrd" in capsys.readouterr().out
 
