@@ -131,7 +131,7 @@ def case_metrics(prediction, label, spacing=float("nan"), *, tolerance=None):
         dice, jaccard = dice_of(prediction, label), jaccard_of(prediction, label)
         hd95, asd = _distances(prediction, label)
         hd95_mm, asd_mm = hd95 * sides[0], asd * sides[0]
-        if len(set(sides)) > 1:  # the nearest surface voxel in mm can be another one than in voxels
+        if len(set(sides)) > 1:  # the nearest surface voxel in mm can be another one than in voxels than in voxels
             hd95_mm, asd_mm = (np.nan, np.nan) if np.isnan(sides).any() else _distances(prediction, label, sides)
     values = (dice, jaccard, hd95, asd, hd95_mm, asd_mm)
     return {**dict(zip(COLUMNS, map(float, values))), "empty": empty, **more}
