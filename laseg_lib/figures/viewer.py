@@ -13,6 +13,7 @@ import math
 import textwrap
 import threading
 import traceback
+from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
@@ -22,14 +23,7 @@ from .names import in_html
 from .pictures import STILL, bundle, pixels, to_frame
 from .slices import PLANES, draw_slices, plane_boxes, voxel_at, window_of
 
-# A track is never shorter than a hand can aim at, however long the words beside it are.
-_STYLE = ("<style>.jp-OutputArea-child:has(.laseg-view) ~ .jp-OutputArea-child:has(img.laseg-still),"
-          ".output_area:has(.laseg-view) ~ .output_area:has(img){display:none}"
-          ".laseg-view.jupyter-widgets-disconnected::before,.laseg-view .jupyter-widgets-disconnected::before"
-          "{display:none!important}.laseg-view.jupyter-widgets-disconnected::after{content:'The kernel was restarted: "
-          "run this cell again to move the picture.';font-size:15px}"
-          ".laseg-view{overflow:visible} .laseg-view .slider-container{min-width:150px;flex:1 0 150px}"
-          ".laseg-view .widget-readout{min-width:46px}</style>")
+_STYLE = f"<style>{Path(__file__).with_name('viewer.css').read_text(encoding='utf-8')}</style>"
 _DEAD = "(A still: run this cell to bring it to life.)"
 _WIDE = {"description_width": "initial"}
 KEPT_FRAMES = 100  # of a SliderView: some megabytes
