@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 
 from ..classes import ATRIUM, as_text
 from ..errors import LasegError
-from .atomic import require_same_settings, write_whole
+from .atomic import require_same_settings, write_list, write_whole
 from .files import comparable_name, files_below, scan_files, suffix_of, what_is_in
 from .grid import array_of
 from .scans import LABEL, SCAN, content_digest, read_case
@@ -323,6 +323,7 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
     Each crop margin is drawn from ``margin_mm`` by seed and case name, so it doesn't depend on which other cases there
     are.  ``patient``: see ``patients_of``.  ``skip_bad``: cases that can't be prepared are left out, and
     ``dest/left_out.txt`` says which and why; otherwise all are looked at, and then refused together.
+    Where the patients are known, ``dest/patients.list`` says whose each case is, for the validation of a training.
     ``say``: called with what was found, a line at a time, before the work begins.
     Finished cases are kept, so an interrupted run goes on where it was, and those whose scan or label is not what it
     was are made anew; the lists are written last, and one that is there is never overwritten.
@@ -404,6 +405,8 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
         if names := [name for name in names if name not in bad]:
             check_list(path, names)
             keep_or_write_list(path, names)
+    if known:
+        write_list(dest / "patients.list", [f"{name}\t{patients[name]}" for name in sorted(cases)])
     return root
 
 

@@ -340,14 +340,47 @@ def split_of(config, names, processes=1):
     """``config`` with its split decided for the training cases ``names``.
 
     Where some have no label, those that have one at the beginning are the labelled ones, and those at the end
-    validate, unless the config says otherwise.
+    validate, unless the config says otherwise.  No patient of ``patients.list`` is trained on and validated on: unless
+    the config says how many cases validate, it is a number near the usual one that cuts through no patient's scans.
+    LasegError where the number that it says does.
     """
     first = last = len(names)
     if config.labelnum is None or config.val_num is None:
         labelled = [has_label(file_of(config.root_path, name)) for name in names]
         if not all(labelled):
             first, last = labelled.index(False), labelled[::-1].index(False)
-    return with_split(config, len(names), processes=processes, labelled=first, labelled_at_end=last)
+
+    def decided(config):
+        return with_split(config, len(names), processes=processes, labelled=first, labelled_at_end=last)
+
+    split = decided(config)
+    patients = read_patients(config.root_path) if split.val_num else {}
+    if not patients:
+        return split
+
+    def on_both_sides(val_num):
+        end = len(names) - val_num
+        trained, validate = names[:config.max_samples or end], names[end:]
+        return {patients.get(name, name) for name in trained} & {patients.get(name, name) for name in validate}
+
+    usual, spare = split.val_num, len(names) - (config.max_samples or 0)
+    numbers = [*range(usual, 0, -1), *range(usual + 1, min(len(names) // 10, last, spare) + 1)]
+    fits = next((val_num for val_num in numbers if not on_both_sides(val_num)), 0)
+    if fits != usual and config.val_num is not None:
+        raise LasegError(f"{list_path(config.root_path, 'patients')}: with --val_num {usual} the patient "
+                         f"{min(on_both_sides(usual))} is trained on and validated on; use --val_num {fits}")
+    return split if fits == usual else decided(replace(config, val_num=fits))
+
+
+def read_patients(root_path):
+    """{case: its patient} by ``patients.list`` beside ``root_path``, which ``prepare`` writes where it knows them; {}
+    where there is no such list."""
+    path = list_path(root_path, "patients")
+    rows = [line.split("\t") for line in text_of(path).splitlines() if line.strip()] if path.is_file() else []
+    if wrong := [row for row in rows if len(row) != 2]:
+        raise LasegError(f"{path}: {wrong[0][0][:40]!r} is no row of it; each is a case, a tab and its patient. "
+                         "Correct it, or delete this list and prepare again")
+    return {unicodedata.normalize("NFC", case.strip()): patient.strip() for case, patient in rows}
 
 
 def with_split(config, n_cases, list_path="train.list", processes=1, *, labelled=None, labelled_at_end=None):

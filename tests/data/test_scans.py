@@ -15,7 +15,7 @@ from scan_files import blob_scan, random_geometry, write_dicom
 from laseg_lib.data.grid import array_of, image_of, normalise, normalised_and_straight, same_grid, straighten
 from laseg_lib.data.prepare import prepare
 from laseg_lib.data.scans import read_case, read_scan, require_spacing, write_image
-from laseg_lib.data.volumes import read_list, read_volume
+from laseg_lib.data.volumes import read_list, read_patients, read_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.metrics import dice_of
 from laseg_lib.transforms import rotation
@@ -334,6 +334,9 @@ def test_the_scans_of_a_patient_are_on_one_side_of_the_split(name, patient, opti
         sides.append({re.search(patient.replace("sub-", ""), name)[0] for name in names})
     assert len(sides[1]) == 2 and len(sides[0]) == 4 and not sides[0] & sides[1]
     assert not any("--patient" in line for line in said)
+    rows = read_patients(tmp_path / "out" / "volumes")
+    assert len(rows) == 12 and len(set(rows.values())) == 6
+    assert all(re.search(patient.replace("sub-", ""), name)[0] in who for name, who in rows.items())
 
 
 def test_where_names_say_nothing_of_patients_it_is_said_and_lists_may_not_share_one(mixed, tmp_path):

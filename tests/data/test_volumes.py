@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from laseg_lib.config import TrainConfig
 from laseg_lib.data.volumes import (
     LAHeart,
     case_names,
@@ -302,8 +303,6 @@ def test_a_spacing_that_cannot_be_is_told(spacing, root):
 
 
 def test_the_split_follows_the_labels_that_there_are(tmp_path):
-    from laseg_lib.config import TrainConfig
-
     names = [f"case{i:02d}" for i in range(20)]
     for i, name in enumerate(names):
         write_volume(tmp_path / "cases" / name / "mri_norm2.h5", IMAGE, LABEL if i < 6 else None)
@@ -315,6 +314,44 @@ def test_the_split_follows_the_labels_that_there_are(tmp_path):
     decided = split_of(config, names)
     assert (decided.labelnum, decided.max_samples, decided.val_num) == (6, 18, 2)
     assert split_of(TrainConfig(root_path="nowhere", labelnum=3, val_num=1), names).labelnum == 3
+
+
+def split_with_patients(folder, patients, **settings):
+    """(max_samples, val_num) of a split whose n-th case, all labelled, is of the n-th of ``patients``."""
+    names = [f"case{i:02d}" for i in range(len(patients))]
+    for name in names:
+        write_volume(folder / "cases" / name / "mri_norm2.h5", IMAGE, LABEL)
+    (folder / "patients.list").write_text("".join(f"{name}\t{who}\n" for name, who in zip(names, patients)))
+    config = TrainConfig(root_path=str(folder / "cases"), **{"labelnum": 2, **settings})
+    decided = split_of(config, names)
+    assert split_of(decided, names) == decided
+    return decided.max_samples, decided.val_num
+
+
+def scans_each(n, cases=40):
+    return [k // n for k in range(cases)]
+
+
+@pytest.mark.parametrize("patients, settings, split", [
+    (scans_each(1), {}, (36, 4)), (scans_each(2), {}, (36, 4)),  # nothing is cut through
+    (scans_each(3, 42), {}, (39, 3)),  # fewer than the usual number
+    (scans_each(5, 60), {}, (55, 5)),  # more
+    (scans_each(20), {}, (40, 0)),  # nothing near the usual number
+    ([*range(39), 0], {}, (40, 0)),  # a patient at both ends of the list
+    ([*range(39), 38], {"max_samples": 30}, (30, 4)),  # cases that are on neither side may be anybody's
+    ([*range(39), 0], {"max_samples": 30, "val_num": 0}, (30, 0))])
+def test_no_patient_is_trained_on_and_validated_on(patients, settings, split, tmp_path):
+    assert split_with_patients(tmp_path, patients, **settings) == split
+
+
+def test_a_number_that_cuts_through_a_patients_scans_is_refused(tmp_path):
+    with pytest.raises(LasegError, match=r"patients\.list: with --val_num 4 .*--val_num 3"):
+        split_with_patients(tmp_path, scans_each(3, 39), val_num=4)
+
+
+def test_a_list_of_patients_that_is_none_is_named(tmp_path):
+    with pytest.raises(LasegError, match=r"patients\.list: 'case00' is no row"):
+        split_with_patients(tmp_path, ["a\tb"] * 20)
 
 
 def test_lists_are_looked_for_beside_a_link_first(root, tmp_path):
