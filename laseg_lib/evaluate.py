@@ -1,4 +1,5 @@
-"""A checkpoint against the cases of a split: one row of metrics a case; of several classes one each, and their mean."""
+"""Measures a checkpoint on the cases of a split: a row of metrics for each case; with several classes, for each class
+and their mean."""
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
                         precision="fp32", spacing=None):
     """``evaluate_network`` for a checkpoint file; patch and downsampling are those of its training unless given.
 
-    ``spacing``: a voxel's three sides in mm, for files that don't say them.
+    ``spacing``: a voxel's three sides in mm, for files without them.
     ``at``: 'same' compares with labels at the network's resolution, 'full' with the labels as they are stored.
     """
     network, config = load_to_predict(checkpoint, weights, patch_size, downsample)
@@ -27,8 +28,8 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
     dataset.require_labels()
     dataset.require_sound()
     if len(dataset.classes) != len(classes := config.get("classes", ATRIUM)):
-        raise LasegError(f"{checkpoint}: a network for {', '.join(classes)}, and the labels of {root_path} hold "
-                         f"{', '.join(dataset.classes)}; use a checkpoint that was trained on these classes")
+        raise LasegError(f"{checkpoint}: the network's classes are {', '.join(classes)}, but the labels of {root_path} "
+                         f"hold {', '.join(dataset.classes)}; use a checkpoint that was trained on these classes")
     train = list_path(root_path, "train")
     if split == "test" and train.is_file():
         keep_apart(list_path(root_path, "test"), dataset.image_list, train, read_list(train))
@@ -39,27 +40,25 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
 
 
 def warn_about_comparability(checkpoint, config, dataset, spacing):
-    """Say what makes the numbers mean something else than they seem to: cases that ``checkpoint`` was trained on,
-    voxels of another size than those it was trained on, classes of other names, and a ``spacing`` that no case takes.
-    """
+    """Warns: trained on these cases, other voxel size, other class names, unused ``spacing``."""
     ours, theirs = list(dataset.classes), list(config.get("classes", ATRIUM))
     if len(ours) > 1 and ours != theirs:
-        notify(f"WARNING: {checkpoint} was trained on {', '.join(theirs)}, the labels hold {', '.join(ours)}: each is "
-               "compared with the one in its place")
+        notify(f"WARNING: {checkpoint} was trained on {', '.join(theirs)}, but the labels hold {', '.join(ours)}: "
+               "classes are compared in this order")
     trained = config.get("cases") or {}
     if dataset.split == "test" and (known := [name for name in dataset.image_list if name in trained]):
-        notify(f"WARNING: {checkpoint} was trained on {len(known)} of these cases, such as {known[0]}: what it scores "
-               "there says nothing about new patients")
+        notify(f"WARNING: {checkpoint} was trained on {len(known)} of these cases, such as {known[0]}: its score there "
+               "says nothing about new patients")
     sides = {name: read_geometry(dataset.path(name))["spacing"] for name in dataset.image_list}
     if config.get("spacing") is not None and (other := [name for name, mm in sides.items()
                                                         if sizes_differ(mm, config["spacing"])]):
         notify(f"WARNING: {dataset.path(other[0])}: its voxels are {in_mm(sides[other[0]])}, those that {checkpoint} "
                f"was trained on {in_mm(config['spacing'])}"
-               + (f"; so it is with {len(other) - 1} more" if other[1:] else "") + "; prepare the cases alike")
+               + (f"; {len(other) - 1} more cases differ" if other[1:] else "") + "; prepare the cases in the same way")
     if spacing is not None and (said := [name for name, mm in sides.items() if not np.isnan(mm).any()
                                          and sizes_differ(mm, spacing)]):
-        notify(f"WARNING: --spacing is not used for {len(said)} cases, such as {said[0]}, whose files say "
-               f"{in_mm(sides[said[0]])}")
+        notify(f"WARNING: --spacing is not used for {len(said)} cases, such as {said[0]}, because their files have "
+               f"their own: {in_mm(sides[said[0]])}")
 
 
 def evaluate_network(network, dataset, patch_size, *, window="walkthrough", keep_largest=False, precision="fp32",
@@ -67,11 +66,11 @@ def evaluate_network(network, dataset, patch_size, *, window="walkthrough", keep
     """Predict and measure every volume of ``dataset``: a list of dicts, ``case`` and the metrics' COLUMNS; of several
     classes with ``class`` too, see ``measure_case``.
 
-    ``downsample``: of the network, where ``dataset`` holds the volumes as they are stored: it is scored at full size.
+    ``downsample``: the network's, if ``dataset`` holds the volumes at their stored size: metrics are at full size.
 
-    Voxels are those of the (perhaps downsampled) volume; mm take the downsampling into account, and are NaN where
-    neither the file nor ``spacing`` (three sides in mm of a stored voxel) says how large a voxel is.  An empty
-    prediction is announced on stderr and scored as a failure.
+    Metrics in voxels are in voxels of ``dataset``'s volumes.  Metrics in mm are NaN if neither the file nor ``spacing``
+    (three sides in mm of a stored voxel) gives a voxel's size.  An empty prediction is reported on stderr and scored as
+    a failure.
     """
     found = predict_cases(network, dataset, patch_size, window=window, precision=precision,
                           downsample=downsample, progress=progress)
@@ -80,8 +79,8 @@ def evaluate_network(network, dataset, patch_size, *, window="walkthrough", keep
 
 
 def predict_cases(network, dataset, patch_size, *, window="walkthrough", precision="fp32", downsample=1, progress=True):
-    """Yield (case, prediction, label) of every volume of ``dataset``, W x H x D; an empty prediction of a class is
-    announced on stderr.  ``downsample``: the network sees so many voxels averaged to one, and what it finds is enlarged
+    """Yield (case, prediction, label) of every volume of ``dataset``, W x H x D.  An empty prediction of a class is
+    reported on stderr.  ``downsample``: the network sees so many voxels averaged to one, and its prediction is enlarged
     again (``predict_volume``)."""
     for i, name in enumerate(tqdm(dataset.image_list, disable=not progress, desc="evaluate")):
         sample = dataset[i]

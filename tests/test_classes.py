@@ -257,7 +257,7 @@ def test_the_command_line_tells_every_class(root, phantom_root, tmp_path, capsys
     assert list(rows[0]) == ["case", "class", *COLUMNS]
     assert [row["class"] for row in rows] == ["cavity", "wall", "mean"] * 2
     assert main([*evaluate, "--root_path", str(phantom_root)]) == 1
-    assert "last.pth: a network for cavity, wall" in capsys.readouterr().err
+    assert "last.pth: the network's classes are cavity, wall" in capsys.readouterr().err
 
 
 def test_masks_of_any_tool_are_measured_by_class(tmp_path, capsys):

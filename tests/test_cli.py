@@ -353,9 +353,9 @@ def test_evaluate_takes_the_spacing_that_files_dont_say(known, trained, phantom_
 
 def test_a_case_in_both_lists_is_told(trained, data, tmp_path, capsys):
     (data.parent / "test.list").write_text("PHANTOM_0003\n")
-    fails_with(capsys, "train.list: PHANTOM_0003 is in test.list too.*take it off", "train", "--root_path", data,
+    fails_with(capsys, "train.list: PHANTOM_0003 is in test.list too.*remove it", "train", "--root_path", data,
                "--snapshot_path", tmp_path / "run", *TINY)
-    fails_with(capsys, "test.list: PHANTOM_0003 is in train.list too.*take it off", "evaluate",
+    fails_with(capsys, "test.list: PHANTOM_0003 is in train.list too.*remove it", "evaluate",
                trained / "last.pth", "--root_path", data)
 
 

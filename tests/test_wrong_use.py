@@ -62,7 +62,7 @@ def test_a_table_replaces_nothing_but_a_table(name, root, tmp_path, capsys):
     before = (tmp_path / name).read_bytes()
     words = ["evaluate", str(tmp_path / "run" / "last.pth"), "--root_path", str(root), "--window", "fast", "--csv"]
     assert main([*words, str(tmp_path / name)]) == 1
-    assert "is there already and is no table of metrics" in capsys.readouterr().err
+    assert "exists already and is no table of metrics" in capsys.readouterr().err
     assert (tmp_path / name).read_bytes() == before
     for _ in range(2):  # one that is there may be made anew
         assert main([*words, str(tmp_path / "table.csv")]) == 0
@@ -149,7 +149,7 @@ def test_voxels_of_other_sizes_are_told_and_the_usual_one_is_kept(root, tmp_path
     spoil(root, "PHANTOM_0000", spacing=5)
     trainer = train(root, tmp_path / "run")
     usual = trainer.spacing
-    assert "PHANTOM_0000/mri_norm2.h5: its voxels are 5 x 5 x 5 mm, most others'" in capsys.readouterr().err
+    assert "PHANTOM_0000/mri_norm2.h5: its voxels are 5 x 5 x 5 mm, those of most cases" in capsys.readouterr().err
     assert usual != [5.0, 5.0, 5.0] and json.dumps(usual)
     spoil(root, "PHANTOM_0009", spacing=0.5)
     evaluate_checkpoint(tmp_path / "run" / "last.pth", root, window="fast", spacing=(9, 9, 9))

@@ -1,4 +1,4 @@
-"""Writing data folders and tables so that a cut-off run leaves nothing half-written behind."""
+"""Writes files completely or not at all, so that an interrupted program leaves nothing half-written."""
 
 import contextlib
 import csv
@@ -17,9 +17,9 @@ from ..metrics import COLUMNS
 
 @contextlib.contextmanager
 def replacing(path):
-    """A name beside ``path`` to write to; when the block ends well, the file moves to ``path`` in one step.
+    """A temporary name beside ``path``.  When the block ends without an error, the file moves to ``path`` in one step.
 
-    Two processes that write the same file don't meet: each has a name of its own, the last one stays.
+    Several processes may write the same file: each has a temporary name of its own, and the last one wins.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,8 +33,8 @@ def replacing(path):
 
 
 def remove_leftovers(path):
-    """Remove what a killed process left half-written beside ``path`` an hour ago or longer: a younger one may be in
-    another process's hands."""
+    """Remove temporary files beside ``path`` that are older than an hour: a killed process left them.  A younger one
+    may belong to a running process."""
     for left in path.parent.glob(f"{glob.escape(path.name)}.????????.partial"):
         with contextlib.suppress(OSError):
             if time.time() - left.lstat().st_mtime > 3600:
@@ -42,41 +42,41 @@ def remove_leftovers(path):
 
 
 def require_writable(path, option):
-    """LasegError, before an hour of work rather than after, where no file can be written to ``path``, which was given
-    as ``option``; makes its folder."""
+    """LasegError if no file can be written to ``path``, which was given as ``option``: before the work and not after
+    it.  Makes its folder."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LasegError(f"{option} {path}: can't be written; name a file in a folder of yours "
+        raise LasegError(f"{option} {path}: can't be written; name a file in a folder that you may write to "
                          f"({error.strerror})") from error
     if (path.exists() and not path.is_file()) or not os.access(path.parent, os.W_OK):
-        raise LasegError(f"{option} {path}: can't be written; name a file in a folder of yours")
+        raise LasegError(f"{option} {path}: can't be written; name a file in a folder that you may write to")
 
 
 def write_whole(path, content):
-    """Write a file, whole or not at all: bytes, or text in UTF-8."""
+    """Write a file, completely or not at all: bytes, or text in UTF-8."""
     with replacing(path) as partial:
         partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def write_list(path, names):
-    """Write a ``.list`` file, one case a line."""
+    """Write a ``.list`` file, one case in each line."""
     write_whole(path, "".join(f"{name}\n" for name in names))
 
 
 def require_own_table(path):
-    """LasegError where ``path`` is a file that is no table of metrics: a slip must not cost a checkpoint."""
+    """LasegError if ``path`` is a file but no table of metrics: a typing error must not overwrite a checkpoint."""
     path = Path(path)
     if path.is_file() and path.stat().st_size:
         with open(path, "rb") as file:
             head = file.readline(1000)
         if not re.match(rb"(case|weights),", head) or COLUMNS[0].encode() not in head:
-            raise LasegError(f"--csv {path}: is there already and is no table of metrics; give another name")
+            raise LasegError(f"--csv {path}: exists already and is no table of metrics; give another name")
 
 
 def write_table(path, rows):
-    """Rows of metrics as CSV, the case (and weights and class, where rows have them) in front; whole or not at all."""
+    """Write rows of metrics as CSV, with the case (and weights and class, if rows have them) first."""
     text = io.StringIO()
     first = [name for name in ("case", "weights", "class") if name in (rows[0] if rows else ("case", "weights"))]
     writer = csv.DictWriter(text, [*first, *COLUMNS], lineterminator="\n")
@@ -86,10 +86,10 @@ def write_table(path, rows):
 
 
 def require_same_settings(folder, settings):
-    """Note in ``folder/settings.json`` how its cases are made, before the first is.
+    """Write the settings of a folder's cases to ``folder/settings.json``, before the first case is made.
 
-    Raises LasegError when they were made with other settings: the new cases would not fit the old ones.  Settings with
-    which none was made are replaced.
+    Raises LasegError if there are cases with other settings: new cases would not fit them.  Settings without cases are
+    replaced.
     """
     path = Path(folder) / "settings.json"
     settings = json.loads(json.dumps(settings))  # tuples become lists, as they are in the file
@@ -106,5 +106,5 @@ def require_same_settings(folder, settings):
         write_whole(path, json.dumps(settings, indent=1) + "\n")
     elif differ:
         was, now = ({k: d.get(k) for k in differ} for d in (found, settings))
-        raise LasegError(f"{path}: the cases here were made with {was}, now {now} is asked for; "
+        raise LasegError(f"{path}: the cases here were made with {was}, but now {now} is given; "
                          "choose another folder, or delete this one")

@@ -1,7 +1,7 @@
-"""A DICOM series as one image: pydicom reads the tags, dcm2niix makes NIfTI of the voxels.
+"""A DICOM series as one image: pydicom reads the tags, dcm2niix converts the voxels to NIfTI.
 
-dcm2niix knows slopes that differ from slice to slice, frames in any order, and compressed voxels.  It takes a stack on
-a slant, or one file with a gap, without complaint.  So where the slices lie is looked at before.
+dcm2niix handles slopes that differ between slices, frames in any order, and compressed voxels.  It accepts a slanted
+stack, or a missing slice, silently.  So the positions of the slices are checked first.
 """
 
 import re
@@ -20,8 +20,8 @@ SEGMENTATIONS = ("Segmentation Storage", "Surface Segmentation Storage", "RT Str
 
 
 def read_dicom(path):
-    """(SimpleITK's image of float32, which sides of a voxel are known, whether the directions of the axes are) of the
-    series in a folder, or of the many slices in one file."""
+    """(SimpleITK's float32 image, which sides of a voxel are known, whether the axes' directions are known) of the
+    series in a folder, or of a file with many slices."""
     files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file()
                                                  and not file.name.startswith("."))
     for file in files:
@@ -37,7 +37,7 @@ def read_dicom(path):
     oriented, located = bool(np.isfinite(lies).all()), bool(np.isfinite(places).all() and np.isfinite(lies).all())
     step = slice_distance(path, name, places, lies) if located else 1
     image = convert_series(path, name, series)
-    if located:  # dcm2niix turns the rows round, as NIfTI has them; here the axes run as DICOM's do
+    if located:  # dcm2niix reverses the rows, as usual in NIfTI; here the axes have DICOM's directions
         import SimpleITK as sitk
 
         wanted = np.stack([lies[0, :3], lies[0, 3:], np.cross(lies[0, :3], lies[0, 3:])])
@@ -54,34 +54,34 @@ def series_name(head):
 
 
 def tags_of(file):
-    """The tags of a DICOM file as pydicom's Dataset, without voxels; None for another file."""
+    """The tags of a DICOM file as pydicom's Dataset, without voxels; None for any other file."""
     import pydicom
 
     try:
         head = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         return head if head.get("SOPClassUID") else None
-    except Exception:  # of other files pydicom raises what it likes
+    except Exception:  # for other files pydicom raises many types of error
         return None
 
 
 def only_series(path, files):
-    """{file: its tags} of the one DICOM series among ``files``, each slice once.  LasegError where there is none, or
-    more than one, or a segmentation, or a file that looks like one of the slices and can't be read."""
+    """{file: its tags} of the one DICOM series among ``files``, each slice once.  LasegError if there is none, more
+    than one, a segmentation, or a file that looks like a slice but can't be read."""
     tags = {file: tags_of(file) for file in files}
     classes = {file: head.SOPClassUID.name for file, head in tags.items() if head}
     if objects := [name for name in classes.values() if name in SEGMENTATIONS]:
-        raise LasegError(f"{path}: holds a segmentation as DICOM (SEG or RTSTRUCT: {objects[0]}), which isn't read "
-                         f"here; {EXPORT_AS_LABEL_MAP}")
+        raise LasegError(f"{path}: holds a DICOM segmentation (SEG or RTSTRUCT: {objects[0]}), which LASeg doesn't "
+                         f"read; {EXPORT_AS_LABEL_MAP}")
     images = {file: head for file, head in tags.items() if head and "Rows" in head and "SeriesInstanceUID" in head}
     if not images and path.is_file():
-        raise LasegError(f"{path}: not a whole DICOM file ({next(iter(classes.values()), 'no tags')}, no image); "
+        raise LasegError(f"{path}: not a complete DICOM file ({next(iter(classes.values()), 'no tags')}, no image); "
                          "copy or export the series again")
     if not images:
         raise LasegError(f"{path}: no DICOM series in this folder; {what_is_in(path)}")
     series = {head.SeriesInstanceUID: series_name(head) for head in images.values()}
     if len(series) > 1:
-        raise LasegError(f"{path}: holds {len(series)} DICOM series ({', '.join(series.values())}); give each a folder "
-                         "of its own")
+        raise LasegError(f"{path}: holds {len(series)} DICOM series ({', '.join(series.values())}); put each into its "
+                         "own folder")
 
     def shape(file):
         return re.sub(r"\d+", "#", file.name.lower())
@@ -89,7 +89,7 @@ def only_series(path, files):
     shapes, kinds = {shape(file) for file in images}, {classes[file] for file in images}
     if lost := [file for file in files if (is_cut_off(file, images[file]) if file in images else
                                            classes[file] in kinds if file in classes else shape(file) in shapes)]:
-        raise LasegError(f"{lost[0]}: looks like a slice of the series beside it and can't be read as one"
+        raise LasegError(f"{lost[0]}: looks like a slice of the series beside it, but can't be read"
                          + (f" (nor can {len(lost) - 1} more)" if lost[1:] else "") + "; copy it again, or remove it")
     once = {}
     for file, head in images.items():
@@ -98,15 +98,15 @@ def only_series(path, files):
 
 
 def is_cut_off(file, head):
-    """Whether a DICOM file whose voxels are not compressed is smaller than these alone."""
+    """Whether an uncompressed DICOM file is smaller than its voxels."""
     syntax = head.file_meta.get("TransferSyntaxUID") if hasattr(head, "file_meta") else None
     voxels = head.Rows * head.Columns * int(head.get("NumberOfFrames") or 1)
     return not (syntax and syntax.is_compressed) and file.stat().st_size < voxels * head.get("BitsAllocated", 8) // 8
 
 
 def slice_positions(heads):
-    """(where each slice lies, N x 3; how its rows and columns run, N x 6) by the tags of files with one slice or many;
-    NaN where they don't say."""
+    """(the positions of the slices, N x 3; the directions of their rows and columns, N x 6) from the tags of files with
+    one slice or many; NaN without tags."""
     places, lies = [], []
     for head in heads:
         shared = (head.get("SharedFunctionalGroupsSequence") or [{}])[0]
@@ -119,7 +119,7 @@ def slice_positions(heads):
 
 
 def slice_distance(path, name, places, lies):
-    """How far apart the slices of a series lie, in mm; LasegError unless they make one stack of them."""
+    """The distance of a series' slices in mm; LasegError unless they make one regular stack."""
     normal = np.cross(lies[0, :3], lies[0, 3:])
     places = places[np.argsort(places @ normal)]
     steps = np.diff(places @ normal)
@@ -128,25 +128,25 @@ def slice_distance(path, name, places, lies):
     aslant = np.linalg.norm(way - (way @ normal) * normal)
     problem = ""
     if np.abs(lies - lies[0]).max() > 0.01:
-        problem = "lie in different directions, as a localizer's do; export one stack alone"
+        problem = "have different directions, as in a localizer; export one stack alone"
     elif len(whole) < len(steps):
-        problem = (f"are {len(places)} at {len(whole) + 1} places: time points, echoes or copies; export one image of "
-                   "each place")
+        problem = (f"are {len(places)} at {len(whole) + 1} positions: time points, echoes or copies; export one image "
+                   "of each position")
     elif steps.max() > 1.05 * steps.min() + 0.01:
         problem = (f"lie {steps.min():.2f} to {steps.max():.2f} mm apart; some are missing, or there are two series in "
                    "one: export it again")
     elif aslant > 0.01 * np.linalg.norm(way):
-        problem = (f"are stacked aslant, as with a tilted gantry ({aslant:.1f} mm from first to last), so its axes are "
-                   "not at right angles; resample it to a plain grid first")
+        problem = (f"are a slanted stack, as with a tilted gantry ({aslant:.1f} mm from first to last), so its axes "
+                   "are not at right angles; resample it to a rectangular grid first")
     if problem:
         raise LasegError(f"{path}: the slices of {name} {problem}")
     return steps.mean()
 
 
 def convert_series(path, name, series):
-    """The image that dcm2niix makes of a series, in a folder that holds its slices alone.
+    """The image that dcm2niix makes of a series, from a folder with only its slices.
 
-    It takes slices with other study times for other images.  Some tools write the time of each file there, so copies
+    dcm2niix separates slices with different study times.  Some tools write each file's own time there, so the copies
     have none.
     """
     import dcm2niix
@@ -162,7 +162,7 @@ def convert_series(path, name, series):
                 whole = pydicom.dcmread(file, force=True)
                 whole.StudyDate = whole.StudyTime = ""
                 whole.save_as(copy)
-        # No JSON, nothing packed, no cropping and no turning, and one image: that it is one stack has been seen.
+        # No JSON, no gzip, no cropping, no rotation, and always one image: the stack has been checked.
         options = ["-b", "n", "-z", "n", "-g", "i", "-x", "i", "-m", "y", "-f", "scan", "-o", place]
         done = subprocess.run([dcm2niix.bin, *options, str(Path(place, "in"))], capture_output=True, text=True,
                               errors="replace", check=False)
@@ -176,8 +176,8 @@ def convert_series(path, name, series):
     if cut := re.search(r"not large enough.*?: (.*)", said):
         raise LasegError(f"{cut[1]}: is a slice of {name} that was cut off; copy it again")
     if re.search(r"transfer syntax|decod|JPEG|JP2|compress", said):
-        raise LasegError(f"{path}: the voxels of {name} are compressed in a way that isn't read here; export it "
-                         "without compression (dcmdjpeg and gdcmconv --raw do that)")
+        raise LasegError(f"{path}: the compression of {name} isn't supported; export it without compression (dcmdjpeg "
+                         "and gdcmconv --raw do that)")
     raise LasegError(f"{path}: dcm2niix makes {len(made)} images of {name}, not one "
                      f"({(lines or [f'status {done.returncode}'])[-1]}); export one of them alone (one echo, phase or "
                      "time point), or the series again")

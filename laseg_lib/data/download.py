@@ -1,7 +1,7 @@
-"""The public volumes: 100 files from UA-MT's repository, each checked against the SHA-256 of what it should be.
+"""Downloads the public volumes: 100 files from UA-MT's repository, each checked against its SHA-256.
 
-pooch downloads: a file gets its name only once it is whole and right, so a fetch that was cut off goes on at the first
-file that is missing.
+pooch gives a file its name only when it is complete and correct, so an interrupted fetch continues at the first missing
+file.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from ..errors import LasegError
 from .volumes import FILE, PUBLIC, keep_or_write_list, may_write_list, read_list
 
 FOLDER = "2018LA_Seg_Training Set"
-COMMIT = "88ed29ad794f877122e542a7fa9505a76fa83515"  # the sums were taken at this one
+COMMIT = "88ed29ad794f877122e542a7fa9505a76fa83515"  # the checksums are of this commit
 PUBLIC_URL = f"https://raw.githubusercontent.com/yulequan/UA-MT/{COMMIT}/data/{quote(FOLDER)}"
 
 
@@ -34,12 +34,12 @@ def fetch(dest, base_url=PUBLIC_URL, *, timeout=30, attempts=4, progress=True):
     """Download and verify the public volumes (223 MB); returns ``dest/2018LA_Seg_Training Set``.
 
     ``base_url``: the address of the folder that holds ``CASE/mri_norm2.h5``, for a mirror.
-    ``timeout``: seconds without an answer; ``attempts`` a file, with a second more before each.
-    Files that are there and right are kept.  Raises LasegError, saying what to do, when one can't be had.
+    ``timeout``: seconds without an answer.  ``attempts``: for each file, with a pause that grows by a second.
+    Correct files are kept.  Raises LasegError, with what to do, if a file can't be downloaded.
     """
     dest = Path(dest)
     root, lists = dest / FOLDER, {dest / f"{split}.list": public_names(split) for split in ("train", "test")}
-    for path, names in lists.items():  # another data set's lists are found before anything is fetched
+    for path, names in lists.items():  # lists of another data set are refused before any download
         may_write_list(path, names)
     for name, digest in tqdm(registry().items(), desc="fetch", unit="file", disable=not progress):
         fetch_file(f"{base_url.rstrip('/')}/{name}/{FILE}", root / name / FILE, digest, timeout, attempts)
@@ -49,7 +49,7 @@ def fetch(dest, base_url=PUBLIC_URL, *, timeout=30, attempts=4, progress=True):
 
 
 def fetch_file(url, path, digest, timeout=30, attempts=4):
-    """Download ``url`` to ``path`` unless it is there already; it must have the SHA-256 ``digest``."""
+    """Download ``url`` to ``path``, unless it exists; it must have the SHA-256 ``digest``."""
     import pooch
     from requests.exceptions import ConnectionError, HTTPError, RequestException, Timeout
 
@@ -60,26 +60,26 @@ def fetch_file(url, path, digest, timeout=30, attempts=4):
         files = pooch.create(path.parent, "", registry={path.name: digest}, urls={path.name: url},
                              retry_if_failed=attempts - 1)
         files.fetch(path.name, downloader=pooch.HTTPDownloader(timeout=timeout))
-        with contextlib.suppress(PermissionError):  # it was there already, and is somebody else's
-            path.chmod(0o644)  # pooch's temporary file is for its owner only
+        with contextlib.suppress(PermissionError):  # it existed before, and belongs to another user
+            path.chmod(0o644)  # pooch's temporary file is readable by its owner only
     except HTTPError as error:
         raise LasegError(f"{address}: the server answered {error.response.status_code}; check --base-url, or the "
-                         f"address may have moved. If it is the server's trouble, {remedy}") from error
+                         f"address may have moved. If the server has a problem, {remedy}") from error
     except (ConnectionError, Timeout) as error:
         late = isinstance(error, Timeout) or "timed out" in str(error)  # a body may stall, too
         trouble = f"no answer within {timeout} s" if late else f"no connection to {urlsplit(url).hostname}"
         raise LasegError(f"{address}: {trouble}, {attempts} times; {remedy}") from error
     except (RequestException, ValueError) as error:
         if "hash" in str(error):
-            raise LasegError(f"{address}: the bytes are not those that were published, {attempts} times; a proxy or "
-                             "login page may be answering in the server's place: open the address in a browser, or "
-                             "try another network") from error
-        raise LasegError(f"{address}: can't be fetched ({without_password(error)}); check --base-url. If it is the "
-                         f"network's trouble, {remedy}") from error
+            raise LasegError(f"{address}: {attempts} times the file had another checksum than the published one; a "
+                             "proxy or a login page may answer instead of the server: open the address in a browser, "
+                             "or try another network") from error
+        raise LasegError(f"{address}: can't be downloaded ({without_password(error)}); check --base-url. If the "
+                         f"network has a problem, {remedy}") from error
     except OSError as error:
         raise LasegError(f"{path}: can't be written ({error}); free some space, or choose another folder") from error
 
 
 def without_password(text):
-    """An address, or words with one in it, as it may be shown: without the name and password before its host."""
+    """An address, or a text with one, without the user name and password before its host."""
     return re.sub(r"[^\s/'\"]*@", "", str(text))

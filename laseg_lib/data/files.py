@@ -1,4 +1,4 @@
-"""Which scans a folder holds, by their names: links are followed, hidden files aside."""
+"""Finds the scans in a folder by their names.  Links are followed; hidden files are left out."""
 
 import glob
 import os
@@ -13,7 +13,7 @@ FORMATS = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".nrrd": "NRRD", ".nhdr": "NRRD"
 
 
 def suffix_of(path):
-    """'.nii.gz' and the like, in lower case; '' for a format that is not read here."""
+    """'.nii.gz' and the like, in lower case; '' for an unknown format."""
     name = Path(path).name.lower()
     return next((s for s in sorted(FORMATS, key=len, reverse=True) if name.endswith(s)), "")
 
@@ -25,15 +25,15 @@ def stem_of(path):
 
 
 def comparable_name(name):
-    """A name or pattern as it is compared: its letters composed (NFC), its suffix in lower case."""
+    """A name or pattern in the form for comparison: Unicode's composed form (NFC), the suffix in lower case."""
     name = unicodedata.normalize("NFC", name)
     suffix = suffix_of(name)
     return name[:len(name) - len(suffix)] + suffix
 
 
 def files_below(folder):
-    """Every file and folder below ``folder``, sorted; hidden ones aside.  Links are followed, but into no folder that
-    the way there came through already."""
+    """Every file and folder below ``folder``, sorted, without hidden ones.  Links are followed, but not back into a
+    folder above."""
     found = []
     for where, folders, names in os.walk(folder, followlinks=True):
         way = {os.path.realpath(place) for place in [where, *Path(where).parents]}
@@ -44,32 +44,31 @@ def files_below(folder):
 
 
 def scan_files(folder):
-    """Every file below ``folder`` whose name is one of a format that is read here; hidden ones aside."""
+    """Every file below ``folder`` with the suffix of a known format, without hidden ones."""
     return [path for path in files_below(folder) if suffix_of(path) and not path.is_dir()]
 
 
 def network_and_scans(files):
-    """(the network's file or None, the scans) of what ``laseg predict`` was given: the first file is a network, unless
-    it is a scan, a folder or a pattern.  LasegError where no scan is left."""
+    """(the network's file or None, the scans) among the arguments of ``laseg predict``: the first is a network, unless
+    it is a scan, a folder or a pattern.  LasegError if there is no scan."""
     first = Path(files[0])
     if suffix_of(first) or first.suffix.lower() == ".h5" or first.is_dir() or set("*?[") & set(str(first)):
         return None, files
     if not files[1:]:
-        raise LasegError(f"{first}: give a scan to segment too, after the network; if this is a scan, convert it to "
-                         "NIfTI (.nii.gz)")
+        raise LasegError(f"{first}: give a scan after the network; if this is a scan, convert it to NIfTI (.nii.gz)")
     return first, files[1:]
 
 
 def require_text(path):
-    """LasegError for a name with bytes that are no text: SimpleITK ends the whole program over it."""
+    """LasegError for a name that isn't UTF-8: SimpleITK would end the whole program."""
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        raise LasegError(f"{path}: its name holds bytes that are no text in UTF-8; rename it") from error
+        raise LasegError(f"{path}: its name is not valid UTF-8; rename it") from error
 
 
 def first_channel(path):
-    """What nnU-Net calls the case of the file CASE_0000.nii.gz; None where the files beside it aren't called so."""
+    """nnU-Net's name of the case: CASE for the file CASE_0000.nii.gz; None if the files beside it have other names."""
     path = Path(path)
     case = re.fullmatch(r"(.+)_0000", stem_of(path))
     beside = path.absolute().parent
@@ -80,16 +79,16 @@ def first_channel(path):
 
 
 def scans_of(path):
-    """The scans that a path stands for: itself; the files that a pattern fits; those in a folder (of nnU-Net's channels
-    the first), or in the folders in it.  A folder with other files is a DICOM series, and one scan.
+    """The scans of a path: a file; the files that match a pattern; the files in a folder (only the first channel of
+    nnU-Net's), or in its subfolders.  A folder with other files is a DICOM series, one scan.
 
-    Masks that lie beside their scans, as ``laseg predict`` calls them, are no scans.
+    Masks beside their scans, with the names that ``laseg predict`` gives them, are left out.
     """
     path = Path(path)
-    if not path.exists() and re.search(r"[*?\[]", str(path)):  # which the shells of Windows leave to the program
+    if not path.exists() and re.search(r"[*?\[]", str(path)):  # Windows' shells don't expand patterns
         if found := sorted(Path(name) for name in glob.glob(str(path), recursive=True)):
             return found
-        raise LasegError(f"{path}: no file fits this pattern; name files, or the folder around them")
+        raise LasegError(f"{path}: no file matches this pattern; name files, or the folder around them")
     if not path.is_dir():
         return [path]
     inside = sorted(file for file in path.iterdir() if not file.name.startswith("."))
@@ -106,8 +105,8 @@ def scans_of(path):
 
 
 def data_files(path):
-    """The files beside a header (.nhdr, .mhd) that hold its voxels: those that it names, or, where it gives a pattern,
-    those with its suffix."""
+    """The files beside a header (.nhdr, .mhd) that hold its voxels: those that it names, or, if it has a pattern, those
+    with the pattern's suffix."""
     if suffix_of(path) not in (".nhdr", ".mhd"):
         return []
     with open(path, "rb") as file:
@@ -117,7 +116,7 @@ def data_files(path):
 
 
 def what_is_in(folder):
-    """What scans a folder holds, for an error message: 'found 12 of .nii.gz, such as a.nii.gz'."""
+    """The scans in a folder, for an error message: 'found 12 of .nii.gz, such as a.nii.gz'."""
     found = {}
     for file in scan_files(folder):
         found.setdefault(suffix_of(file), []).append(file)

@@ -1,4 +1,4 @@
-"""A scan on its grid: normalised, made straight, and brought back to where it was.
+"""A scan's grid: normalising, straightening, and resampling back.
 
 Arrays are W x H x D, so the first index is x; SimpleITK's own arrays run the other way.
 """
@@ -35,29 +35,29 @@ def image_of(array, like=None, *, spacing=None, origin=None):
 
 
 def stack_images(images):
-    """Images of one grid as one of four axes; a single one as it is."""
+    """Several images of one grid as one image with four axes; a single image unchanged."""
     import SimpleITK as sitk
 
     return sitk.JoinSeries(images) if len(images) > 1 else images[0]
 
 
 def normalise(array, path, measured=None):
-    """``array`` as float32 of zero mean and unit variance over the scan (or over its voxels ``measured``, bool);
-    LasegError where that means nothing."""
+    """``array`` as float32 with zero mean and unit variance over the scan, or over its voxels ``measured`` (bool);
+    LasegError if its voxels are all equal or not finite."""
     values = np.asarray(array, np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         counted = values if measured is None else values[measured]
         mean, std = counted.mean(), counted.std()
         if not np.isfinite([mean, std]).all() or std == 0:
-            raise LasegError(f"{path}: voxels are not finite, all the same, or far too large; export the scan again")
+            raise LasegError(f"{path}: voxels are not finite, all equal, or far too large; export the scan again")
         result = np.float32((values - mean) / std)
     if not np.isfinite(result).all() or not result.any():
-        raise LasegError(f"{path}: voxels are not finite, all the same, or far too large; export the scan again")
+        raise LasegError(f"{path}: voxels are not finite, all equal, or far too large; export the scan again")
     return result
 
 
 def same_grid(one, two, share=0.01):
-    """Whether two images have the same size, and their voxels lie at the same places to ``share`` of a voxel."""
+    """Whether two images have the same size, and the same positions of their voxels to a ``share`` of a voxel."""
     if one.GetSize() != two.GetSize():
         return False
     far = [n - 1 for n in one.GetSize()]
@@ -68,17 +68,18 @@ def same_grid(one, two, share=0.01):
 
 
 def has_straight_axes(image):
-    """Whether the axes run along those of the patient, in whatever order, to a thousandth."""
+    """Whether the axes are parallel to the patient's, in any order, to a thousandth."""
     direction = np.abs(np.reshape(image.GetDirection(), (3, 3)))
     return np.abs(direction - np.round(direction)).max() < 1e-3
 
 
 def wedges_in(image):
-    """Where an oblique scan may hold wedges that no scanner measured, bool W x H x D; None where it has none.
+    """The voxels of an oblique scan that no scanner measured, bool W x H x D; None if there are none.
 
-    Whoever turned a scan onto an oblique grid filled what lay outside with one value.  That is the value of at least
-    half of its corners, where it reaches the border and takes more than a hundredth of the scan; a voxel more around
-    it may be a blend of both.  A straight scan has no wedges: the air in it may have one value, and belongs to it.
+    A tool that resampled the scan to an oblique grid filled the outside, which has the form of wedges, with one value.
+    It is recognised as the value of at least half of the corners, connected to the border, with more than a hundredth
+    of the voxels.  One more voxel around it may be a mixture.  In a straight scan there are no wedges: air can have one
+    value, but it was measured.
     """
     from scipy import ndimage
 
@@ -90,15 +91,16 @@ def wedges_in(image):
     same = values == corners[counts.argmax()]
     if counts.max() < 4 or same.mean() < 0.01 or same.all():
         return None
-    parts, _ = ndimage.label(np.pad(same, 1, constant_values=True))  # all that reaches the border is one part
+    parts, _ = ndimage.label(np.pad(same, 1, constant_values=True))  # everything connected to the border is one part
     return ndimage.binary_dilation((parts == parts[0, 0, 0])[1:-1, 1:-1, 1:-1])
 
 
 def box_with_structure(volume, voxel, smooth_mm=2.0, around_mm=10.0, share=0.15):
-    """The box (slices; all of z) that holds all of a scan but air and noise: there, once it is smoothed, it varies
-    within ``around_mm`` by at least a ``share`` of what the whole scan does.
+    """The box (slices; all of z) of a scan without the air and noise around it.  Inside, the smoothed scan varies
+    within ``around_mm`` by at least a ``share`` of the whole scan's standard deviation.
 
-    A network never saw a border of noise.  InstanceNorm makes it as strong as a heart, and what lies beside it suffers.
+    A network has never seen a border of noise.  InstanceNorm makes it as strong as a heart, and the mask beside it
+    suffers.
     """
     from scipy import ndimage
 
@@ -106,17 +108,18 @@ def box_with_structure(volume, voxel, smooth_mm=2.0, around_mm=10.0, share=0.15)
     size = [max(round(around_mm / mm), 1) for mm in voxel]
     mean, square = (ndimage.uniform_filter(values, size, mode="nearest") for values in (smooth, smooth**2))
     varies = square - mean**2 >= (share * smooth.std()) ** 2
-    # Whatever holds an edge of the body varies, half of it outside: so far each border comes in again.
+    # The found region reaches half of ``around_mm`` beyond the body's edge; the minimum filter takes that back.
     found = ndimage.find_objects(np.int32(ndimage.minimum_filter(varies, size, mode="nearest")))
     return (*found[0][:2], slice(None)) if found else (slice(None),) * 3
 
 
 def normalised_and_straight(image, path, voxel_mm=SPACING_MM):
-    """A scan as SimpleITK's image, straight and normalised over all that was measured, float32; see ``straighten``.
+    """A scan as SimpleITK's image, straight and normalised over all measured voxels, float32; see ``straighten``.
 
-    Of a scan with wedges only the box that holds all that was measured; what is left of them there repeats the measured
-    voxel nearest to it, as what lies outside a scan does.  Wedges leave of a box a box.  Where less than four fifths of
-    it would be left, it is a body in air of one value (an ellipse leaves 0.785), and all was measured.
+    A scan with wedges is cut to the box of its measured voxels.  The rest of the wedges in it repeats the nearest
+    measured voxel, as outside of any scan.  Without its filled corners the scan is still a box.  If the measured voxels
+    fill less than four fifths of it, the filled voxels are air around a body (an ellipse fills 0.785), and were
+    measured.
     """
     import SimpleITK as sitk
     from scipy import ndimage
@@ -136,12 +139,11 @@ def normalised_and_straight(image, path, voxel_mm=SPACING_MM):
 
 
 def straighten(image, voxel_mm=SPACING_MM):
-    """``image`` with straight axes and voxels of ``voxel_mm`` (a number or three; None: about as wide as they are).
+    """``image`` with straight axes and voxels of ``voxel_mm`` (a number or three; None: the scan's own sides).
 
-    Axes are swapped and turned round without touching a value; only what is oblique, or has other voxels, is
-    interpolated, by cubic B-splines: linear interpolation would blur it, as no scan is that a network has learnt from.
-    What comes in from outside the scan repeats its border, as in ``RandomAffine``: a network has seen that, and never a
-    black wedge.
+    Axes are swapped and reversed without changing a value.  Only an oblique scan, or one with other voxels, is
+    interpolated, by cubic B-splines: linear interpolation would blur it, unlike the scans of the training.  Outside the
+    scan its border is repeated, as in ``RandomAffine``: the network has seen that in training, but never a black wedge.
     """
     import SimpleITK as sitk
 
@@ -169,7 +171,7 @@ def straighten(image, voxel_mm=SPACING_MM):
 
 
 def back_to(image, like):
-    """What was found on a straight grid (float, 0 outside) on the grid of the scan ``like``, trilinear."""
+    """A result on a straight grid (float, 0 outside) resampled to the grid of the scan ``like``, trilinear."""
     import SimpleITK as sitk
 
     return sitk.Resample(image, like, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)

@@ -1,7 +1,7 @@
-"""What a file holds, read by the library of its field: NIfTI by nibabel, NRRD by pynrrd, MetaImage by SimpleITK.
+"""Readers for NIfTI (by nibabel), NRRD (by pynrrd) and MetaImage (by SimpleITK).
 
-Each reader gives SimpleITK's image of float32, which sides of a voxel are known, and whether the directions of the axes
-are.  A file that is broken, of another kind or wrongly exported gives a LasegError that says what to do.
+Each returns SimpleITK's float32 image, which sides of a voxel are known, and whether the axes' directions are known.
+For a file that is damaged, of another kind or wrongly exported it raises a LasegError that says what to do.
 """
 
 import math
@@ -15,20 +15,20 @@ from ..errors import LasegError
 from ..runtime.machine import require_memory
 from .volumes import in_mm
 
-FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI counts mm to the right and the front, DICOM to the left and the back
+FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI's x and y point right and forward; DICOM's left and backward
 UNITS_MM = {"meter": 1000.0, "micron": 0.001}
-NO_SIZE = "its header doesn't say how large a voxel is along"
-BAD_POSITION = "its header holds numbers that lay the scan nowhere; correct it"
+NO_SIZE = "its header doesn't give a voxel's size along"
+BAD_POSITION = "its header has a position or an axis that is not finite; correct it"
 EXPORT_AS_LABEL_MAP = "export it as one label map, such as NIfTI (3D Slicer: Segmentations, Export to files)"
 
 
 def require_content(path, kind):
-    """LasegError where a file is empty, or text in place of a ``kind``, or packed as its name doesn't say."""
+    """LasegError if a file is empty, text instead of a ``kind``, or if its compression doesn't fit its name."""
     with open(path, "rb") as file:
         head = file.read(400)
     packed = head[:2] == b"\x1f\x8b"
     if head.startswith(b"version https://git-lfs"):
-        raise LasegError(f"{path}: is a pointer of git-lfs, a text in place of the {kind} file; run `git lfs pull` in "
+        raise LasegError(f"{path}: is a git-lfs pointer, a text instead of the {kind} file; run `git lfs pull` in "
                          "its folder, or download the file itself")
     if not re.search(rb"[^\t\n\r\x20-\x7e]", head) and not head.startswith(b"NRRD") and not (
             kind == "MetaImage" and b"=" in head):
@@ -36,46 +36,46 @@ def require_content(path, kind):
         what = "a web page" if re.match(rb"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE) else what
         raise LasegError(f"{path}: is {what}, not a {kind} file; download or copy it again")
     if kind == "NIfTI" and packed != path.name.lower().endswith(".gz"):
-        raise LasegError(f"{path}: is {'' if packed else 'not '}packed with gzip, and its name says otherwise; rename "
+        raise LasegError(f"{path}: is {'' if packed else 'not '}compressed with gzip, contrary to its name; rename "
                          f"it to {path.name + '.gz' if packed else path.name[:-3]}")
 
 
 def require_space(path, sizes):
-    """LasegError where a scan of so many voxels doesn't fit into memory: as stored, as float64, and straight."""
+    """LasegError if a scan of this size doesn't fit into memory: as stored, as float64, and straight."""
     require_memory(24 * math.prod(map(float, sizes)), torch.device("cpu"), path, "crop this scan")
 
 
 def known_sides(sides):
-    """Which of the sides of x, y and z are positive numbers."""
+    """For x, y and z: whether the side is a positive number."""
     return tuple(bool(np.isfinite(side) and side > 0) for side in [*sides, *[np.nan] * 3][:3])
 
 
 def placed_image(path, array, affine):
-    """An array W x H x D as SimpleITK's image, by the 4 x 4 matrix from voxels to mm (x to the left, y to the back).
+    """An array W x H x D as SimpleITK's image; ``affine`` is the 4 x 4 matrix from voxels to mm (x to the left, y to
+    the back).
 
-    LasegError unless it has one real number a voxel, and axes at right angles: no mask could be laid over it otherwise.
+    LasegError unless it has one real number for each voxel, and axes at right angles.
     """
     import SimpleITK as sitk
 
     shape = " x ".join(map(str, array.shape))
     if array.dtype.fields or array.dtype.kind not in "fiub":
-        what = "complex numbers" if array.dtype.kind == "c" else "several numbers a voxel"
-        raise LasegError(f"{path}: holds {what}, and a scan's voxels are single real numbers; export its magnitude, in "
-                         "grey")
+        what = "complex numbers" if array.dtype.kind == "c" else "several numbers for each voxel"
+        raise LasegError(f"{path}: holds {what}, but a scan has one real number for each voxel; export its magnitude "
+                         "as a grey image")
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim > 3:
-        raise LasegError(f"{path}: holds {shape} voxels, several images (time points or channels) in one, and a scan "
-                         "must be W x H x D; export one of them alone")
+        raise LasegError(f"{path}: holds {shape} voxels, several images (time points or channels) in one file, but a "
+                         "scan must be W x H x D; export one of them alone")
     if array.ndim < 3 or min(array.shape) < 2:
-        raise LasegError(f"{path}: holds one slice ({shape} voxels), and a scan must be W x H x D; give the whole "
-                         "of it")
+        raise LasegError(f"{path}: holds one slice ({shape} voxels), but a scan must be W x H x D; give the whole scan")
     if not np.isfinite(affine).all():
         raise LasegError(f"{path}: {BAD_POSITION}")
     sides = np.linalg.norm(affine[:3, :3], axis=0)
     direction = affine[:3, :3] / np.where(sides > 0, sides, 1)
     if np.abs(direction.T @ direction - np.eye(3)).max() > 5e-3:
-        raise LasegError(f"{path}: its axes are not at right angles; resample it to a plain grid first")
+        raise LasegError(f"{path}: its axes are not at right angles; resample it to a rectangular grid first")
     array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise LasegError(f"{path}: some of its voxels are not finite numbers, or too large; export it again")
@@ -91,7 +91,7 @@ def read_nifti(path, orientation=None):
 
     with nibabel.imageglobals.LoggingOutputSuppressor():
         image = nibabel.load(path, mmap=False)
-        with image.file_map["image"].get_prepare_fileobj("rb") as file:  # unchecked: nibabel puts 1 for a side of 0
+        with image.file_map["image"].get_prepare_fileobj("rb") as file:  # unchecked: nibabel turns a side of 0 into 1
             header = type(image.header).from_fileobj(file, check=False)
     require_space(path, image.shape)
     sides = np.abs(header["pixdim"][1:4].astype(float))
@@ -115,16 +115,16 @@ def read_nifti(path, orientation=None):
 
 
 def require_same_position(path, qform, sform, shape):
-    """LasegError where a NIfTI's two matrices put a corner of the scan more than a voxel apart."""
+    """LasegError if a NIfTI file's two matrices place a corner of the scan more than a voxel apart."""
     corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array([*shape, 1, 1])[:3] - 1)
     corners = np.c_[corners, np.ones(8)].T
     apart = np.abs(np.linalg.solve(sform, qform @ corners) - corners).max(0)
     if apart.max() > 1:
         corner = corners[:, apart.argmax()]
         by_q, by_s = (", ".join(f"{mm:.4g}" for mm in (matrix @ corner)[:3]) for matrix in (qform, sform))
-        raise LasegError(f"{path}: its header says twice where it lies, up to {apart.max():.3g} voxels apart: voxel "
+        raise LasegError(f"{path}: its header has two positions, up to {apart.max():.3g} voxels apart: voxel "
                          f"{tuple(corner[:3].astype(int).tolist())} lies at ({by_q}) mm by the qform and at ({by_s}) "
-                         "mm by the sform; look which is right, and give --orientation qform or sform")
+                         "mm by the sform; find out which is right, and give --orientation qform or sform")
 
 
 def read_nrrd(path):
@@ -135,15 +135,15 @@ def read_nrrd(path):
     require_space(path, header["sizes"])
     if other := [unit for unit in header.get("space units", []) if unit.strip('" ').lower() not in (
             "mm", "millimeter", "")]:
-        raise LasegError(f"{path}: its header gives lengths in {other[0]}, and mm are read here; export it in mm")
+        raise LasegError(f"{path}: its header gives lengths in {other[0]}, but mm are needed; export it in mm")
     if header["dimension"] > 3 and header["sizes"][0] > 1 and any(name.startswith("Segment0_") for name in header):
-        raise LasegError(f"{path}: is a segmentation in {header['sizes'][0]} layers, since segments overlap; "
+        raise LasegError(f"{path}: is a segmentation in {header['sizes'][0]} layers, because segments overlap; "
                          f"{EXPORT_AS_LABEL_MAP}")
     several = re.match("LIST|.*%", header.get("data file", header.get("datafile", "")))  # which pynrrd doesn't read
     array, affine = nrrd.read(str(path))[0] if not several else sitk.GetArrayFromImage(
         sitk.ReadImage(str(path), imageIO="NrrdImageIO")).T, np.eye(4)
     vectors = np.array(header.get("space directions", []), float).reshape(-1, 3)
-    if array.ndim > 3:  # an axis that is none of space comes before them, or behind
+    if array.ndim > 3:  # an axis that isn't spatial comes before the spatial ones, or after them
         array, vectors = array.squeeze(), vectors[np.isfinite(vectors).all(1)]
     sides = np.linalg.norm(vectors, axis=1) if len(vectors) else np.ravel(header.get("spacings", []))
     said, oriented = known_sides(sides), len(vectors) > 0
@@ -160,7 +160,7 @@ def read_nrrd(path):
 
 
 def lines_of_header(path):
-    """The lines of a NRRD header, without the list of files that it may end with."""
+    """The lines of an NRRD header, without the list of files at its end."""
     with open(path, "rb") as file:
         for line in file:
             yield line.decode("latin-1")
@@ -171,7 +171,7 @@ def lines_of_header(path):
 def read_meta(path):
     import SimpleITK as sitk
 
-    with open(path, "rb") as file:  # SimpleITK fills in what the header leaves out, and doesn't say that it did
+    with open(path, "rb") as file:  # SimpleITK silently adds what the header doesn't have
         head = file.read(2**16)
     fields = {name.strip().lower(): value.strip() for name, value in re.findall(
         r"^([\w ]+?)\s*[=:]([^\n]*)$", head.decode("latin-1"), re.MULTILINE)}
@@ -183,7 +183,7 @@ def read_meta(path):
     data = fields.get("elementdatafile", "")
     packed = path if data.upper() == "LOCAL" else path.parent / data
     if fields.get("compresseddata", "").lower() == "true" and packed.is_file():
-        with open(packed, "rb") as file:  # SimpleITK takes damaged ones for good
+        with open(packed, "rb") as file:  # SimpleITK doesn't notice damage
             file.seek(re.search(rb"ElementDataFile[^\n]*\n", head).end() if packed == path else 0)
             zlib.decompress(file.read(), wbits=47)
     image = reader.Execute()
@@ -191,12 +191,12 @@ def read_meta(path):
         image = image[..., 0]
     if image.GetNumberOfComponentsPerPixel() > 1 or image.GetDimension() != 3:
         raise LasegError(f"{path}: holds {' x '.join(map(str, image.GetSize()))} voxels with "
-                         f"{image.GetNumberOfComponentsPerPixel()} numbers each, and a scan must be W x H x D; export "
+                         f"{image.GetNumberOfComponentsPerPixel()} numbers each, but a scan must be W x H x D; export "
                          "one image alone")
     direction, affine = np.reshape(image.GetDirection(), (3, 3)), np.eye(4)
     if np.abs(np.linalg.norm(direction, axis=0) - 1).max() > 5e-3:
-        raise LasegError(f"{path}: the directions of its axes are not 1 long, which must be 1: a voxel's size belongs "
-                         "in the spacing; correct the header")
+        raise LasegError(f"{path}: the directions of its axes don't have length 1: a voxel's size belongs in the "
+                         "spacing; correct the header")
     affine[:3, :3], affine[:3, 3] = direction * image.GetSpacing(), image.GetOrigin()
     said = known_sides(np.fromstring(fields.get("elementspacing") or fields.get("elementsize") or "", sep=" "))
     oriented = bool({"transformmatrix", "rotation", "orientation"} & set(fields))

@@ -1,4 +1,4 @@
-"""Masks as files: those of many scans, written one by one, and those that any tool wrote, measured against labels."""
+"""Mask files: predicting and writing those of many scans, and measuring any tool's masks against labels."""
 
 import os
 import re
@@ -20,22 +20,22 @@ ENDS = re.compile(r"(_0000|[_-](la|laendo|label|mask|seg|segmentation|gt|pred|pr
 
 
 def by_case(paths):
-    """{case: path} of masks or labels: what a file is called without its ending and a word such as _la, or its folder
-    where that is the case's name.  LasegError where two are of one case."""
+    """{case: path} of masks or labels.  The case is the file's name without its suffix and a word such as _la, or its
+    folder's name for the challenge's files.  LasegError if two files belong to one case."""
     found = {}
     for path in paths:
         own = path.name.lower() in (SCAN, LABEL, FILE)
         case = path.parent.name if own else ENDS.sub("", stem_of(comparable_name(path.name)))
         if case in found:
-            raise LasegError(f"{path}: a second file of the case {case}, the first is {found[case]}; move one away")
+            raise LasegError(f"{path}: a second file for the case {case}, the first is {found[case]}; move one away")
         found[case] = path
     return found
 
 
 def metric_rows(case, prediction, label, classes, sides):
-    """The rows of metrics of one case, ``case`` first: one, or, of several ``classes``, one each and their mean.
+    """The rows of metrics of one case, ``case`` first: one row; with several ``classes`` a row for each and their mean.
 
-    A class that the label lacks is left out, with a word.  ``sides``: a voxel's, in mm.
+    A class that isn't in the label is left out, with a message.  ``sides``: a voxel's sides in mm.
     """
     if len(classes) == 1:
         return [{"case": case, **case_metrics(prediction, label, sides)}]
@@ -44,21 +44,21 @@ def metric_rows(case, prediction, label, classes, sides):
         if (label == k).any():
             rows.append({"case": case, "class": name, **case_metrics(prediction == k, label == k, sides)})
         else:
-            notify(f"WARNING: {case}: its label holds no {name}, which is left out of its mean")
+            notify(f"WARNING: {case}: its label holds no {name}, so {name} is left out of its mean")
     return [*rows, {"case": case, "class": "mean", **average(rows)}]
 
 
 def evaluate_masks(masks, labels=None, root_path=None, *, split="test", label_value=None, classes=None, spacing=None):
-    """Rows as ``metric_rows`` gives them, for the masks in a folder, matched with labels by their names.
+    """The rows of ``metric_rows`` for the masks in a folder, matched with labels by their names.
 
-    ``labels``: the folder of the labels, which lie on the masks' own grids.  ``root_path``, ``split``: prepared volumes
-    in place of it, onto whose grids the masks are brought.  ``label_value``, ``classes``: as for ``laseg prepare``, of
-    both; prepared volumes know their classes, and the values that masks of these have.
-    Raises LasegError where no name fits, or a mask isn't where its label is.
+    ``labels``: the folder of the labels, on the masks' grids.  ``root_path``, ``split``: prepared volumes instead of
+    labels; the masks are resampled to their grids.  ``label_value``, ``classes``: as for ``laseg prepare``, for masks
+    and labels; prepared volumes know their classes.
+    Raises LasegError if no name matches, or a mask has another geometry than its label.
     """
     for folder in (masks, *([labels] if labels else [])):
         if not os.path.isdir(folder):
-            raise LasegError(f"{folder}: no such folder; give the one that holds the files")
+            raise LasegError(f"{folder}: no such folder; give the folder that holds the files")
     found = by_case(scans_of(masks))
     if labels:
         known = by_case(scans_of(labels))
@@ -67,18 +67,18 @@ def evaluate_masks(masks, labels=None, root_path=None, *, split="test", label_va
         known = {name: dataset.path(name) for name in dataset.image_list}
     both = sorted(set(found) & set(known))
     if not both:
-        raise LasegError(f"{masks}: no mask is called as a label is: {', '.join(sorted(found)[:3])} here, "
+        raise LasegError(f"{masks}: no mask has the name of a label: {', '.join(sorted(found)[:3])} here, "
                          f"{', '.join(sorted(known)[:3])} in {labels or root_path}; rename them")
     for there, others, what in ((known, found, "label has no mask"), (found, known, "mask has no label")):
         if lone := sorted(set(there) - set(others)):
-            notify(f"WARNING: {len(lone)} times a {what}, such as {there[lone[0]]}: these don't count")
+            notify(f"WARNING: {len(lone)} times a {what}, such as {there[lone[0]]}: these are left out")
     measure = measured_on_label if labels else measured_on_volume
     return [row for name in both
             for row in metric_rows(name, *measure(found[name], known[name], classes or label_value, spacing))]
 
 
 def read_mask(path, value):
-    """The ``Scan`` of a mask, its image 0 and 1 to K; an empty one is a mask too."""
+    """The ``Scan`` of a mask, its image 0 and 1 to K; an empty mask is allowed."""
     scan = read_scan(path)
     values = array_of(scan.image)
     numbers = class_numbers(values, path, value, all_there=False) if values.any() else np.uint8(values)
@@ -98,14 +98,14 @@ def measured_on_label(mask, label, value, spacing):
     if not (same_grid(prediction, gold, 0.1) if known else prediction.GetSize() == gold.GetSize()):
         grids = [f"{image.GetSize()} voxels of {np.round(image.GetSpacing(), 3).tolist()} mm from "
                  f"{np.round(image.GetOrigin(), 2).tolist()}" for image in (prediction, gold)]
-        raise LasegError(f"{mask}: not on the grid of its label {label} ({grids[0]}, and {grids[1]}); export the mask "
-                         "in the geometry of the scan")
+        raise LasegError(f"{mask}: has another grid than its label {label} ({grids[0]}, and {grids[1]}); export the "
+                         "mask in the geometry of the scan")
     sides = np.where(np.isfinite(two.spacing) | (spacing is None), two.spacing, spacing or np.nan)
     return array_of(prediction), array_of(gold), value if isinstance(value, dict) else ATRIUM, sides
 
 
 def measured_on_volume(mask, volume, value, spacing):
-    """The same of a mask and a prepared volume's label, on the volume's grid."""
+    """The same for a mask and a prepared volume's label, on the volume's grid."""
     import SimpleITK as sitk
 
     label, geometry, classes = read_volume(volume)[1], read_geometry(volume, spacing), read_classes(volume)
@@ -114,15 +114,15 @@ def measured_on_volume(mask, volume, value, spacing):
     alike = found.image.GetSize() == label.shape
     if np.isnan([*sides, *geometry["origin"]]).any():  # as for the public volumes: voxel by voxel
         if not alike:
-            raise LasegError(f"{mask}: has {found.image.GetSize()} voxels, {volume} {label.shape}, and that doesn't "
-                             "say where it lies; give --labels, the folder with the labels of the scans")
+            raise LasegError(f"{mask}: has {found.image.GetSize()} voxels, {volume} has {label.shape} and no position; "
+                             "give --labels, the folder with the labels of the scans")
         return array_of(found.image), label, classes, sides
     image = sitk.DICOMOrient(found.image, "LPS")
     grid = image_of(label, spacing=sides, origin=geometry["origin"])
     prediction = on_grid(image, grid)
     if alike and not same_grid(image, grid, 0.1) or array_of(image).any() and not prediction.any():
-        raise LasegError(f"{mask}: by the headers it doesn't lie where {volume} does; is it of another case, or one of "
-                         "the headers wrong?")
+        raise LasegError(f"{mask}: by the headers it lies elsewhere than {volume}; does it belong to another case, or "
+                         "is one of the headers wrong?")
     return prediction, label, classes, sides
 
 
@@ -130,17 +130,18 @@ def measured_on_volume(mask, volume, value, spacing):
 
 def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=False, force=False, say=print,
                   complain=notify, progress=True):
-    """Predict every scan and write ``out/NAME_la`` + ``suffix``, where the scans follow nnU-Net ``out/NAME`` +
-    ``suffix``; returns how many could not be done.
+    """Predict every scan and write ``out/NAME_la`` + ``suffix``, or, for scans in nnU-Net's names, ``out/NAME`` +
+    ``suffix``; returns the number of failed scans.
 
-    ``say`` is called with a line for each mask, ``complain`` with one for each scan that can't be done; the others go
-    on.  ``keep_probability`` also writes ``NAME_probability``.  A file that is there is only replaced with ``force``.
+    ``say`` is called with a line for each mask, ``complain`` with a line for each failed scan; the others are still
+    done.  ``keep_probability`` also writes ``NAME_probability``.  An existing file is only replaced with ``force``.
     """
     failed, out = 0, Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LasegError(f"--out {out}: can't be made ({error.strerror}); name a folder of yours") from error
+        raise LasegError(f"--out {out}: can't be made ({error.strerror}); name a folder that you may write to"
+                         ) from error
     for scan, name in tqdm(list(zip(scans, mask_names(scans))), desc="predict", unit="scan", disable=not progress):
         kinds = ["la", "probability"] if keep_probability else ["la"]
         paths = {kind: out / f"{name}_{kind}{suffix}" for kind in kinds}
@@ -148,7 +149,7 @@ def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=F
             paths["la"] = out / f"{name}{suffix}"
         try:
             if there := [path for path in paths.values() if path.exists() and not force]:
-                raise LasegError(f"{there[0]}: is there already; give --force to replace it, or another --out")
+                raise LasegError(f"{there[0]}: exists already; give --force to replace it, or another --out")
             if any(path.exists() and path.samefile(scan) for path in paths.values()):
                 raise LasegError(f"{scan}: the mask would replace the scan itself; give another --out")
             found = predictor(scan, progress=progress)
@@ -161,7 +162,7 @@ def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=F
         except OSError as error:
             failed += 1
             complain(f"{error.filename or scan}: {error.strerror or error}")
-        # SimpleITK's and torch's, which take what they can't use for another type: this scan's fault, no other's.
+        # SimpleITK and torch raise these for unusual scans; the other scans are still done.
         except (RuntimeError, MemoryError, TypeError, ValueError, ArithmeticError) as error:
             failed += 1
             complain(f"{scan}: can't be segmented ({str(error).strip().splitlines()[-1:]})")

@@ -1,21 +1,21 @@
-"""Scans as they come to training files: NIfTI, NRRD, MetaImage or DICOM in, ``mri_norm2.h5`` and the two lists out.
+"""Makes training files from scans: NIfTI, NRRD, MetaImage or DICOM in, ``mri_norm2.h5`` and two lists out.
 
     raw/<anything>/<CASE>/lgemri.nrrd    the challenge's names: the scan, and beside it
-    raw/<anything>/<CASE>/laendo.nrrd    its label, 255 (or 1) in the left atrium's cavity, where somebody outlined it
+    raw/<anything>/<CASE>/laendo.nrrd    its label, 255 (or 1) in the left atrium's cavity, if there is one
 
 Other names are given as patterns (``Patterns``).  A scan without a label is an unlabelled training case.
 
-Each scan is normalised over the whole of it, made straight (``scans.straighten``: x from right to left, y from front
-to back, z from feet to head) with voxels of 0.625 mm, and cropped as UA-MT's la_heart_processing.py does (Yu et al.,
-MICCAI 2019): x and y around the label, z kept whole.  UA-MT draws each margin from 10 to 19 voxels of 0.625 mm and
-widens the crop to its patch of 112 voxels; here the same in mm, from a seed.  A scan without a label is cropped around
-what a network finds in it, or, without a network, where the labelled atria lie, seen from the middle of their scans.
+Each scan is normalised as a whole, resampled to straight axes (``scans.straighten``: x from right to left, y from
+front to back, z from feet to head) and voxels of 0.625 mm, and cropped as in UA-MT's la_heart_processing.py (Yu et al.,
+MICCAI 2019): x and y around the label, all of z.  UA-MT draws each margin from 10 to 19 voxels of 0.625 mm and widens
+the crop to its patch of 112 voxels; here it is the same in mm, from a seed.  A scan without a label is cropped around
+the atrium that a network finds.  Without a network it is cropped to the place of the labelled atria, relative to the
+middle of their scans.
 
-**The crop looks at the label, for test cases too.** In a hospital nobody knows where the atrium is before
-it is segmented. What it flatters: most of the chest, where a network could find false atria, is cut away,
-and the atrium is always in the middle; so Dice, and HD95 even more, come out better than on whole scans. All
-the tables of this field share this, so they compare with each other, but not with a method that starts
-from a whole scan (``laseg predict`` does).
+**The crop uses the label, for test cases too.**  In a hospital nobody knows where the atrium is before it is segmented.
+The crop removes most of the chest, where a network could find false atria, and puts the atrium into the middle.  So
+Dice, and HD95 even more, are better than on whole scans.  All published tables on this data share this.  They can be
+compared with each other, but not with a method that starts from a whole scan, as ``laseg predict`` does.
 """
 
 import os
@@ -52,7 +52,7 @@ FOLDER = "volumes"
 MARGIN_MM = (6.25, 12.5)  # UA-MT's 10 to 20 voxels
 LEAST_MM = 70.0  # UA-MT's 112 voxels, so that a patch fits
 
-Case = namedtuple("Case", "scan label")  # paths; label is None where nobody outlined it
+Case = namedtuple("Case", "scan label")  # paths; label is None without an outline
 Split = namedtuple("Split", "labelled unlabelled test left_out")  # names
 
 
@@ -62,20 +62,19 @@ class Patterns:
     """Which files are scans, and which label belongs to which.
 
     ``scan`` and ``label`` are file patterns like '*_mri.nii.gz' and '*_la.nii.gz', or 'imagesTr/*_0000.nii.gz' and
-    'labelsTr/*.nii.gz', to be found in the given folder or any below it.  A case has the name that stands for the
-    stars; the label is the file whose stars stand for the same.  Without a star, a case has its folder's name.
-    A pattern may also match folders: those that hold a DICOM series.  Names are compared
-    as ``comparable_name`` makes them.
+    'labelsTr/*.nii.gz', in the given folder or any folder below it.  The text in place of the stars names the case; its
+    label is the file with the same text.  Without a star, a case has its folder's name.  A pattern may also match
+    folders that hold a DICOM series.  Names are compared after ``comparable_name``.
     """
 
     def __init__(self, scan=SCAN, label=LABEL):
         scan, label = (comparable_name(pattern.replace("\\", "/")) for pattern in (scan, label))
         self.scan, self.label = scan, label
         if scan.count("*") != label.count("*"):
-            raise LasegError(f"--scan '{scan}' and --label '{label}': both need as many stars, which stand for the "
-                             "name of the case")
+            raise LasegError(f"--scan '{scan}' and --label '{label}': both need the same number of stars, which stand "
+                             "for the name of the case")
         self.expression = self._expression(scan)
-        # Of '*.nii.gz' and '*_la.nii.gz' the second says more: what it matches is no scan.
+        # '*_la.nii.gz' is more specific than '*.nii.gz': a file that it matches is no scan.
         self.label_expression = self._expression(label)
         self.excluded = self.label_expression if len(label) > len(scan) else None
 
@@ -85,7 +84,7 @@ class Patterns:
         return re.compile(rf"(.*/)?{parts}")
 
     def name(self, path):
-        """The case that the relative ``path`` is a scan of; None if it is none."""
+        """The name of the case whose scan is at the relative ``path``; None if the file is no scan."""
         found = self.expression.fullmatch(path)
         if not found or (self.excluded and self.excluded.fullmatch(path)):
             return None
@@ -93,7 +92,7 @@ class Patterns:
         return "_".join(star.replace("/", "_") for star in stars) if stars else Path(path).parent.name
 
     def label_of(self, path):
-        """Where the label of the scan at the relative ``path`` would lie."""
+        """The relative path of the label that belongs to the scan at the relative ``path``."""
         before, *stars = self.expression.fullmatch(path).groups()
         label = self.label
         for star in stars:
@@ -102,7 +101,7 @@ class Patterns:
 
 
 def patterns_for(raw_dir, scan=None, label=None):
-    """The ``Patterns`` that were asked for; otherwise nnU-Net's where there is an imagesTr, or the challenge's."""
+    """The given ``Patterns``; without any, nnU-Net's if there is a folder imagesTr, otherwise the challenge's."""
     if scan or label:
         return Patterns(scan or SCAN, label or LABEL)
     images = [path for path in scan_files(raw_dir / "imagesTr") if path.parent == raw_dir / "imagesTr"]
@@ -114,7 +113,7 @@ def patterns_for(raw_dir, scan=None, label=None):
 
 
 def find_cases(raw_dir, patterns):
-    """{name: Case} of every scan below ``raw_dir``, by name.  LasegError where there is none, or two of one name."""
+    """{name: Case} of every scan below ``raw_dir``.  LasegError if there is none, or two with one name."""
     cases, found = {}, {}
     for path in files_below(raw_dir):
         found.setdefault(comparable_name(path.relative_to(raw_dir).as_posix()), []).append(path)
@@ -127,10 +126,10 @@ def find_cases(raw_dir, patterns):
         if name is None or not holds_files(path):
             continue
         if problem := name_problem(name):
-            raise LasegError(f"{path}: its case would be called {name[:60]!r}, which can't name a folder here "
+            raise LasegError(f"{path}: its case would be called {name[:60]!r}, which can't be a folder's name "
                              f"({problem}); rename it")
         if name in cases and not path.samefile(cases[name].scan):
-            raise LasegError(f"{path}: a second case of the name {name}, the first is {cases[name].scan}; rename one")
+            raise LasegError(f"{path}: a second case with the name {name}, the first is {cases[name].scan}; rename one")
         labels = found.get(comparable_name(patterns.label_of(relative)), [])
         for label in labels:
             require_target(label)
@@ -138,8 +137,9 @@ def find_cases(raw_dir, patterns):
             raise LasegError(f"{labels[0]}: the case {name} has a second label, {labels[1]}; rename one")
         cases.setdefault(name, Case(path, next(filter(holds_files, labels), None)))
     if not cases:
-        raise LasegError(f"{raw_dir}: no folder here holds a {patterns.scan}; {what_is_in(raw_dir)}. Give the folder "
-                         "around the scans, and patterns such as --scan '*_mri.nii.gz' --label '*_la.nii.gz'")
+        raise LasegError(f"{raw_dir}: no file in it or below it matches {patterns.scan}; {what_is_in(raw_dir)}. Give "
+                         "the folder around the scans, and patterns such as --scan '*_mri.nii.gz' "
+                         "--label '*_la.nii.gz'")
     return cases
 
 
@@ -149,22 +149,22 @@ def holds_files(path):
 
 
 def require_target(path):
-    """LasegError for a link to nothing: without it a case would be missing, or without its label, and no word said."""
+    """LasegError for a link to a missing file: otherwise a case, or its label, would be missing silently."""
     if path.is_symlink() and not path.exists():
-        raise LasegError(f"{path}: is a link to something that isn't there; mend it, or remove it")
+        raise LasegError(f"{path}: is a link to a missing file; restore the file, or remove the link")
 
 
 # --- which cases ----------------------------------------------------------------------------------
 
-# A patient's part of a name: BIDS's sub-01, patient001; and at a name's end the scan of that patient: _ses-2, _frame12.
+# The patient's part of a name: BIDS's sub-01, patient001; and at its end one scan of that patient: _ses-2, _frame12.
 PATIENT = re.compile(r"(?:^|[/_])(sub-[a-z0-9]+|(?:patient|subject|subj|pat)[-_]?\d+)(?=[/_.-]|$)", re.IGNORECASE)
 VISIT = re.compile(r"[-_](?:ses(?:sion)?|visit|time(?:point)?|tp?|v|scan|frame|fu|followup|pre|post|baseline)[-_]?\d*$",
                    re.IGNORECASE)
 
 
 def patients_of(raw_dir, cases, pattern=None):
-    """({name: patient}, whether the names say so): by ``pattern``, whose first star stands for the patient, or by the
-    names of nnU-Net's and BIDS's users.  A case whose name says nothing is a patient of its own."""
+    """({name: patient}, whether the names tell the patient): by ``pattern``, whose first star stands for the patient,
+    or by the conventions of BIDS and nnU-Net.  Any other case counts as a patient of its own."""
     if pattern:
         fits = re.compile(re.escape(pattern).replace(r"\*", "(.+?)", 1).replace(r"\*", ".*").replace(r"\?", "."))
         matches = {name: fits.fullmatch(name) for name in cases}
@@ -180,16 +180,16 @@ def patients_of(raw_dir, cases, pattern=None):
 def split(raw_dir, cases, test_share, seed, labelled_list=None, test_list=None, patients=None):
     """The ``Split`` of the names in ``cases``.
 
-    The two lists given, or train.list and test.list in ``raw_dir`` if it has both, decide.  Otherwise ``test_share`` of
-    the labelled patients are for testing, drawn by ``seed``.  Unlabelled ones all are for training.  No patient is on
-    both sides: what else there is of a test patient is left out, and lists that share one are refused.
+    The two given lists decide, or train.list and test.list in ``raw_dir`` if it has both.  Otherwise ``test_share`` of
+    the labelled patients are for testing, drawn by ``seed``.  All unlabelled cases are for training.  No patient is on
+    both sides: other scans of a test patient are left out, and lists that share a patient are refused.
     """
     patients = patients or {name: name for name in cases}
     raw_lists = [raw_dir / "train.list", raw_dir / "test.list"]
     outlined = sorted(name for name, case in cases.items() if case.label)
     if not outlined:
-        raise LasegError(f"{raw_dir}: none of the {len(cases)} scans has a label; a few must be outlined. "
-                         "Labels lie beside their scans, or --label says where")
+        raise LasegError(f"{raw_dir}: none of the {len(cases)} scans has a label; a few are needed. "
+                         "Put labels beside their scans, or say with --label where they are")
 
     def of_others(names, others):
         taken = {patients[name] for name in others}
@@ -216,29 +216,30 @@ def split(raw_dir, cases, test_share, seed, labelled_list=None, test_list=None, 
                          "of the same patient for training; take one off its list, or give --patient '*' if these are "
                          "different patients")
     if lacking := [name for name in test if not cases[name].label]:
-        raise LasegError(f"{test_source}: {lacking[0]} has no label, and a test case needs one; take it off the list")
+        raise LasegError(f"{test_source}: {lacking[0]} has no label, but a test case needs one; remove it from the "
+                         "list")
     if not labelled:
         raise LasegError(f"{raw_dir}: no labelled case is left for training; name fewer test cases")
     return Split(labelled, unlabelled, test, sorted(set(cases) - {*labelled, *unlabelled, *test}))
 
 
 def listed(path, cases, outlined=None):
-    """The names of a list; LasegError for one that is no case, or, if ``outlined`` is given, has no label."""
+    """The names of a list; LasegError for a name that is no case, or, if ``outlined`` is given, has no label."""
     if not Path(path).is_file():
-        raise LasegError(f"{path}: no such list; it must name one case a line, as the cases are called here: "
+        raise LasegError(f"{path}: no such list; it must have one case in each line, with these names: "
                          f"{first_few(sorted(cases))}")
     names = read_list(path)
     if missing := [name for name in names if name not in cases]:
-        raise LasegError(f"{path}: the list names {missing[0]}, but no scan of that name was found, only "
-                         f"{first_few(sorted(cases))}; add that case, or take it off the list")
+        raise LasegError(f"{path}: the list names {missing[0]}, but no scan with that name was found, only "
+                         f"{first_few(sorted(cases))}; add that case, or remove it from the list")
     if outlined is not None and (lacking := [name for name in names if name not in outlined]):
-        raise LasegError(f"{path}: names {lacking[0]}, which has no label; take it off the list")
+        raise LasegError(f"{path}: names {lacking[0]}, which has no label; remove it from the list")
     return names
 
 
 def drawn(names, share, seed, keep, raw_dir, patients):
-    """The ``names`` of about ``share`` of their patients, at least one (none where ``share`` is 0); ``keep``: one
-    patient must be left."""
+    """The ``names`` of a random ``share`` of their patients, at least one; none if ``share`` is 0.  ``keep``: at least
+    one patient must be left."""
     if share == 0:
         return []
     order = sorted({patients[name] for name in names})
@@ -251,10 +252,9 @@ def drawn(names, share, seed, keep, raw_dir, patients):
 
 
 def check_list(path, names):
-    """LasegError when ``path`` is a list that names other cases: somebody wrote it, and it decides whose labels count.
-    """
+    """LasegError if ``path`` is a list of other cases: it decides whose labels count, so it is never overwritten."""
     if path.is_file() and read_list(path) != names:
-        raise LasegError(f"{path}: is there already and names other cases, or in another order; a list is never "
+        raise LasegError(f"{path}: exists already, with other cases or in another order; a list is never "
                          "overwritten: move it away, or prepare into another folder")
 
 
@@ -263,8 +263,8 @@ def check_list(path, names):
 def crop_box(label, voxel, rng=None, margin_mm=MARGIN_MM, least_mm=LEAST_MM):
     """The slices that cut x and y around ``label`` (W x H x D), and keep all of z.
 
-    A margin is drawn for each side; where ``rng`` is None it is the middle one.
-    ``voxel``: its sides in mm.
+    The margin of each side is drawn from ``rng``; without one it is the mean margin.
+    ``voxel``: a voxel's sides in mm.
     """
     box = []
     for axis, mm in zip((0, 1), voxel):
@@ -278,8 +278,8 @@ def crop_box(label, voxel, rng=None, margin_mm=MARGIN_MM, least_mm=LEAST_MM):
 
 
 def usual_place(paths):
-    """((x low, x high), (y low, y high)): where the labels of prepared volumes lie, in mm from the middle of their
-    scans, all of them together."""
+    """((x low, x high), (y low, y high)): the common bounding box of the prepared volumes' labels, in mm from the
+    middle of their scans."""
     ends = []
     for path in paths:
         label, geometry = read_volume(path)[1], read_geometry(path)
@@ -291,13 +291,13 @@ def usual_place(paths):
 
 
 def box_of_place(place, size, voxel, margin_mm=MARGIN_MM, least_mm=LEAST_MM):
-    """The slices of a scan of ``size`` voxels for a ``usual_place``, with the largest margin; all of z."""
+    """The slices of a scan of ``size`` voxels for a ``usual_place`` with the largest margin; all of z."""
     box = []
     for (low, high), n, mm in zip(place, size, voxel):
         widen = max(least_mm - (high - low), 0) / 2 + max(margin_mm)
         start, stop = (n / 2 + (end + side) / mm for end, side in ((low, -widen), (high, widen)))
         start, stop = max(int(np.floor(start)), 0), min(int(np.ceil(stop)), n)
-        box.append(slice(start, stop) if stop - start > least_mm / mm / 2 else slice(0, n))  # a scan of another place
+        box.append(slice(start, stop) if stop - start > least_mm / mm / 2 else slice(0, n))  # a scan of another region
     return (*box, slice(None))
 
 
@@ -310,23 +310,23 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
     """Prepare every case under ``raw_dir``; returns ``dest/volumes``, the folder that holds them.
 
     ``scan``, ``label``: file patterns, see ``Patterns``; by default the challenge's names, or nnU-Net's.
-    ``label_value``: the atrium's value, or values, where a label holds others too.  ``classes``: {name: value} of
-    several classes, which become 1 to K in this order.  ``label_as_scan``: ignore the labels' headers.
-    ``orientation``: 'qform' or 'sform', which of a NIfTI's two matrices counts.
-    ``labelled_list``, ``test_list``: files that fix the split; also ``raw_dir/train.list`` and ``test.list`` where both
-    are there.  Otherwise ``test_share`` of the labelled cases, drawn with ``seed``, are for testing.  train.list names
+    ``label_value``: the atrium's value, or values, if a label holds others too.  ``classes``: {name: value} of several
+    classes, which become 1 to K in this order.  ``label_as_scan``: ignore the labels' headers.  ``orientation``:
+    'qform' or 'sform', which of a NIfTI file's two matrices counts.
+    ``labelled_list``, ``test_list``: files that fix the split; also ``raw_dir/train.list`` and ``test.list``, if both
+    exist.  Otherwise ``test_share`` of the labelled cases, drawn with ``seed``, are for testing.  train.list names the
     labelled cases first, then the unlabelled ones.
-    ``voxel_mm``: the prepared voxels' side; None keeps each scan's own.  ``spacing``: the raw voxels' three sides in mm
-    where headers don't say them.  ``find``: called with a straight, normalised, unlabelled scan (float32 W x H x D) and
-    its voxel's sides in mm; gives a mask of the atrium to crop around, or None where it finds nothing;
-    ``found_by`` names it for ``dest``'s settings (the SHA-256 of its checkpoint).
-    Each crop margin is drawn from ``margin_mm`` by seed and case name, so it doesn't depend on which other cases there
-    are.  ``patient``: see ``patients_of``.  ``skip_bad``: cases that can't be prepared are left out, and
-    ``dest/left_out.txt`` says which and why; otherwise all are looked at, and then refused together.
-    Where the patients are known, ``dest/patients.list`` says whose each case is, for the validation of a training.
-    ``say``: called with what was found, a line at a time, before the work begins.
-    Finished cases are kept, so an interrupted run goes on where it was, and those whose scan or label is not what it
-    was are made anew; the lists are written last, and one that is there is never overwritten.
+    ``voxel_mm``: the prepared voxels' side; None keeps each scan's own.  ``spacing``: the raw voxels' three sides in
+    mm, for headers without them.  ``find``: a function of a straight, normalised, unlabelled scan (float32 W x H x D)
+    and its voxel's sides in mm; it returns a mask of the atrium to crop around, or None.  ``found_by`` names it in
+    ``dest``'s settings (the SHA-256 of its checkpoint).
+    Each crop margin is drawn from ``margin_mm`` by seed and case name, so it doesn't depend on the other cases.
+    ``patient``: see ``patients_of``.  ``skip_bad``: cases that can't be prepared are left out, and
+    ``dest/left_out.txt`` lists them with the reason; otherwise all problems are reported together.
+    If the patients are known, ``dest/patients.list`` holds each case's, for the validation of a training.
+    ``say``: called with each line of the plan before the work begins.
+    Finished cases are kept, so an interrupted run can be continued.  Cases whose scan or label has changed are
+    prepared again.  The lists are written last; an existing one is never overwritten.
     Raises LasegError, with the file and a remedy, for what can't be prepared.
     """
     raw_dir, dest = Path(raw_dir), Path(dest)
@@ -334,7 +334,7 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
         raise LasegError(f"{raw_dir}: {'is a file' if raw_dir.exists() else 'no such folder'}; give the folder that "
                          "holds the scans")
     if dest.exists() and not dest.is_dir():
-        raise LasegError(f"{dest}: is a file; name a folder, where the prepared volumes are to lie")
+        raise LasegError(f"{dest}: is a file; name a folder for the prepared volumes")
     root, patterns = dest / FOLDER, patterns_for(raw_dir, scan, label)
     cases = find_cases(raw_dir, patterns)
     patients, known = patients_of(raw_dir, cases, patient)
@@ -347,15 +347,15 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
         say(line)
     tested = {patients[name] for name in parts.test}
     if others := [name for name in parts.left_out if patients[name] in tested]:
-        say(f"  of these, of patients who are for testing: {len(others)} ({first_few(others)})")
+        say(f"  of these, other scans of test patients: {len(others)} ({first_few(others)})")
     if parts.test and not known:
-        say("  the names don't say which scans are of one patient, so each counts as a patient of its own; give "
-            "--patient PATTERN if some have several")
+        say("  the names don't tell the patients, so each scan counts as a patient of its own; give --patient PATTERN "
+            "if a patient has several scans")
     if dest.resolve() != raw_dir.resolve() and not (labelled_list or test_list):
         lone = [f"{name}.list" for name in ("train", "test") if (raw_dir / f"{name}.list").is_file()]
         if len(lone) == 1:
-            say(f"  {lone[0]} is not used: train.list and test.list decide together; or give it as --labelled-list or "
-                "--test-list")
+            say(f"  {lone[0]} is not used, because train.list and test.list are used only together; or give it as "
+                "--labelled-list or --test-list")
     require_same_settings(root, {
         "raw": str(raw_dir.resolve()), "scan": patterns.scan, "label": patterns.label, "label_value": label_value,
         "voxel_mm": voxel_mm, "spacing": spacing, "margin_mm": margin_mm, "least_mm": least_mm, "seed": seed,
@@ -370,11 +370,11 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
         try:
             sources = {kind: content_digest(file) for kind, file in case._asdict().items() if file}
             if is_sound(path, with_label=case.label is not None):
-                if read_sources(path) in ({}, sources):  # an older version didn't note them
+                if read_sources(path) in ({}, sources):  # files of older versions don't have them
                     continue
-                say(f"  {name}: its scan or its label has changed since it was prepared; it is made anew")
+                say(f"  {name}: its scan or its label has changed since it was prepared; it is prepared again")
             image, mask = read_case(case.scan, case.label, **options)
-            if bad and not skip_bad and mask is None:  # where it is cropped would hang on the cases that are bad
+            if bad and not skip_bad and mask is None:  # its crop would depend on the bad cases
                 continue
             values, sides = array_of(image), np.array(image.GetSpacing())
             around = mask
@@ -400,7 +400,7 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
     if bad:
         report_bad_cases(bad, dest, skip_bad, say)
     if not set(parts.labelled) - set(bad):
-        raise LasegError(f"{raw_dir}: no labelled case is left for training; correct one of those that are left out")
+        raise LasegError(f"{raw_dir}: no labelled case is left for training; correct one of those left out")
     for path, names in lists.items():
         if names := [name for name in names if name not in bad]:
             check_list(path, names)
@@ -411,7 +411,7 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
 
 
 def report_bad_cases(bad, dest, skip_bad, say):
-    """Tell the cases that can't be prepared, {name: why}; LasegError unless they may be left out."""
+    """Report the cases that can't be prepared, {name: reason}; LasegError unless they may be left out."""
     if not skip_bad and len(bad) == 1:
         raise LasegError(next(iter(bad.values())))
     for name, why in bad.items():
@@ -420,8 +420,8 @@ def report_bad_cases(bad, dest, skip_bad, say):
         raise LasegError(f"{len(bad)} cases can't be prepared: {', '.join(bad)}. {next(iter(bad.values()))}. Correct "
                          "these cases, or give --skip-bad to leave them out")
     write_whole(dest / "left_out.txt", "".join(f"{name}: {why}\n" for name, why in bad.items()))
-    say(f"  left out, since they can't be prepared: {len(bad)} ({first_few(list(bad))}); "
-        f"{dest / 'left_out.txt'} says why")
+    say(f"  left out, because they can't be prepared: {len(bad)} ({first_few(list(bad))}); "
+        f"{dest / 'left_out.txt'} has the reasons")
 
 
 def first_few(names):
@@ -429,7 +429,7 @@ def first_few(names):
 
 
 def describe_plan(raw_dir, patterns, cases, parts):
-    """What was found, in lines to read before the work begins."""
+    """The scans, labels and split that were found: lines to read before the work begins."""
     outlined = [name for name, case in cases.items() if case.label]
     yield f"{raw_dir}: {len(cases)} scans ({patterns.scan}), {len(outlined)} with a label ({patterns.label})"
     example = next(cases[name] for name in parts.labelled)

@@ -1,9 +1,9 @@
 """Scans as hospitals and other tools store them: NIfTI, NRRD, MetaImage and DICOM series.
 
-A scan is more than its numbers: its header says how large a voxel is, where the first one lies, and which way each
-axis runs in the patient.  What trains and predicts here is *straight*: x runs from the patient's right to the left, y
-from front to back, z from feet to head, in voxels of one size, as the public volumes are.  ``straighten`` brings a
-scan there, ``back_to`` brings what was found there into the scan's own geometry again.
+A scan is more than its numbers: its header gives the size of a voxel, the position of the first one, and the direction
+of each axis in the patient.  Training and prediction use *straight* volumes, as the public ones are: x runs from the
+patient's right to the left, y from front to back, z from feet to head, in voxels of one size.  ``straighten`` makes a
+scan straight; ``back_to`` resamples a result to the scan's own geometry.
 
 Arrays are W x H x D, so the first index is x; SimpleITK's own arrays run the other way.
 """
@@ -28,15 +28,15 @@ from .headers import NO_SIZE, read_meta, read_nifti, read_nrrd, require_content
 from .volumes import FILE, SPACING_MM, fingerprint, not_normalised, read_geometry, read_volume
 
 SCAN, LABEL = "lgemri.nrrd", "laendo.nrrd"  # the challenge's names
-VOXEL_MM = (0.02, 50.0)  # what a voxel's side can be; a header beyond that is wrong
-FIELD_MM = (50.0, 1000.0)  # the longest side of a scan that shows a person's atrium
+VOXEL_MM = (0.02, 50.0)  # possible sides of a voxel; a header outside is wrong
+FIELD_MM = (50.0, 1000.0)  # possible lengths of the longest side of a scan of a person's atrium
 
 
 @dataclass
 class Scan:
-    """``image``: SimpleITK's, three dimensions, one number a voxel.  ``said``: for x, y and z, whether the size of a
-    voxel is known.  ``oriented``: whether the header says how the axes lie in the patient (if not, they are taken as
-    straight).  ``path``: where it was read."""
+    """``image``: SimpleITK's, with three dimensions and one number for each voxel.  ``said``: for x, y and z, whether a
+    voxel's side is known.  ``oriented``: whether the header gives the axes' directions; if not, they count as straight.
+    ``path``: its file."""
 
     image: object
     said: tuple
@@ -45,12 +45,12 @@ class Scan:
 
     @property
     def spacing(self):
-        """The sides of a voxel in mm, float64 (3,), NaN where nobody knows."""
+        """The sides of a voxel in mm, float64 (3,), NaN if not known."""
         return np.where(self.said, self.image.GetSpacing(), np.nan)
 
     @property
     def direction(self):
-        """3 x 3: column k is the way that axis k runs, in x, y, z of the patient."""
+        """3 x 3: column k is the direction of axis k in the patient's x, y, z."""
         return np.reshape(self.image.GetDirection(), (3, 3))
 
 
@@ -59,9 +59,9 @@ class Scan:
 def read_scan(path, spacing=None, orientation=None):
     """The ``Scan`` in a NIfTI, NRRD or MetaImage file, or in a folder (or one file) of a DICOM series.
 
-    ``spacing``: a voxel's three sides in mm, for those that the header doesn't say; what it says wins.
-    ``orientation``: 'qform' or 'sform', which of a NIfTI's two matrices counts; otherwise both must agree.
-    Raises LasegError, with the file and the true cause, for what can't be read or is no volume of single numbers.
+    ``spacing``: a voxel's three sides in mm, for sides that are not in the header.
+    ``orientation``: 'qform' or 'sform', which of a NIfTI file's two matrices counts; otherwise both must agree.
+    Raises LasegError, with the file and the cause, if it can't be read or isn't a volume with one number a voxel.
     """
     path = Path(path)
     require_text(path)
@@ -78,43 +78,42 @@ def read_scan(path, spacing=None, orientation=None):
     except (LasegError, MemoryError):
         raise
     except FileNotFoundError as error:
-        raise LasegError(f"{path}: the data file that its header names is not there ({error.filename}); put it beside "
+        raise LasegError(f"{path}: the data file that its header names is missing ({error.filename}); put it beside "
                          "the header") from error
-    except Exception as error:  # a library meets bytes that are nothing it knows
+    except Exception as error:  # the libraries raise many types of error for damaged files
         cause = re.sub(r"^.*ERROR:? ", "", [type(error).__name__, *str(error).strip().split("\n")][-1])[:200]
         if "ncoding" in cause:
-            raise LasegError(f"{path}: its data are compressed in a way that isn't read here ({cause}); write it again "
-                             "with gzip") from error
-        raise LasegError(f"{path}: not a whole {kind} file, it was cut off or damaged ({cause}); copy it again"
+            raise LasegError(f"{path}: its compression isn't supported ({cause}); write it again with gzip") from error
+        raise LasegError(f"{path}: not a complete {kind} file, it was cut off or damaged ({cause}); copy it again"
                          ) from error
     return fill_in_spacing(Scan(image, said, oriented, path), spacing)
 
 
 def kind_inside(path):
-    """'DICOM' for a file that begins as one, whatever it is called; LasegError for any other."""
+    """'DICOM' for a file that begins as one, with any name; LasegError for any other file."""
     with open(path, "rb") as file:
         if file.read(132)[128:] == b"DICM":
             return "DICOM"
-    raise LasegError(f"{path}: not a format that is read here; give NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), "
+    raise LasegError(f"{path}: an unknown format; give NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), "
                      "MetaImage (.mha, .mhd) or a folder with a DICOM series")
 
 
 def fill_in_spacing(scan, spacing):
-    """``scan`` with the sides that its header doesn't say from ``spacing``; LasegError where a side can't be."""
+    """``scan`` with the sides that are not in its header from ``spacing``; LasegError for an impossible side."""
     sides = scan.spacing
     if spacing is not None:
         sides = np.where(np.isnan(sides), np.asarray(spacing, float), sides)
     low, high = VOXEL_MM
     if wrong := [side for side in sides if not (np.isnan(side) or low <= side <= high)]:
-        raise LasegError(f"{scan.path}: a voxel {wrong[0]:.3g} mm wide can't be ({low} to {high} mm can); "
-                         "correct the header, or the --spacing that was given")
+        raise LasegError(f"{scan.path}: a voxel's side of {wrong[0]:.3g} mm is impossible ({low} to {high} mm is "
+                         "possible); correct the header, or the given --spacing")
     scan.image.SetSpacing(np.where(np.isnan(sides), 1, sides).tolist())
     scan.said = tuple((~np.isnan(sides)).tolist())
     return scan
 
 
 def require_spacing(scan):
-    """LasegError that asks for what the header doesn't say."""
+    """LasegError if a voxel's side is not known; a message if the scan is too small or too large for an atrium."""
     if not all(scan.said):
         known = ", ".join(f"{axis} {side:.4g} mm" for axis, side in zip("xyz", scan.spacing) if side == side)
         raise LasegError(f"{scan.path}: {NO_SIZE} {', '.join(a for a, said in zip('xyz', scan.said) if not said)}"
@@ -124,21 +123,22 @@ def require_spacing(scan):
     if not low <= field.max() <= high:
         notify(f"WARNING: {scan.path}: shows {' x '.join(f'{side:.0f}' for side in field)} mm, and a person's atrium "
                f"{'does not fit into that' if field.max() < low else 'is small in that'}; is the header in cm? "
-               "What is found in it means little")
+               "Do not trust its mask")
 
 
 # --- files ----------------------------------------------------------------------------------------
 
 def content_digest(path):
-    """SHA-256 of all that a scan or label is read from, as text: its file, with the data files that its header names,
-    or every file of its folder.  Whether it is still the one that it was."""
+    """SHA-256, as text, of all files of a scan or label: its file, the data files that its header names, or every file
+    of its folder.  It tells whether they have changed."""
     path = Path(path)
     files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path, *data_files(path)]
     return hashlib.sha256("".join(map(fingerprint, files)).encode()).hexdigest()
 
 
 def write_image(path, image):
-    """Write SimpleITK's image to ``path`` (a name of NIfTI, NRRD or MetaImage), compressed, whole or not at all."""
+    """Write SimpleITK's image to ``path`` (NIfTI, NRRD or MetaImage by its suffix), compressed, completely or not at
+    all."""
     import SimpleITK as sitk
 
     require_text(path)
@@ -155,7 +155,7 @@ def write_image(path, image):
 
 
 def open_volume(path, spacing):
-    """(image, the geometry it has as SimpleITK's image, whether its voxels' size is known) of ``mri_norm2.h5``."""
+    """(image, its geometry as SimpleITK's image, whether its voxels' size is known) of a ``mri_norm2.h5``."""
     volume, _ = read_volume(path, with_label=False)
     if problem := not_normalised(volume):
         notify(f"WARNING: {path}: {problem}")
@@ -166,11 +166,11 @@ def open_volume(path, spacing):
 
 
 def mask_names(scans):
-    """What the masks of ``scans`` are called: the file's name (in a folder of nnU-Net's without its channel), or its
-    folder's where that says more (the challenge's 'lgemri.nrrd', 'mri_norm2.h5', and wherever two would be called
-    alike).  LasegError if two still are."""
+    """The names of the masks of ``scans``: the file's name (in nnU-Net's folders without its channel), or the folder's
+    name for 'lgemri.nrrd' and 'mri_norm2.h5'.  Both together if two names would be equal; LasegError if two still are.
+    """
     def full(path):
-        return Path(os.path.abspath(path))  # a loop of links has no end to resolve
+        return Path(os.path.abspath(path))  # resolve() fails for a loop of links
 
     def folder(path):
         return full(path).parent.name
@@ -180,48 +180,48 @@ def mask_names(scans):
     names = [name if plain.count(name) == 1 else f"{folder(Path(scan))}_{name}" for name, scan in zip(plain, scans)]
     for i, name in enumerate(names):
         if name in names[:i]:
-            raise LasegError(f"{scans[i]}: its mask would be called as that of {scans[names.index(name)]}; "
-                             "give them one at a time, with an --out folder each")
+            raise LasegError(f"{scans[i]}: its mask would have the name of that of {scans[names.index(name)]}; "
+                             "give them one at a time, each with its own --out folder")
     return names
 
 
 # --- scan and label -------------------------------------------------------------------------------
 
 def without_rounding_error(values):
-    """``values`` as whole numbers where they are that but for rounding (1.0000002), otherwise as they are."""
+    """``values`` rounded, if they are whole numbers except for rounding errors (1.0000002); otherwise unchanged."""
     rounded = np.rint(values)
     return rounded if np.abs(values - rounded).max() < 0.01 else values
 
 
 def distinct_values(values):
-    """Every value once, as a person writes it: whole numbers without a point."""
+    """The distinct values, whole numbers without a decimal point."""
     return [int(number) if number == int(number) else number for number in np.unique(values).tolist()]
 
 
 def class_numbers(values, path, value=None, *, all_there=True):
-    """The class of each of the label's voxels, uint8: 1 to K in the order of ``value``, a dictionary {class: its
-    value}, ``all_there`` or not; or 1 where ``atrium_of`` finds the atrium."""
+    """The class of each voxel of a label, uint8.  For a dictionary ``value``, {class: its value}, 1 to K in its order;
+    with ``all_there`` every class must occur.  Otherwise 1 for the voxels of ``atrium_of``."""
     if not isinstance(value, dict):
         return np.uint8(atrium_of(values, path, value))
     values = without_rounding_error(values)
     missing = [name for name, one in value.items() if all_there and not (values == one).any()]
     if missing:
-        raise LasegError(f"{path}: no voxel has {value[missing[0]]}, the value of {missing[0]} by --classes, it holds "
-                         f"{distinct_values(values)[:8]}; give the classes' own values, or leave this case out")
+        raise LasegError(f"{path}: no voxel has {value[missing[0]]}, the value of {missing[0]} in --classes; it holds "
+                         f"{distinct_values(values)[:8]}; correct --classes, or leave this case out")
     return sum(np.uint8(number) * (values == one) for number, one in enumerate(value.values(), 1))
 
 
 def atrium_of(values, path, value=None):
-    """The label's voxels that are atrium, bool: those of ``value`` (one or several), or of the only value beside 0 (1
-    or 255)."""
+    """The label's voxels that are atrium, bool: those with ``value`` (one or several), or with the only value beside 0,
+    which must be 1 or 255."""
     values = without_rounding_error(values)
     there = distinct_values(values)
     wanted = np.atleast_1d(value).tolist() if value is not None else []
     if 0 in wanted:
-        raise LasegError("--label-value 0 is what isn't atrium; give the atrium's own value")
+        raise LasegError("--label-value 0 is the background; give the atrium's value")
     if wanted:
         if not set(wanted) & set(there):
-            raise LasegError(f"{path}: no voxel has --label-value {' '.join(map(str, wanted))}, it holds {there[:8]}; "
+            raise LasegError(f"{path}: no voxel has --label-value {' '.join(map(str, wanted))}; it holds {there[:8]}; "
                              "give the atrium's value, or leave this case out")
         return np.isin(values, wanted)
     if there == [0]:
@@ -233,10 +233,10 @@ def atrium_of(values, path, value=None):
 
 
 def read_label(path, scan, value=None, orientation=None, as_scan=False):
-    """The label of ``scan`` as SimpleITK's image of 0 and 1 to K (uint8), in the geometry that its own header gives.
+    """The label of ``scan`` as SimpleITK's image of 0 and 1 to K (uint8), in the geometry of its own header.
 
-    A label whose header says nothing has its scan's, if it has as many voxels.
-    Raises LasegError where scan and label contradict each other.
+    A label without a geometry in its header gets that of its scan, if both have the same size.
+    Raises LasegError if scan and label contradict each other.
     """
     label = read_scan(path, orientation=orientation)
     image = image_of(class_numbers(array_of(label.image), path, value), label.image)
@@ -255,7 +255,7 @@ def read_label(path, scan, value=None, orientation=None, as_scan=False):
     shifted.SetOrigin(scan.image.GetOrigin())
     apart = np.subtract(image.GetOrigin(), scan.image.GetOrigin())
     if same_grid(shifted, scan.image) and np.abs(apart).max() > 0.5 * min(image.GetSpacing()):
-        raise LasegError(f"{path}: as large as its scan and lying the same way, but by its header "
+        raise LasegError(f"{path}: has the size and directions of its scan, but by its header it lies "
                          f"{np.linalg.norm(apart):.1f} mm away from it (origins {format_point(image.GetOrigin())} and "
                          f"{format_point(scan.image.GetOrigin())}); one of the headers is wrong: correct it, or use "
                          "--label-as-scan if the voxels match one by one")
@@ -267,8 +267,8 @@ def format_point(point):
 
 
 def on_grid(label, grid):
-    """A label (SimpleITK's image of 0 and 1 to K) on another ``grid``, uint8 W x H x D: the class with the greatest
-    share of a voxel."""
+    """A label (SimpleITK's image of 0 and 1 to K) resampled to another ``grid``, uint8 W x H x D: each class is
+    interpolated, and a voxel gets the class with the greatest share."""
     import SimpleITK as sitk
 
     each = [sitk.Resample(image_of(np.float32(mask), label), grid, sitk.Transform(), sitk.sitkLinear, 0.0)
@@ -277,8 +277,8 @@ def on_grid(label, grid):
 
 
 def label_on(straight, label, path):
-    """The label (0 and 1 to K) on the grid of the straightened scan, uint8 W x H x D: the class with the greatest share
-    of a voxel.  LasegError when a part of the atrium lies outside the scan."""
+    """The label (0 and 1 to K) on the grid of the straightened scan, uint8 W x H x D; see ``on_grid``.  LasegError if
+    a part of the atrium lies outside the scan."""
     import SimpleITK as sitk
 
     turned = sitk.DICOMOrient(label, "LPS")
@@ -289,7 +289,7 @@ def label_on(straight, label, path):
                      ((array_of(label), label), (found, straight)))
     if after < 0.9 * before:
         raise LasegError(f"{path}: by the headers {100 * (1 - after / before):.0f} % of the atrium lies outside its "
-                         "scan; is the label of another case, or one of the headers wrong?")
+                         "scan; does the label belong to another case, or is one of the headers wrong?")
     return found
 
 
@@ -298,10 +298,10 @@ def read_case(scan, label=None, *, voxel_mm=SPACING_MM, spacing=None, label_valu
     """(straight scan as SimpleITK's float32 image, normalised over the whole scan; label uint8 W x H x D on the same
     grid, or None) of one case.
 
-    ``scan``, ``label``: their files.  ``spacing``: a voxel's sides in mm where the scan's header doesn't say it.
-    ``label_value``: the atrium's value, or several, or {class: value}.  ``label_as_scan``: the label's voxels are the
-    scan's, whatever its header says.  ``orientation``: see ``read_scan``.
-    Raises LasegError, with the file and a remedy, for what can't be right.
+    ``scan``, ``label``: their files.  ``spacing``: a voxel's sides in mm, for a scan without them in its header.
+    ``label_value``: the atrium's value, or several, or {class: value}.  ``label_as_scan``: the label's header is
+    ignored, and its voxels lie where the scan's do.  ``orientation``: see ``read_scan``.
+    Raises LasegError, with the file and a remedy, for files that can't be right.
     """
     found = read_scan(scan, spacing, orientation)
     require_spacing(found)
@@ -314,6 +314,6 @@ def read_case(scan, label=None, *, voxel_mm=SPACING_MM, spacing=None, label_valu
 
 def read_pair(folder):
     """(scan float32, normalised; label uint8 0/1; a voxel's sides in mm) of a folder with the challenge's two files,
-    straight, in voxels as wide as they are."""
+    straight, with the scan's own voxel size."""
     image, label = read_case(Path(folder) / SCAN, Path(folder) / LABEL, voxel_mm=None)
     return array_of(image), label, np.array(image.GetSpacing())

@@ -3,12 +3,12 @@
     <root>/train.list   <root>/test.list   <root>/<folder>/<CASE>/mri_norm2.h5
 
 Each HDF5 file holds ``image`` (float32, W x H x D, zero mean and unit variance over the scan)
-and ``label`` (uint8, W x H x D, 1 = left atrium).  A case that is never asked for its label needs none, which is the
-normal case: only the first ``labelnum`` training cases, validation and test cases are.
-Attributes of the file, where they are known: ``spacing`` (a voxel's three sides in mm), ``origin`` (where the first
-voxel lies in the patient, in mm) and ``centre`` (of the whole scan it was cut from).
-A label of other classes holds 0 (background) to K; the attribute ``classes`` names the classes 1 to K, each with the
-value that it had in the label that somebody drew: "wall=1", "cavity=2".
+and ``label`` (uint8, W x H x D, 1 = left atrium).  Only the first ``labelnum`` training cases, validation and test
+cases need a label.
+Optional attributes of the file: ``spacing`` (a voxel's three sides in mm), ``origin`` (the position of the first voxel
+in the patient, in mm) and ``centre`` (the middle of the whole scan that it was cut from).
+A label of several classes holds 0 (background) to K.  The attribute ``classes`` names the classes 1 to K, each with its
+value in the original label: "wall=1", "cavity=2".
 """
 
 import codecs
@@ -35,10 +35,10 @@ from ..runtime.machine import notify, require_memory
 from ..transforms import each_class, of_greatest_share
 from .atomic import write_list, write_whole
 
-SPACING_MM = 0.625  # each side of a voxel of the public volumes; the files don't say so
+SPACING_MM = 0.625  # each side of a voxel of the public volumes, which is not in their files
 FILE = "mri_norm2.h5"
 REMEDY = "fetch, prepare or copy this case again"
-PUBLIC = Path(__file__).resolve().parent / "public"  # the public volumes' lists and sums, which come with this package
+PUBLIC = Path(__file__).resolve().parent / "public"  # the public volumes' lists and checksums
 
 
 @contextlib.contextmanager
@@ -56,10 +56,9 @@ def opened(path):
 def read_volume(path, *, with_label=True):
     """(image float32, label uint8), both W x H x D, from one ``mri_norm2.h5``, checked.
 
-    ``with_label=False``: the label isn't looked at, and None stands in its place.
-    Raises LasegError, with the file and a remedy, for a file that is missing, truncated or not HDF5,
-    lacks ``image`` or ``label``, holds shapes that differ, voxels that are not finite, a label
-    beyond its classes, or one of background alone.
+    ``with_label=False``: the label isn't read, and None is returned in its place.
+    Raises LasegError, with the file and a remedy, for a file that is missing, truncated or not HDF5, lacks ``image`` or
+    ``label``, or holds shapes that differ, voxels that are not finite, a label beyond its classes, or an empty label.
     """
     names = ["image", "label"] if with_label else ["image"]
     with opened(path) as file:
@@ -81,24 +80,24 @@ def is_sound(path, *, with_label=True):
 
 
 def why_unreadable(error):
-    """What h5py's error means: a file can be whole, and still not be read here."""
+    """The meaning of h5py's error, and a remedy: a file can be complete, and still be unreadable here."""
     text = " ".join(str(error).split())
     if "lock file" in text:
         return (f"another program has it open for writing ({text}); close that, or set HDF5_USE_FILE_LOCKING=FALSE "
                 "if nothing writes to it")
     if "filter" in text and ("not registered" in text or "not available" in text or "plugin" in text):
-        return (f"its data are compressed by a filter that isn't installed here ({text}); install hdf5plugin, or write "
-                "it again with gzip")
+        return (f"its data are compressed by a filter that isn't installed ({text}); install hdf5plugin, or write the "
+                "file again with gzip")
     if isinstance(error, PermissionError) or "Permission denied" in text:
         return f"can't be read: permission denied ({text}); ask its owner, or copy it"
     if isinstance(error, MemoryError):
-        return "too large for this machine's memory; crop this volume, or take it off the list"
+        return "too large for this machine's memory; crop this volume, or remove it from the list"
     return f"can't be read, it is truncated or not HDF5 ({text}); {REMEDY}"
 
 
 def check_volume(image, label, path, classes=1):
-    """``image`` as float32 and ``label`` (or None) as uint8 if they are sound, otherwise LasegError (see above).
-    ``classes``: how many the label may hold, beside the background."""
+    """``image`` as float32 and ``label`` (or None) as uint8, if they are valid, otherwise LasegError (see
+    ``read_volume``).  ``classes``: the number of classes beside the background."""
     if label is None:
         return check_volume(image, np.ones(np.shape(image), np.uint8), path)[0], None
     image, label = np.asarray(image), np.asarray(label)
@@ -112,7 +111,7 @@ def check_volume(image, label, path, classes=1):
         image = image.astype(np.float32, copy=False)
     if not np.isfinite(image).all():
         raise LasegError(f"{path}: the image has voxels that are NaN or infinite; prepare this case again")
-    with np.errstate(invalid="ignore"):  # NaN and what is no whole number of a byte is not what it was
+    with np.errstate(invalid="ignore"):  # a value that is no whole number from 0 to 255 changes, which is found below
         whole = label.astype(np.uint8, copy=False)
     if whole.max() > classes or not (whole == label).all():
         raise LasegError(f"{path}: the label must hold 0 and {'1 only' if classes == 1 else f'1 to {classes}'}, it "
@@ -120,20 +119,20 @@ def check_volume(image, label, path, classes=1):
                          "--classes names several classes")
     if not whole.any():
         raise LasegError(f"{path}: the label is empty, no voxel is "
-                         f"{'left atrium' if classes == 1 else 'of any class'}; leave this case out of the list")
+                         f"{'left atrium' if classes == 1 else 'of any class'}; remove this case from the list")
     return image, whole
 
 
 def write_volume(path, image, label=None, sources=None, classes=ATRIUM, **geometry):
-    """Write one ``mri_norm2.h5``, whole or not at all; makes its folder.
+    """Write one ``mri_norm2.h5``, completely or not at all; makes its folder.
 
-    ``geometry``: ``spacing``, ``origin``, ``centre``, three numbers each, for the file's attributes.  ``sources``: the
-    SHA-256 of what ``scan`` and ``label`` were made from, for the same.  ``classes``: what the label's values 1 to K
-    are, {name: value in the label it was made from}.
+    For the file's attributes: ``geometry``: ``spacing``, ``origin``, ``centre``, three numbers each.  ``sources``: the
+    SHA-256 of the ``scan`` and ``label`` that it was made from.  ``classes``: {name: value in the original label} of
+    the label's values 1 to K.
     """
     path = Path(path)
-    whole = io.BytesIO()  # in memory first: on a full disk HDF5 itself can crash
-    packed = {"compression": "gzip", "compression_opts": 4, "fletcher32": True}  # a checksum: decay is noticed
+    whole = io.BytesIO()  # in memory first: on a full disk HDF5 can crash
+    packed = {"compression": "gzip", "compression_opts": 4, "fletcher32": True}  # with a checksum of the data
     with h5py.File(whole, "w") as file:
         file.create_dataset("image", data=np.asarray(image, np.float32), **packed)
         if label is not None:
@@ -148,16 +147,16 @@ def write_volume(path, image, label=None, sources=None, classes=ATRIUM, **geomet
 
 
 def read_sources(path):
-    """{'scan', 'label': SHA-256 of what a volume was made from}, as far as its file says."""
+    """{'scan', 'label': SHA-256 of the file that a volume was made from}, of those that its file has."""
     with opened(path) as file:
         return {kind: file.attrs[f"{kind}_sha256"] for kind in ("scan", "label") if f"{kind}_sha256" in file.attrs}
 
 
 def read_geometry(path, spacing=None):
-    """{'spacing', 'origin', 'centre': three numbers in mm}, NaN where the file doesn't say.
+    """{'spacing', 'origin', 'centre': three numbers in mm}, NaN if the file hasn't got them.
 
     The public volumes' voxels are 0.625 mm wide, which their files don't say: they are known by their cases' names.
-    ``spacing``: the sides of a voxel that count where the file doesn't say.  LasegError for a spacing that can't be.
+    ``spacing``: a voxel's sides for files without them.  LasegError for an impossible spacing.
     """
     path = Path(path)
     with opened(path) as file:
@@ -176,8 +175,7 @@ def read_geometry(path, spacing=None):
 
 
 def read_classes(path):
-    """{name: value in the label it was made from} of a volume's classes 1 to K; ``ATRIUM`` where the file says nothing.
-    """
+    """{name: value in the original label} of a volume's classes 1 to K; ``ATRIUM`` if the file hasn't got them."""
     with opened(path) as file:
         return _classes_of(file, path)
 
@@ -196,7 +194,7 @@ def public_cases():
 
 
 def has_label(path):
-    """Whether a volume's file holds a label; True for one that can't be opened: reading it says what is wrong."""
+    """Whether a volume's file holds a label.  True for a file that can't be opened: reading it reports the problem."""
     try:
         with h5py.File(path, "r") as file:
             return "label" in file
@@ -205,19 +203,19 @@ def has_label(path):
 
 
 def name_problem(name):
-    """Why ``name`` can't name a case, which is a folder on any system; '' if it can."""
+    """Why ``name`` can't be a case's name, which is a folder's name on any system; '' if it can."""
     if name != name.strip():
         return "it begins or ends with a space"
     if not name or name in (".", "..") or any(c in name for c in '/\\:'):
         return "a case is one folder, without / \\ or : in its name"
     if not name.isprintable():
-        return "it holds letters that can't be seen"
+        return "it holds invisible characters"
     return "it is too long" if len(name.encode("utf-8", "replace")) > 200 else ""
 
 
 def text_of(path):
-    """The text of a list: in UTF-8, in UTF-16 or UTF-32 that begins by saying so, or in a Windows code page in which
-    every line names a case beside it.  LasegError for any other."""
+    """The text of a list: in UTF-8, in UTF-16 or UTF-32 with a byte order mark, or in a Windows code page in which
+    every line names a case beside the list.  LasegError for any other."""
     held = Path(path).read_bytes()
     marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
              codecs.BOM_UTF16_BE: "utf-16"}
@@ -232,22 +230,21 @@ def text_of(path):
             if all(any(file_of(folder, line.strip()).is_file() for folder in folders) for line in text.split("\n")
                    if line.strip()):
                 return text
-    what = ("is no text" if set(held) & set(range(1, 9)) else "is text in UTF-16 that doesn't say so" if b"\0" in held
+    what = ("is no text" if set(held) & set(range(1, 9)) else "is UTF-16 without a byte order mark" if b"\0" in held
             else "isn't UTF-8, but perhaps a Windows code page")
-    raise LasegError(f"{path}: {what}, and a list names one case a line; save it as UTF-8")
+    raise LasegError(f"{path}: {what}; a list has one case in each line: save it as UTF-8")
 
 
 def file_of(root, name):
-    """The file of a case; its folder may spell the name with its letters composed or not (a Mac does not)."""
+    """The file of a case.  Its folder's name may be in Unicode's composed form, or decomposed, as on a Mac."""
     spelt = [Path(root) / unicodedata.normalize(form, name) / FILE for form in ("NFC", "NFD")]
     return next((path for path in spelt if path.exists()), Path(root) / name / FILE)
 
 
 def read_list(path):
-    """The case names in a ``.list`` file, in its order, with their letters composed (NFC), checked.
+    """The case names in a ``.list`` file, in its order, in Unicode's composed form (NFC).
 
-    Raises LasegError for a file that is missing, not text or empty, a name twice, or a name that
-    would lead out of the data folder.
+    Raises LasegError for a file that is missing, not text or empty, and for a repeated or impossible name.
     """
     path = Path(path)
     if not path.is_file():
@@ -255,10 +252,10 @@ def read_list(path):
                          "and train.list and test.list lie beside that folder")
     names = [unicodedata.normalize("NFC", line.strip()) for line in text_of(path).splitlines() if line.strip()]
     if not names:
-        raise LasegError(f"{path}: names no case; it must name one case a line")
+        raise LasegError(f"{path}: names no case; it must have one case in each line")
     for name in names:
         if problem := name_problem(name):
-            raise LasegError(f"{path}: {name[:40]!r} is no case name ({problem}); each line is the name of one folder")
+            raise LasegError(f"{path}: {name[:40]!r} can't be a case's name ({problem}); each line names one folder")
     if len(set(names)) < len(names):
         twice = sorted(name for name, times in Counter(names).items() if times > 1)
         raise LasegError(f"{path}: names {', '.join(twice[:3])} more than once; remove the repeats")
@@ -306,18 +303,17 @@ def in_mm(sides):
 
 
 def sizes_differ(one, other, share=0.05):
-    """Whether two voxels' sides in mm differ by more than a ``share``, where both are known."""
+    """Whether two voxels' sides in mm differ by more than a ``share``; False if one of them isn't known."""
     return bool((np.abs(np.subtract(one, other)) > share * np.asarray(other, float)).any())
 
 
 def training_names(config):
     """The training cases of a config: ``train_list``'s, or those of the list beside ``root_path``.
 
-    LasegError when one of them is a test case too: of the test.list beside ``train_list``, if there is one, or else of
-    that beside ``root_path``.
+    LasegError if one of them is a test case too, by the test.list beside ``train_list``, or else beside ``root_path``.
     """
     if config.train_list and not Path(config.train_list).is_file():
-        raise LasegError(f"--train_list {config.train_list}: no such list; it must name one case a line")
+        raise LasegError(f"--train_list {config.train_list}: no such list; it must have one case in each line")
     names = read_list(config.train_list) if config.train_list else case_names(config.root_path, "train")
     test = list_path(config.root_path, "test")
     if config.train_list and (own := Path(config.train_list).with_name("test.list")).is_file():
@@ -328,21 +324,21 @@ def training_names(config):
 
 
 def keep_apart(one, names, other, others):
-    """LasegError when two lists share a case: what was trained on can't be tested on."""
+    """LasegError if two lists share a case: a training case can't be a test case."""
     tested = set(others)
     if both := [name for name in names if name in tested]:
         raise LasegError(f"{one}: {both[0]} is in {Path(other).name} too"
                          + (f", and so are {len(both) - 1} more" if both[1:] else "")
-                         + "; a case is for training or for testing: take it off one of the lists")
+                         + "; a case is for training or for testing: remove it from one of the lists")
 
 
 def split_of(config, names, processes=1):
-    """``config`` with its split decided for the training cases ``names``.
+    """``config`` with a complete split of the training cases ``names``.
 
-    Where some have no label, those that have one at the beginning are the labelled ones, and those at the end
-    validate, unless the config says otherwise.  No patient of ``patients.list`` is trained on and validated on: unless
-    the config says how many cases validate, it is a number near the usual one that cuts through no patient's scans.
-    LasegError where the number that it says does.
+    If some have no label, the labelled cases at the beginning are the labelled ones, and those at the end are for
+    validation, unless the config says otherwise.  No patient of ``patients.list`` is in both training and validation:
+    the number of validation cases is chosen near the usual one, so that no patient is divided.  LasegError if the
+    config's own number divides one.
     """
     first = last = len(names)
     if config.labelnum is None or config.val_num is None:
@@ -384,11 +380,11 @@ def read_patients(root_path):
 
 
 def with_split(config, n_cases, list_path="train.list", processes=1, *, labelled=None, labelled_at_end=None):
-    """``config`` with labelnum, max_samples and val_num decided for ``n_cases`` names in the list,
-    of which each of ``processes`` draws its own share.
+    """``config`` with labelnum, max_samples and val_num set for a list of ``n_cases`` names, of which each of
+    ``processes`` draws its own share.
 
     ``labelled``, ``labelled_at_end``: how many of the first and of the last names have a label (default: all).
-    Raises LasegError, with the numbers, when they don't fit together.
+    Raises LasegError, with the numbers, if they don't fit together.
     """
     labelled = n_cases if labelled is None else labelled
     val_num = config.val_num
@@ -397,13 +393,13 @@ def with_split(config, n_cases, list_path="train.list", processes=1, *, labelled
         val_num = max(0, min(4, spare, n_cases if labelled_at_end is None else labelled_at_end))
     if val_num < 0 or config.max_samples is None and val_num >= n_cases:
         raise LasegError(f"{list_path} names {n_cases} cases: --val_num {val_num} must be 0 or more, and leave "
-                         "some to train on")
+                         "some for training")
     max_samples = n_cases - val_num if config.max_samples is None else config.max_samples
     labelnum = config.labelnum
     if labelnum is None:
         labelnum = max(1, max_samples // 5) if labelled >= max_samples else labelled
     if not 0 < max_samples <= n_cases:
-        raise LasegError(f"{list_path} names {n_cases} cases: --max_samples {max_samples} must be 1 to that")
+        raise LasegError(f"{list_path} names {n_cases} cases: --max_samples {max_samples} must be from 1 to {n_cases}")
     if max_samples + val_num > n_cases:
         raise LasegError(f"{list_path} names {n_cases} cases, too few for --max_samples {max_samples} and "
                          f"--val_num {val_num}: try --max_samples {n_cases - val_num}, or --val_num 0")
@@ -418,9 +414,9 @@ def with_split(config, n_cases, list_path="train.list", processes=1, *, labelled
 
 
 def find_root(path):
-    """The folder that holds the cases, from that folder or from the one around it.
+    """The folder that holds the cases; ``path`` is that folder or the one around it.
 
-    Raises LasegError when neither has a ``train.list`` in the right place.
+    Raises LasegError if neither has a ``train.list`` in the right place.
     """
     path = Path(path)
     if list_path(path, "train").is_file():
@@ -429,14 +425,14 @@ def find_root(path):
     if (path / "train.list").is_file() and len(folders) == 1:
         return folders[0]
     raise LasegError(f"{path}: no volumes here; expected train.list, test.list and one folder of cases "
-                     f"with {FILE} each (`laseg phantom DEST` or `laseg fetch DEST` makes that)")
+                     f"with {FILE} each (`laseg phantom DEST` or `laseg fetch DEST` makes them)")
 
 
 def downsample(image, label, factor):
-    """``image`` average-pooled and ``label`` by the greatest share (a tie with the background goes to the class),
-    ``factor`` voxels to one.
+    """``factor`` voxels to one along each axis: ``image`` averaged, ``label`` by the greatest share.  In a tie between
+    background and a class the class wins.
 
-    Whole blocks only: up to factor - 1 voxels at the far end of an axis are cut off.
+    Up to factor - 1 voxels at the end of an axis, which fill no block, are cut off.
     """
     if factor == 1:
         return image, label
@@ -448,15 +444,15 @@ def downsample(image, label, factor):
 
 
 def fingerprint(path):
-    """SHA-256 of a file, as text: whether a case is still the one that it was."""
+    """SHA-256 of a file, as text, to see whether a case has changed."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def not_normalised(image):
-    """What is wrong with intensities that were never brought to zero mean and unit variance; '' if they were.
+    """A message if intensities haven't been brought to zero mean and unit variance; '' if they have.
 
-    A crop around the heart is brighter than its scan, so its own mean is not 0 (up to about 2).
+    A crop around the heart is brighter than its scan, so its own mean can be up to about 2.
     """
     mean, std = float(image.mean()), float(image.std())
     if abs(mean) <= 10 and 0.05 <= std <= 20:
@@ -472,11 +468,11 @@ class LAHeart(Dataset):
     ``split``: 'train' or 'test'.  ``num``: only the first ``num`` cases.  ``transform``: called with each sample.
     A sample is ``{'image': float32 (W, H, D), 'label': uint8 (W, H, D)}``; ``classes`` names the label's values.
 
-    ``cache``: None reads the file each time, 'memory' keeps what was read, 'cpu' or 'cuda' keeps it
-    as tensors on that device (5 bytes a voxel each).  ``downsample``: see the function.
-    ``names``: these cases instead of the list's.  ``labelled``: only so many of the first cases are asked for their
-    label; that of the others isn't looked at, if there is one, and their samples have a label of zeros.
-    Raises LasegError when the list or a named case is missing (at once) or a file is unsound (when read).
+    ``cache``: None reads the file each time, 'memory' keeps the volumes, 'cpu' or 'cuda' keeps them as tensors on that
+    device (5 bytes a voxel).  ``downsample``: see the function.  ``names``: these cases instead of the list's.
+    ``labelled``: only so many of the first cases are read with their label; the samples of all others have a label of
+    zeros.
+    Raises LasegError at once if the list or a named case is missing, and when a damaged file is read.
     """
 
     def __init__(self, base_dir, split="train", num=None, transform=None, *, cache=None, downsample=1, names=None,
@@ -493,8 +489,8 @@ class LAHeart(Dataset):
         self._kept = {}
         missing = [name for name in self.image_list if not self.path(name).is_file()]
         if missing:
-            raise LasegError(f"{split}.list names {len(missing)} cases that are not there, the first is "
-                             f"{self.path(missing[0])}; fetch them, or take them off the list")
+            raise LasegError(f"{split}.list names {len(missing)} cases that don't exist, the first is "
+                             f"{self.path(missing[0])}; fetch them, or remove them from the list")
 
     def path(self, name):
         return file_of(self.base_dir, name)
@@ -507,7 +503,7 @@ class LAHeart(Dataset):
         sample = self._kept.get(name) or self._read(name, self.labelled is None or index % len(self) < self.labelled)
         if self.cache is not None:
             self._kept[name] = sample
-            # A copy (1 ms at full size): what is changed in place must not be what the next epoch begins from.
+            # A copy (1 ms at full size): a transform that works in place must not change the cached volume.
             sample = {key: copy.copy(volume) if isinstance(volume, np.ndarray) else volume.clone()
                       for key, volume in sample.items()}
         return self.transform(sample) if self.transform else sample
@@ -520,9 +516,9 @@ class LAHeart(Dataset):
             image, label = downsample(image, np.zeros(image.shape, np.uint8), self.downsample)
         if labelled and not label.any():
             raise LasegError(f"{self.path(name)}: its label is too small, nothing is left of it at --downsample "
-                             f"{self.downsample}; use a smaller factor, or leave this case out of the list")
+                             f"{self.downsample}; use a smaller factor, or remove this case from the list")
         if not self._warned and (problem := not_normalised(image)):
-            self._warned = True  # once a dataset: the others will be alike
+            self._warned = True  # once for each dataset: its volumes are usually alike
             notify(f"WARNING: {self.path(name)}: {problem}")
         if self.cache in (None, "memory"):
             return {"image": image, "label": label}
@@ -530,8 +526,8 @@ class LAHeart(Dataset):
 
     @functools.cached_property
     def classes(self):
-        """{name: value in the label it was made from} of the classes 1 to K, by the files of the cases whose labels
-        count.  LasegError where two name other classes."""
+        """{name: value in the original label} of the classes 1 to K, from the cases whose labels count.  LasegError if
+        two cases have different classes."""
         found = {name: read_classes(self.path(name)) for name in self.image_list[:self.labelled]}
         first = next(iter(found.values()), ATRIUM)
         if other := [name for name, classes in found.items() if list(classes) != list(first)]:
@@ -540,13 +536,13 @@ class LAHeart(Dataset):
         return first
 
     def spacing(self, name, spacing=None):
-        """The three sides in mm of a voxel as the samples of this dataset have it, NaN where nobody knows.
+        """The three sides in mm of a sample's voxels, after downsampling; NaN if they aren't known.
         ``spacing``: those of a stored voxel, where its file doesn't say."""
         return read_geometry(self.path(name), spacing)["spacing"] * self.downsample
 
     def usual_spacing(self, warn):
-        """The sides in mm of the cases' voxels, the commonest ones if they differ, with a word to ``warn``; None where
-        nobody knows."""
+        """The sides in mm of the cases' voxels; if the cases differ, the commonest, and ``warn`` gets a message; None
+        if they aren't known."""
         paths = {name: self.path(name) for name in self.image_list}
         sides = {name: read_geometry(path)["spacing"].tolist() for name, path in paths.items()}
         known = {name: mm for name, mm in sides.items() if all(side == side for side in mm)}
@@ -555,32 +551,32 @@ class LAHeart(Dataset):
         usual = Counter(tuple(round(side, 3) for side in mm) for mm in known.values()).most_common(1)[0][0]
         usual = next(mm for mm in known.values() if tuple(round(side, 3) for side in mm) == usual)
         if other := [name for name, mm in known.items() if sizes_differ(mm, usual)]:
-            warn(f"WARNING: {paths[other[0]]}: its voxels are {in_mm(known[other[0]])}, most others' "
-                 f"{in_mm(usual)}" + (f"; so it is with {len(other) - 1} more" if other[1:] else "")
-                 + "; the network sees all as one size: prepare the cases alike")
+            warn(f"WARNING: {paths[other[0]]}: its voxels are {in_mm(known[other[0]])}, those of most cases "
+                 f"{in_mm(usual)}" + (f"; {len(other) - 1} more cases differ" if other[1:] else "")
+                 + "; the network can't see a voxel's size: prepare all cases with one voxel size")
         return usual
 
     def require_labels(self):
-        """LasegError when a case that will be asked for its label has none: better known now than after an hour."""
+        """LasegError if a case that needs a label has none, before the training and not in its middle."""
         missing = [name for name in self.image_list[:self.labelled] if not has_label(self.path(name))]
         if missing:
-            raise LasegError(f"{self.path(missing[0])}: holds no label, and {len(missing)} of {self.split}.list that "
-                             "need one don't; the first --labelnum cases, those that validate (the last --val_num) and "
-                             "test cases do: outline them, or change the list or these numbers")
+            raise LasegError(f"{self.path(missing[0])}: holds no label, and so do {len(missing)} of {self.split}.list "
+                             "that need one: the first --labelnum cases, the last --val_num, which are for validation, "
+                             "and test cases. Outline them, or change the list or these numbers")
 
     def require_classes(self, classes):
-        """LasegError when there are cases with a label, and their classes aren't ``classes``."""
+        """LasegError if labelled cases have other classes than ``classes``."""
         if self.image_list[:self.labelled] and list(self.classes) != list(classes):
-            raise LasegError(f"{self.path(self.image_list[0])}: its classes are {', '.join(self.classes)}, and "
-                             f"{', '.join(classes)} are needed here; prepare the cases alike")
+            raise LasegError(f"{self.path(self.image_list[0])}: its classes are {', '.join(self.classes)}, but "
+                             f"{', '.join(classes)} are needed; prepare all cases with the same classes")
 
     def require_sound(self):
-        """Read every case once: LasegError for the first that is unsound, before the work and not in its middle."""
+        """Read every case once: LasegError for the first damaged one, before the work and not in its middle."""
         for index in range(len(self)):
             self[index]
 
     def cache_bytes(self):
-        """What a full cache takes: 5 bytes a voxel (float32 image, uint8 label), from the files' headers."""
+        """The bytes of a full cache: 5 for each voxel (float32 image, uint8 label), from the files' headers."""
         total = 0
         for name in self.image_list:
             with opened(self.path(name)) as file:

@@ -121,7 +121,7 @@ def test_an_nrrd_with_an_axis_that_is_none_of_space_says_its_three_sides(tmp_pat
 
 @pytest.mark.parametrize("where, what, words", [
     (80, struct.pack("<3f", 1, 1, 1), "says? .*twice|gives a voxel's sides twice"),
-    (280, struct.pack("<f", np.nan), "lay the scan nowhere"), (292, struct.pack("<f", np.inf), "lay the scan nowhere")])
+    (280, struct.pack("<f", np.nan), "position or an axis that is not finite"), (292, struct.pack("<f", np.inf), "position or an axis that is not finite")])
 @pytest.mark.parametrize("qform", [0, 1])
 def test_a_nifti_that_contradicts_itself_is_told(where, what, words, qform, scan, tmp_path):
     def change(head):
@@ -175,7 +175,7 @@ def test_a_nifti_in_metres_is_read_in_mm(tmp_path):
 @pytest.mark.parametrize("shape, dtype, words", [
     ((*SIZE, 2), np.int16, "12 x 11 x 10 x 2 voxels, several images.*export one"),
     (SIZE, np.complex64, "complex numbers"),
-    (SIZE, [("R", "u1"), ("G", "u1"), ("B", "u1")], "several numbers a voxel")])
+    (SIZE, [("R", "u1"), ("G", "u1"), ("B", "u1")], "several numbers for each voxel")])
 def test_a_nifti_that_is_no_single_image_is_told(shape, dtype, words, tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros(shape, dtype), AT), tmp_path / "s.nii")
     refused(tmp_path / "s.nii", words)
@@ -408,7 +408,7 @@ def test_many_slices_in_one_dicom_file_say_their_size_or_are_asked(scan, tmp_pat
     for group, element in ((0x28, 0x30), (0x18, 0x50), (0x18, 0x88), (0x28, 0x9110), (0x5200, 0x9229)):
         held = held.replace(struct.pack("<2H", group, element), struct.pack("<2H", group, element | 0x0F00))
     path.write_bytes(held)
-    with pytest.raises(LasegError, match="doesn't say how large a voxel is along x, y, z.*--spacing"):
+    with pytest.raises(LasegError, match="doesn't give a voxel's size along x, y, z.*--spacing"):
         require_spacing(read_scan(path))
 
 
@@ -453,7 +453,7 @@ def test_what_has_changed_is_prepared_anew_and_nothing_else(tmp_path):
     image[20:30, 20:30, 20:30] = 0
     saved(raw / "p1_la.nrrd", image, True)
     root, told = ready(raw, tmp_path / "out")
-    assert "p1: its scan or its label has changed since it was prepared; it is made anew" in told
+    assert "p1: its scan or its label has changed since it was prepared; it is prepared again" in told
     after = {path.parent.name: path.stat().st_mtime_ns for path in root.glob("*/*.h5")}
     assert {name for name in before if before[name] != after[name]} == {"p1"}
     assert "has changed" not in ready(raw, tmp_path / "out")[1]
@@ -475,7 +475,7 @@ def test_settings_of_a_folder_without_a_case_are_replaced(tmp_path):
         saved(raw / f"p{k}_la.nrrd", image + sitk.Cast(image, image.GetPixelID()) * 2)  # 0 and 3
     with pytest.raises(LasegError, match="give --label-value"):
         ready(raw, tmp_path / "out")
-    with pytest.raises(LasegError, match="--label-value 0 is what isn't atrium"):
+    with pytest.raises(LasegError, match="--label-value 0 is the background"):
         ready(raw, tmp_path / "out", label_value=0)
     root, _ = ready(raw, tmp_path / "out", label_value=3)
     assert read_volume(root / "p0" / "mri_norm2.h5")[1].any()
@@ -494,11 +494,11 @@ def test_links_are_followed_and_dangling_ones_told(tmp_path):
     assert "6 scans (*_mri.nrrd), 4 with a label" in told and (root / "q9" / "mri_norm2.h5").is_file()
     (raw / "p2_la.nrrd").unlink()
     (raw / "p2_la.nrrd").symlink_to(tmp_path / "gone")
-    with pytest.raises(LasegError, match="p2_la.nrrd: is a link to something that isn't there"):
+    with pytest.raises(LasegError, match="p2_la.nrrd: is a link to a missing file"):
         ready(raw, tmp_path / "other")
     (raw / "p2_la.nrrd").unlink()
     (raw / "p7_mri.nrrd").symlink_to(tmp_path / "gone")
-    with pytest.raises(LasegError, match="p7_mri.nrrd: is a link to something that isn't there"):
+    with pytest.raises(LasegError, match="p7_mri.nrrd: is a link to a missing file"):
         ready(raw, tmp_path / "other")
 
 
@@ -519,8 +519,8 @@ def test_what_is_not_used_is_told(tmp_path):
     (raw / "train.list").write_text("p2\n")
     _, told = ready(raw, tmp_path / "out")
     assert "files that no pattern fits, not used: 1 (p8.nrrd)" in told
-    assert "train.list is not used: train.list and test.list decide together" in told
-    with pytest.raises(LasegError, match="nowhere.list: no such list; it must name one case a line.*p0, p1, p2"):
+    assert "train.list is not used, because train.list and test.list are used only together" in told
+    with pytest.raises(LasegError, match="nowhere.list: no such list; it must have one case in each line.*p0, p1, p2"):
         ready(raw, tmp_path / "other", test_list=tmp_path / "nowhere.list")
     (tmp_path / "file").touch()
     with pytest.raises(LasegError, match="file: is a file; name a folder"):

@@ -198,7 +198,7 @@ def test_no_label_at_all_is_told(raw, tmp_path):
 
 def test_listed_case_without_a_scan(raw, tmp_path):
     (case(raw, 2) / "lgemri.nrrd").unlink()
-    fails(raw, tmp_path, "PHANTOM_0002", "only PHANTOM_0000, PHANTOM_0001, PHANTOM_0003", "take it off the list")
+    fails(raw, tmp_path, "PHANTOM_0002", "only PHANTOM_0000, PHANTOM_0001, PHANTOM_0003", "remove it from the list")
 
 
 def test_case_in_both_lists(raw, tmp_path):

@@ -191,7 +191,7 @@ def test_laheart_reads_the_list_beside_the_folder(root):
 
 def test_a_list_that_names_a_missing_case_is_told_at_once(root):
     (root.parent / "train.list").write_text("a\nghost\nspirit\n")
-    with pytest.raises(LasegError, match="train.list names 2 cases that are not there.*ghost.*fetch.*off the list"):
+    with pytest.raises(LasegError, match="train.list names 2 cases that don't exist.*ghost.*fetch.*from the list"):
         LAHeart(root)
 
 
