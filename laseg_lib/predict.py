@@ -40,15 +40,16 @@ REACH_MM = 75.0  # how far from the middle the first boxes reach
 # 2 x 2 x 2 voxels begins one voxel earlier in x, y and z.  Along each axis two of the four begin earlier.
 LAST_LOOKS = ((0.0, 0.0, (0, 0, 0)), (2.5, 2.5, (1, 1, 0)), (7.5, 12.5, (0, 1, 1)), (12.5, 7.5, (1, 0, 1)))
 
-# mask (uint8) and probability (float32, of several classes one volume each): SimpleITK's images on the scan's own grid;
-# volume_ml: of all classes together, NaN where a voxel's size isn't known.
+# mask (uint8) and probability (float32; with several classes one volume for each): SimpleITK's images on the scan's grid.
+# volume_ml: of all classes together, NaN if a voxel's size isn't known.
 Found = namedtuple("Found", "mask probability volume_ml")
 
 
 class Predictor:
-    """A checkpoint made ready: ``predictor(scan)`` is what ``predict_scan`` finds with its network and settings.
+    """A loaded checkpoint: ``predictor(scan)`` calls ``predict_scan`` with its network and settings.
 
-    Patch, downsampling and voxel size are those of its training unless given; ``options`` go to ``predict_scan``.
+    Patch, downsampling and voxel size are those of its training unless given; ``options`` are passed to
+    ``predict_scan``.
     Raises LasegError for a checkpoint that can't predict scans.
     """
 
@@ -64,8 +65,8 @@ class Predictor:
         return predict_scan(self.network, scan, **{**self.options, **options})
 
     def find(self, volume, voxel):
-        """A mask of the atrium in a straight, normalised scan (float32 W x H x D) with voxels of ``voxel`` mm, to crop
-        around (``prepare`` asks); None if the network finds nothing."""
+        """A mask of the atrium in a straight, normalised scan (float32 W x H x D) with voxels of ``voxel`` mm, which
+        ``prepare`` crops around; None if the network finds nothing."""
         scan = image_of(volume, spacing=voxel, origin=(0, 0, 0))
         straight = straighten(scan, self.options["voxel_mm"])
         values, voxel = array_of(straight), straight.GetSpacing()
@@ -83,13 +84,12 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
     """``Found`` in ``scan``: a NIfTI, NRRD or MetaImage file, a folder with a DICOM series, or ``mri_norm2.h5``.
 
     ``patch_size``, ``window``, ``downsample``: see ``predict_volume``.  ``voxel_mm``: a side (or three) of the voxels
-    that the network was trained on, before any downsampling.  ``spacing``: a voxel's three sides in mm, for scans that
-    don't say them.  ``orientation``: see ``read_scan``.  ``whole``: the network looks at the whole scan, once (as it
-    does for ``mri_norm2.h5``, which is cropped already); otherwise last in the boxes of ``looks_around``.
-    ``keep_largest``: only the largest connected part of the mask stays, of each class.  ``classes``: {name: value in
-    the mask} of what the network finds.
-    A voxel is of the most probable class, of probabilities brought back to the scan's grid: of two, atrium above one
-    half.
+    that the network was trained on, before any downsampling.  ``spacing``: a voxel's three sides in mm, for scans
+    without them.  ``orientation``: see ``read_scan``.  ``whole``: the whole scan is segmented at once, not from coarse
+    to fine; always so for ``mri_norm2.h5``, which is cropped already.  ``keep_largest``: only the largest connected
+    part of each class is kept.  ``classes``: {name: value in the mask} of the network's classes.
+    The probabilities are resampled to the scan's grid.  A voxel then gets its most probable class: with two classes
+    atrium, if its probability exceeds one half.
     """
     scan = Path(scan)
     if scan.name.endswith(".h5"):
@@ -162,7 +162,7 @@ def looks_across(shape, voxel, patch_size, downsample=1):
 
 
 def mean_of_looks(network, volume, looks, patch_size, *, downsample=1, progress=False, **options):
-    """The mean probability (float32 K x W x H x D) of all ``looks`` that hold a voxel, 0 where none does."""
+    """The mean probability (float32 K x W x H x D) over all ``looks`` that contain a voxel; 0 if none does."""
     total, count = None, np.zeros(volume.shape, np.uint8)
     for box, before in tqdm(looks, desc="look", unit="box", leave=False, disable=not progress):
         part = np.pad(volume[box], [(n, 0) for n in before], mode="edge")
@@ -175,10 +175,10 @@ def mean_of_looks(network, volume, looks, patch_size, *, downsample=1, progress=
 
 
 def without_other_parts(probability):
-    """``probability`` (K x W x H x D) with 0 in every part of a class but its largest.
+    """``probability`` (K x W x H x D) with 0 in every part of a class except the largest.
 
-    What lies below one half around the largest stays: on another grid a mask's border is interpolated between the two
-    sides of it, and beside zeros it would come out half a voxel further in.
+    Probabilities below one half around the largest part are kept.  On another grid the mask's border is interpolated
+    between both sides; beside zeros it would move inwards by half a voxel.
     """
     found = most_probable(probability)
     return np.where((found > 0) & (largest_component(found) == 0), np.float32(0), probability)
