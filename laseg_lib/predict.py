@@ -40,7 +40,7 @@ REACH_MM = 75.0  # how far from the middle the first boxes reach
 # 2 x 2 x 2 voxels begins one voxel earlier in x, y and z.  Along each axis two of the four begin earlier.
 LAST_LOOKS = ((0.0, 0.0, (0, 0, 0)), (2.5, 2.5, (1, 1, 0)), (7.5, 12.5, (0, 1, 1)), (12.5, 7.5, (1, 0, 1)))
 
-# mask (uint8) and probability (float32; with several classes one volume for each): SimpleITK's images on the scan's grid.
+# mask (uint8) and probability (float32; several classes: one volume for each): SimpleITK's images on the scan's grid.
 # volume_ml: of all classes together, NaN if a voxel's size isn't known.
 Found = namedtuple("Found", "mask probability volume_ml")
 

@@ -1,8 +1,7 @@
-"""A picture on the page that is replaced in place, has words for screen readers, and says where it is pointed at, by
-the mouse and by arrow keys.
+"""A picture on the page that is replaced in place, has a text for screen readers, and reports mouse and arrow keys.
 
-ipywidgets.Image can do the first of these three only.  anywidget brings the few lines of JavaScript to the
-page, without a network and without a build.
+ipywidgets.Image can only be replaced in place.  anywidget brings the JavaScript to the page without a network and
+without a build.
 """
 
 from pathlib import Path

@@ -54,11 +54,11 @@ def _bounds(mask):
 
 
 def surface_distance(vertices, mask, spacing=0.625):
-    """How far each vertex (N, 3) in mm is from the border of ``mask``, in mm (float32, never negative).
+    """The distance of each vertex (N, 3, in mm) to the border of ``mask``, in mm (float32, never negative).
 
-    From SciPy's exact Euclidean distance to voxel centres inside and outside (their border lies half a
-    voxel on), sampled linearly at the vertices: true to about half a voxel.
-    Raises ValueError for an empty mask: there is nothing to be far from.
+    From SciPy's exact Euclidean distance to voxel centres inside and outside (the border lies half a voxel
+    further), sampled linearly at the vertices: accurate to about half a voxel.
+    Raises ValueError for an empty mask.
     """
     from scipy.ndimage import distance_transform_edt, map_coordinates
 
@@ -80,7 +80,7 @@ def surface_distance(vertices, mask, spacing=0.625):
 
 
 def enclosed(label, k, classes):
-    """Those of ``classes`` that have class ``k`` around more than half of their border in ``label``."""
+    """Those of ``classes`` for which class ``k`` surrounds more than half of their border in ``label``."""
     from scipy.ndimage import binary_dilation
 
     borders = {j: label[binary_dilation(label == j) & (label != j)] for j in classes if j != k}
@@ -168,7 +168,7 @@ def _scene(traces, title, empty):
 def show_scene(figure, alt, still=None):
     """Display a plotly figure with a matplotlib still in the same output, so that no page is blank.
 
-    ``alt``: what is seen, in a sentence; ``still``: a Figure or PNG, by default drawn from the scene itself.
+    ``alt``: a sentence that describes it; ``still``: a Figure or PNG, by default drawn from the scene.
     """
     from IPython.display import display
 

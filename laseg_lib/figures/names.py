@@ -1,7 +1,7 @@
-"""A name of a case, a file or a network as the text that it is, wherever it is shown.
+"""Escapes the names of cases, files and networks for HTML, Markdown and figures.
 
-Names come from folders and from people and may hold any letter.  Written into HTML, Markdown or a figure as they
-are, ``<b>`` would print bold, ``a$b$`` would be a formula, and a script would run.
+Names come from folders and from people, and may hold any character.  Unescaped, ``<b>`` would print bold, ``a$b$``
+would be a formula, and a script would run.
 """
 
 import html

@@ -1,4 +1,4 @@
-"""From arrays and matplotlib figures to PNG bytes, and onto the notebook's page with words beside."""
+"""Converts arrays and matplotlib figures to PNG, and displays them in a notebook with a text alternative."""
 
 import base64
 import io
@@ -24,10 +24,10 @@ def to_png(picture, dpi=None, small=False):
 
 
 def to_frame(picture):
-    """The same as JPEG bytes, for a picture that changes: a tenth of a PNG's time, a third of its bytes, and no loss to
-    be seen.
+    """The same as JPEG bytes, for a picture that changes: a tenth of a PNG's time, a third of its bytes, without
+    visible loss.
 
-    What is kept (the still of a view, a figure) is a PNG, which changes no pixel.
+    Stored pictures (the still of a view, a figure) are PNG, which changes no pixel.
     """
     return picture if isinstance(picture, bytes) else _save(Image.fromarray(pixels(picture)), "JPEG", quality=85,
                                                             subsampling=0)
@@ -83,10 +83,9 @@ def _shrink(picture):
 
 
 def show(picture, alt, caption=True):
-    """Display a Figure, an array or PNG bytes, with ``alt``: one or two sentences that say what is seen.
+    """Display a Figure, an array or PNG bytes, with ``alt``: one or two sentences that describe it.
 
-    The words also stand as a caption under the picture; ``caption=False`` leaves that out where the prose
-    already says it.
+    ``alt`` is also the caption under the picture, unless ``caption=False``.
     """
     from IPython.display import display
 

@@ -61,8 +61,8 @@ def loss_curves(history, title=""):
     """Losses, consistency and validation Dice over the iterations of one training.
 
     ``history``: the Trainer's list of dicts ('iteration', 'loss', 'loss_seg', 'loss_seg_dice',
-    'consistency_weight', 'consistency_dist', 'val_dice_student', 'val_dice_teacher'); what is missing
-    is left out.  Thin lines are the values, thick ones a running mean over a 25th of them.
+    'consistency_weight', 'consistency_dist', 'val_dice_student', 'val_dice_teacher'); missing keys are
+    left out.  Thin lines are the values, thick ones a running mean over a 25th of them.
     """
     figure, (left, middle, right) = new_axes(3, height=3.7, xlabel="iteration")
     for ax, heading in ((left, "losses"), (middle, "consistency"), (right, "validation Dice")):
@@ -114,10 +114,10 @@ def _running(ax, at, values, given):
 
 
 class LiveCurves:
-    """Curves that grow while a training runs: ``with LiveCurves() as live: trainer.run(callback=live)``.
+    """Curves that are redrawn while a training runs: ``with LiveCurves() as live: trainer.run(callback=live)``.
 
-    Redraws at most every ``every`` seconds; at the end, also after an interrupt, the last state is
-    drawn and stays in the output as a still.  ``draw``: history → Figure.
+    They are redrawn at most every ``every`` seconds.  At the end, also after an interrupt, the last state
+    is stored in the output as a still.  ``draw``: history → Figure.
     """
 
     def __init__(self, every=2.0, draw=loss_curves, alt="Losses, consistency and validation Dice of this training."):
@@ -132,11 +132,11 @@ class LiveCurves:
         return self
 
     def __call__(self, trainer):
-        """As the Trainer's callback, which gets the trainer; a list of dicts will do as well."""
+        """The Trainer's callback.  It takes the trainer, or a history as a list of dicts."""
         self.update(getattr(trainer, "history", trainer))
 
     def update(self, history, *, now=False):
-        """Take the history so far; draw it if the last drawing is ``every`` seconds ago."""
+        """Keep the history; draw it if the last drawing is ``every`` seconds old."""
         self.history = list(history)
         if now or time.monotonic() - self._last >= self.every:
             self.view.put(self.draw(self.history))
@@ -197,9 +197,8 @@ CURVES = {  # of ``label_curve``: the arms of the record `labels`
 def label_curve(rows, published=(), *, counts=(2, 4, 8, 16, 80), title=""):
     """Dice over the number of labels: ``rows`` of dicts with arm (a key of CURVES), labels, fold, dice in %.
 
-    A pale mark a fold, a line through the means; where only some counts are measured, the means alone.  The mean with
-    all labels is the ceiling, a dashed line.  ``published``: pairs (labels, Dice in %), which others measured on the
-    public split.
+    A pale mark for each fold, and a line through the means; arms with few counts have the means alone.  The mean with
+    all labels is the ceiling, a dashed line.  ``published``: pairs (labels, Dice in %) of others on the public split.
     """
     figure, ax = new_axes(height=5.6, xlabel="labelled volumes, on a logarithmic axis; a grey band is one number",
                           ylabel="Dice (%), teacher", title=title)
@@ -252,7 +251,7 @@ def case_comparison(scores, *, value="Dice", limits=(0, 1)):
 
 
 def batch_figure(batches, labelled, total):
-    """Who is in which batch, and how often each volume was seen: ``batches`` of indices below ``total``.
+    """The volumes of each batch, and how often each volume was seen: ``batches`` of indices below ``total``.
 
     Indices below ``labelled`` are labelled volumes (gold diamonds), the others unlabelled (green dots).
     """

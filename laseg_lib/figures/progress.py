@@ -1,6 +1,6 @@
-"""How far a cell has come: a line that grows in place, and leaves nothing in the stored notebook.
+"""The progress of a cell: a line that is updated in place, and is not stored in the notebook.
 
-Not tqdm, whose words are kept in the output and differ from run to run.
+tqdm isn't used, because its text is stored in the output and differs from run to run.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from .viewer import LiveLine
 class Progress:
     """``with Progress(150, "iteration") as at: at(3)`` shows *iteration 3 of 150*, a few times a second.
 
-    ``patience``: seconds after which the line appears; what is done by then needs none.
+    ``patience``: seconds after which the line appears; shorter work shows none.
     """
 
     def __init__(self, total, what, every=0.25, patience=0.0):
@@ -44,7 +44,7 @@ class Progress:
 
 
 def counted(items, what, patience=0.0):
-    """``items`` one after the other, with *what n of N* on the page after ``patience`` seconds."""
+    """Yield ``items``, with *what n of N* on the page after ``patience`` seconds."""
     items = list(items)
     with Progress(len(items), what, patience=patience) as at:
         for number, item in enumerate(items, 1):
@@ -54,7 +54,7 @@ def counted(items, what, patience=0.0):
 
 @contextlib.contextmanager
 def waiting(words):
-    """``words`` on the page while something runs that can't be counted, and whether it came to its end."""
+    """Show ``words`` on the page while something runs that can't be counted, and whether it ended."""
     with Progress(1, words) as at:
         yield
         at(1)

@@ -1,10 +1,10 @@
 """Three orthogonal slices through a volume as one picture: pure NumPy, Pillow and Agg, no pyplot.
 
-Which side is which: the h5 files carry no orientation, so it was read off the anatomy of twelve
-public cases.  In all of them the liver is at low z and low x, the spine at high y, and the
-descending aorta lies beside the spine at higher x.  Hence x runs from the patient's right to the
-left, y from front to back, z from feet to head (what NIfTI and DICOM people call LPS), and the
-pictures are as radiologists look at them: **patient's left on the right of the screen**, head up.
+Orientation: the h5 files have none, so it was found from the anatomy of twelve public cases.  In all
+of them the liver is at low z and low x, the spine at high y, and the descending aorta lies beside
+the spine at higher x.  Hence x runs from the patient's right to the left, y from front to back, z
+from feet to head (LPS in NIfTI's and DICOM's terms).  The pictures follow the radiologists'
+convention: **patient's left on the right of the screen**, head up.
 """
 
 from functools import lru_cache
@@ -29,7 +29,7 @@ PLANES = {"axial": (0, 1, False, "RL", "AP"), "coronal": (0, 2, True, "RL", "SI"
 
 
 def plane_boxes(shape, spacing=0.625, size=(880, 560), in_a_row=False):
-    """Where each plane lies on a canvas of ``size`` (width, height) in pixels.
+    """The position of each plane on a canvas of ``size`` (width, height) in pixels.
 
     Returns {'axial' | 'coronal' | 'sagittal' | 'panel': (left, top, width, height)}: axial over
     coronal (same x), sagittal beside coronal (same z), text in the fourth corner.  ``in_a_row``: all
@@ -68,10 +68,9 @@ def draw_slices(image, label=None, predictions=None, x=None, y=None, z=None, *, 
     the same shape, foreground where non-zero; or, with the names of two ``classes`` or more, labels of 0 and 1 to K, a
     colour a class.  x, y, z default to the middle and are clipped to the
     volume.  ``spacing`` in mm, one number or three.  ``style`` is 'outline', 'fill' or 'both';
-    ``smooth=False`` shows bare voxels.  ``kept``: a dict of the caller's in which planes already
-    drawn of these same volumes are kept; a step along z then draws one plane, not three.
-    ``in_a_row`` as for ``plane_boxes``.
-    Raises ValueError when a mask's shape isn't the image's.
+    ``smooth=False`` shows single voxels.  ``kept``: a dict for drawn planes of these volumes, kept by
+    the caller; a step along z then draws one plane, not three.  ``in_a_row`` as for ``plane_boxes``.
+    Raises ValueError if a mask's shape isn't the image's.
     """
     masks = ({} if label is None else {"gold": label}) | (predictions or {})
     for name, mask in masks.items():
@@ -123,7 +122,7 @@ def _plane(image, masks, styles, plane, number, size, window, level, style, smoo
 
 
 def _within(label, k=None):
-    """Where ``label`` is of class ``k``; None: of any."""
+    """Where ``label`` is of class ``k``; with None, of any class."""
     return label != 0 if k is None else label == k
 
 
@@ -161,7 +160,7 @@ def _contours(flat, size):
 
 
 def _stroke(picture, outlines):
-    """Antialiased lines with their dashes; the rim sets bright lines off from bright blood, dark from dark."""
+    """Antialiased lines with their dashes, and a rim that separates bright lines from bright blood, dark from dark."""
     agg = RendererAgg(*picture.size, 72)  # 72 dpi: a point is a pixel
     np.asarray(agg.buffer_rgba())[:] = picture  # Agg's own memory, row 0 on top
     gc = agg.new_gc()
@@ -177,7 +176,7 @@ def _stroke(picture, outlines):
 
 
 def _cross(pen, box, centre):
-    """Hair lines through ``centre``, open in the middle so that they don't hide the voxel."""
+    """Thin lines through ``centre``, open in the middle so that they don't hide the voxel."""
     left, top, width, height = box
     (x, y), colour = centre, (255, 255, 255, 120)  # half of white: no label's and no network's colour
     for start, end in ((left, x - 9), (x + 9, left + width - 1)):
@@ -190,14 +189,14 @@ def _cross(pen, box, centre):
 
 @lru_cache
 def font(size, bold=False):
-    """DejaVu Sans as matplotlib ships it, so that text looks alike on every machine."""
+    """DejaVu Sans from matplotlib, so that text looks the same on every machine."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
 
 
 @lru_cache(maxsize=16)
 def _letters(plane, size):
-    """The plane's name and which side is which, on nothing."""
+    """The plane's name and the letters of its sides, on a transparent picture."""
     picture, (width, height), (*_, sides, ends) = Image.new("RGBA", size), size, PLANES[plane]
     for text, at, anchor in ((sides[0], (5, height // 2), "lm"), (sides[1], (width - 5, height // 2), "rm"),
                              (ends[0], (width // 2, 4), "mt"), (ends[1], (width // 2, height - 4), "mb"),
@@ -209,7 +208,7 @@ def _letters(plane, size):
 
 @lru_cache(maxsize=8)
 def _legend(size, styles, style, title):
-    """The panel's part that stays the same from step to step."""
+    """The part of the panel that doesn't change from step to step."""
     picture, (width, height) = Image.new("RGB", size, PAPER), size
     pen = ImageDraw.Draw(picture)
     if title:
@@ -230,7 +229,7 @@ def _legend(size, styles, style, title):
 
 
 def _readout(picture, box, point, value, inside, spacing, titled):
-    """What lies under the cross-hair."""
+    """The values under the cross-hair."""
     pen = ImageDraw.Draw(picture)
     left, top, width, _ = box
     end = left + _first_column(width) - (24 if width >= WIDE else 8)
@@ -282,7 +281,7 @@ def voxel_at(place, point, shape, boxes):
 
 
 def _name(pen, place, text, width):
-    """A name in the legend; one too long for its line becomes two lines of smaller letters, at a space if it can."""
+    """A name in the legend; a long one is set in two lines of smaller letters, divided at a space if possible."""
     (x, y), small = place, 13
     if font(16).getlength(text) <= width:
         pen.text((x, y), text, INK, font(16))
@@ -295,7 +294,7 @@ def _name(pen, place, text, width):
 
 
 def _fit(text, width, size, bold=False):
-    """``text``, cut with an ellipsis where it would run out of the panel."""
+    """``text``, shortened with an ellipsis if it is wider than the panel."""
     while font(size, bold).getlength(text) > width and len(text) > 2:
         text = text[:-2].rstrip("…") + "…"
     return text

@@ -1,7 +1,7 @@
-"""A plotly scene of meshes drawn by matplotlib: for pages where no script runs, and for print.
+"""Draws a plotly scene of meshes with matplotlib: for pages without scripts, and for print.
 
-The same arrangement as in the scene: one inside the other, the outer ones see-through.  A few lines of geometry
-do it: orthographic view, triangles of all surfaces painted from back to front, shaded by the angle to the light.
+The arrangement is that of the scene, with transparent outer surfaces.  It is an orthographic view: the triangles of all
+surfaces are painted from back to front, and shaded by their angle to the light.
 """
 
 import base64
@@ -68,7 +68,7 @@ def _arrays(trace):
 
 
 def _paint(ax, traces, meshes, view):
-    """All triangles of all meshes, the farthest first, so that what is inside shows through what is see-through."""
+    """Paint all triangles of all meshes, the farthest first, so that inner surfaces show through transparent ones."""
     parts = [_triangles(trace, *mesh, view) for trace, mesh in zip(traces, meshes) if len(mesh[0])]
     corners, colours = (np.concatenate(part) for part in zip(*parts))
     order = np.argsort((corners @ view[2]).mean(1))  # the painter's: from back to front

@@ -1,8 +1,7 @@
-"""How every figure looks: colours, lines, markers and names that always mean the same thing, and axes dressed for a
-projector.
+"""The style of every figure: colours, lines, markers and names with a fixed meaning, and axes for a projector.
 
-The colours are Okabe and Ito's, which people with any colour blindness tell apart; line style and
-marker differ as well, so that a grey print-out keeps every distinction.
+The colours are Okabe and Ito's, which can be distinguished with any colour blindness.  Line style and marker differ as
+well, so that a grey print-out keeps every distinction.
 """
 
 import re
@@ -37,7 +36,7 @@ _SPARE = ["strong", "supervised_equal", "lambda0", "MT", "supervised", "strong_s
 def looks(names):
     """{name: Look} for arm keys ('MT'), their labels for people, 'gold', or any other names.
 
-    A name the course doesn't know keeps its own text and takes a colour that no other one here has.
+    An unknown name keeps its text and gets a colour that no other name here has.
     """
     keys = {name: _key(name) for name in names}
     for name in [name for name, key in keys.items() if key is None]:
@@ -51,8 +50,8 @@ def looks(names):
 
 
 def looks_by_class(names, classes=()):
-    """{(name, k): Look} of each name's class k: the colour says which class, the line whose it is.  With fewer than two
-    ``classes`` (their names) {(name, None): Look}, as ``looks`` has it."""
+    """{(name, k): Look} of class k of each name: the colour shows the class, the line style the name.  With fewer than
+    two ``classes`` (their names) it is {(name, None): Look}, as in ``looks``."""
     given = looks(names)
     if len(classes or ()) < 2:
         return {(name, None): one for name, one in given.items()}

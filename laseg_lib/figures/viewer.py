@@ -63,13 +63,13 @@ class LivePicture(widgets.VBox):
         display(bundle(self.drawn, self.alt, STILL), raw=True)
 
     def close(self):
-        """Take the view and all that it is made of out of the kernel, and forget what it draws from."""
+        """Remove the view and its parts from the kernel, and release its data."""
         _close_parts(self)
         super().close()
 
 
 class LiveLine(widgets.HBox):
-    """A line of widgets that lives with the kernel only: nothing of it is stored."""
+    """A line of widgets that exists with the kernel only: it is not stored."""
 
     def show_live(self):
         from IPython import get_ipython
@@ -86,7 +86,7 @@ class LiveLine(widgets.HBox):
 
 
 def _view_of(widget):
-    """What a page shows of a widget, without words.  By hand: ipywidgets 7, which Colab has, can't be asked for it."""
+    """The mime bundle of a widget, without text.  Written by hand, because ipywidgets 7, which Colab has, lacks it."""
     return {"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0,
                                                          "model_id": widget.model_id}}
 
@@ -95,7 +95,7 @@ _views_of_cells = {}  # the cell's name in the notebook: (the run of it, the vie
 
 
 def _replace(view):
-    """Close the views of the cell's last run, whose output this one replaces."""
+    """Close the views of the cell's last run, because this run replaces its output."""
     from IPython import get_ipython
 
     shell = get_ipython()
@@ -118,7 +118,7 @@ def _close_parts(view):
 
 
 def _parts(widget):
-    """A widget with its children, their layouts and styles: everything that has a place in the kernel."""
+    """A widget with its children, their layouts and styles: all objects that the kernel keeps for it."""
     for child in getattr(widget, "children", ()):
         yield from _parts(child)
     yield from (getattr(widget, name) for name in ("layout", "style") if getattr(widget, name, None) is not None)
@@ -135,8 +135,8 @@ class SliderView(LivePicture):
     drop-down; True or False → toggle; an ipywidget → itself.
     ``start``: {name: first value}; ``labels``: {name: text beside it}; ``play``: names of
     whole-number sliders that get a play button; ``alt``: what is seen, in a sentence or two.
-    An error in the first drawing is raised; later ones show under the last good picture.
-    Each place is drawn once, and all of them at the start where they are few.
+    An error in the first drawing is raised; later errors are shown under the last good picture.
+    Each position is drawn once; if there are few, all are drawn at the start.
     """
 
     few = 6  # places that are drawn beforehand
@@ -182,7 +182,7 @@ class SliderView(LivePicture):
         return {name: self._meant(name, w.value) for name, w in self.controls.items()}
 
     def _meant(self, name, value):
-        """What ``draw`` gets: of a dict its value, not its name."""
+        """The value that ``draw`` gets: for a dict its value, not its name."""
         return self._choices[name][value] if name in self._choices else value
 
     def set(self, **values):
