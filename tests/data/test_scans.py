@@ -359,7 +359,7 @@ def test_where_names_say_nothing_of_patients_it_is_said_and_lists_may_not_share_
 
 
 def test_what_is_there_is_said_where_nothing_fits(mixed, tmp_path):
-    with pytest.raises(LasegError, match=r"no file in it or below it matches lgemri.nrrd; found 11 of .nii.gz, such as p0_la"):
+    with pytest.raises(LasegError, match=r"below it matches lgemri.nrrd; found 11 of .nii.gz, such as p0_la"):
         prepare(mixed, tmp_path / "out", progress=False)
     with pytest.raises(LasegError, match="same number of stars"):
         ready(mixed, tmp_path / "out", label="la.nii.gz")
