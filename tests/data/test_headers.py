@@ -121,7 +121,8 @@ def test_an_nrrd_with_an_axis_that_is_none_of_space_says_its_three_sides(tmp_pat
 
 @pytest.mark.parametrize("where, what, words", [
     (80, struct.pack("<3f", 1, 1, 1), "says? .*twice|gives a voxel's sides twice"),
-    (280, struct.pack("<f", np.nan), "axis that is not finite"), (292, struct.pack("<f", np.inf), "axis that is not finite")])
+    (280, struct.pack("<f", np.nan), "axis that is not finite"),
+    (292, struct.pack("<f", np.inf), "axis that is not finite")])
 @pytest.mark.parametrize("qform", [0, 1])
 def test_a_nifti_that_contradicts_itself_is_told(where, what, words, qform, scan, tmp_path):
     def change(head):
