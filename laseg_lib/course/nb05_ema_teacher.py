@@ -1,9 +1,12 @@
 """What notebook 05_ema_teacher draws, its exercises and their answers."""
 
+from functools import cache
+
 import numpy as np
 import torch
 
 from ..ema import update_ema_variables
+from ..figures.pictures import keep_ground
 from ..figures.style import INK, LOOKS, SMALL, TEXT, dress, line_style, new_axes
 from .alt import ALT_TEXTS
 from .exercise import Exercise
@@ -78,28 +81,49 @@ def ema_of(values, alpha, warm_up=True):
 
 
 def draw_ema(alpha=0.99, steps=400, warm_up=True, seed=0):
-    """Student and teacher over ``steps``, the memory 1/(1 − α), and how much each past student counts."""
-    values = student_walk(steps, seed)
-    figure, (left, right) = new_axes(2, height=4.4, gridspec_kw={"width_ratios": [1.7, 1]}, margins=_TWO)
-    dress(left, "step", "value of one weight", f"α = {alpha:g}: remembers about {1 / (1 - alpha):.0f} steps")
-    left.plot(values, color="#777777", linewidth=0.9, label="student")
-    left.plot(ema_of(values, alpha, warm_up), **line_style(LOOKS["MT"]._replace(label="teacher (EMA)", dash=()), 3))
-    left.axhline(1, color=INK, linewidth=1.4, linestyle=(0, (2, 2)), label="goal")
-    left.set(xlim=(0, steps), ylim=(-0.6, 2.3))
-    left.legend(fontsize=SMALL, frameon=False, loc="upper left", ncols=3)
+    """Student and teacher over ``steps``, the memory 1/(1 − α), and how much each past student counts.
+
+    The figure is made once; a call only changes what moves in it.
+    """
+    figure, right, (title, student, teacher, area, curve, end, words) = _ema_figure(steps)
+    memory, values = 1 / (1 - alpha), student_walk(steps, seed)
+    title.set_text(f"α = {alpha:g}: remembers about {memory:.0f} steps")
+    student.set_ydata(values)
+    teacher.set_ydata(ema_of(values, alpha, warm_up))
     # An impulse shows the weights: a student that was 1 once, that many steps ago.
     impulse = np.zeros(steps + 2)
     impulse[1] = 1
-    share = ema_of(impulse, alpha, warm_up=False)[1:]
-    memory = 1 / (1 - alpha)
-    dress(right, "steps ago", "share in the teacher (%)", "weight of past students")
-    right.fill_between(np.arange(len(share)), 100 * share, color=LOOKS["MT"].colour, alpha=0.35)
-    right.plot(100 * share, **line_style(LOOKS["MT"]._replace(dash=()), 2.4))
-    right.axvline(min(memory, steps), color=INK, linewidth=1.6, linestyle=(0, (4, 2)))
-    right.text(min(memory, steps), 95 * share[0], f" 1/(1−α) = {memory:.0f}" if memory < steps / 2 else
-               f"1/(1−α) = {memory:.0f} ", ha="left" if memory < steps / 2 else "right", fontsize=TEXT, color=INK)
-    right.set(xlim=(0, steps), ylim=(0, None))
+    share = 100 * ema_of(impulse, alpha, warm_up=False)[1:]
+    curve.set_ydata(share)
+    area.set_xy([*zip(range(len(share)), share), (steps, 0), (0, 0)])
+    right.set_ylim(0, 1.05 * share[0])
+    end.set_xdata([min(memory, steps)] * 2)
+    short = memory < steps / 2
+    words.set(text=f" 1/(1−α) = {memory:.0f}" if short else f"1/(1−α) = {memory:.0f} ",
+              position=(min(memory, steps), 0.95 * share[0]), ha="left" if short else "right")
     return figure
+
+
+@cache
+def _ema_figure(steps):
+    """(the figure of ``draw_ema``, its right axes, its artists that move)"""
+    figure, (left, right) = new_axes(2, height=4.4, gridspec_kw={"width_ratios": [1.7, 1]}, margins=_TWO)
+    look, at = LOOKS["MT"], np.arange(steps + 1)
+    dress(left, "step", "value of one weight")
+    title = left.set_title("", fontsize=TEXT + 1, color=INK, loc="left")
+    student, = left.plot(at, at, color="#777777", linewidth=0.9, label="student")
+    teacher, = left.plot(at, at, **line_style(look._replace(label="teacher (EMA)", dash=()), 3))
+    goal = left.axhline(1, color=INK, linewidth=1.4, linestyle=(0, (2, 2)), label="goal")
+    left.set(xlim=(0, steps), ylim=(-0.6, 2.3))
+    left.legend(fontsize=SMALL, frameon=False, loc="upper left", ncols=3)
+    dress(right, "steps ago", "share in the teacher (%)", "weight of past students")
+    area, = right.fill(at, at, color=look.colour, alpha=0.35, linewidth=0)
+    curve, = right.plot(at, at, **line_style(look._replace(dash=()), 2.4))
+    end = right.axvline(0, color=INK, linewidth=1.6, linestyle=(0, (4, 2)))
+    words = right.text(0, 0, "", fontsize=TEXT, color=INK)
+    right.set_xlim(0, steps)
+    keep_ground(figure, [title, student, teacher, goal, right.yaxis, area, curve, end, words])
+    return figure, right, (title, student, teacher, area, curve, end, words)
 
 
 # --- Exercises -----------------------------------------------------------------------------------

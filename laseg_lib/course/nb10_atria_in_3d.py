@@ -7,7 +7,7 @@ import numpy as np
 from ..data.phantom import make_phantom
 from ..data.volumes import FILE, LAHeart, downsample, read_volume
 from ..figures.meshes import atrium_scene, surface, surface_distance
-from ..figures.stills import scene_still
+from ..figures.stills import meshes_still, scene_still
 from ..figures.style import looks
 from ..inference import predict_volume
 from ..metrics import dice_of
@@ -94,15 +94,15 @@ def draw_case(data):
 def draw_surface(fine):
     """A function to slide: ``draw(shrink, triangles)`` -> the surface of ``fine`` with voxels ``shrink`` times wider
     and at most so many ``triangles``, and what that costs in mm."""
+    gold, = atrium_scene({"gold": fine.gold}, fine.spacing).data  # the look; a scene takes longer than its surface
+
     def draw(shrink=1, triangles=4000):
         mask = downsample(np.zeros(fine.gold.shape, np.float32), fine.gold, shrink)[1]
         spacing = fine.spacing * shrink
-        scene = atrium_scene({"gold": mask}, spacing, faces=triangles)
         vertices, found = surface(mask, spacing, faces=triangles)
         off = surface_distance(vertices, fine.gold, fine.spacing)
-        scene.update_layout(title={"text": f"voxels of {np.mean(spacing):.2f} mm, {len(found)} triangles: on average "
-                                           f"{off.mean():.2f} mm off, at most {off.max():.1f} mm"})
-        return scene_still(scene)
+        return meshes_still([gold], [(vertices, found)], f"voxels of {np.mean(spacing):.2f} mm, {len(found)} triangles:"
+                            f" on average {off.mean():.2f} mm off, at most {off.max():.1f} mm")
     return draw
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.colors import ListedColormap
 
+from ..figures.pictures import keep_ground
 from ..figures.style import INK, LOOKS, SMALL, TEXT, line_style, new_axes
 from .alt import ALT_TEXTS
 from .exercise import Exercise
@@ -30,24 +31,30 @@ def draw_threshold(image, entropy, wrong, masked_out):
     shares of ``masked_out`` over all thresholds."""
     z, bits = int(np.argmax(wrong.sum((0, 1)))), np.linspace(0.1, 1, 19)
     shares = 100 * np.array([masked_out(value) for value in bits]).T
-    names = {"voxels": LOOKS["lambda0"], "errors": LOOKS["MT"], "consistency loss": LOOKS["supervised"]}
+    names = {"voxels": LOOKS["lambda0"], "errors": LOOKS["MT"], "loss": LOOKS["supervised"]}
+    figure, (left, right) = new_axes(2, height=3.6, margins={"left": 0.02, "right": 0.98, "bottom": 0.16, "top": 0.9,
+                                                             "wspace": 0.22})
+    left.imshow(image[:, :, z].T, cmap="gray")
+    left.set_title("orange: masked out; green: errors that stay", fontsize=SMALL, color=INK)
+    left.set_axis_off()
+    away, stay = (left.imshow(image[:, :, z].T, cmap=ListedColormap([LOOKS[arm].colour]), alpha=0.75, vmin=0, vmax=1)
+                  for arm in ("strong", "MT"))
+    for (name, look), values in zip(names.items(), shares):
+        right.plot(bits, values, **line_style(look._replace(label=name), 2.6))
+    line = right.axvline(0, ymax=100 / 122, color=INK, linewidth=1.6)
+    title = right.set_title("", fontsize=SMALL, color=INK)
+    right.set(xlabel="threshold (bits)", ylabel="masked out (%)", xlim=(0.05, 1.05), ylim=(0, 122),
+              yticks=range(0, 101, 20))
+    right.legend(fontsize=SMALL, frameon=False, loc="upper center", ncols=3)
+    keep_ground(figure, [away, stay, line, title])
 
     def draw(threshold=0.5):
-        figure, (left, right) = new_axes(2, height=3.6, margins={"left": 0.02, "right": 0.98, "bottom": 0.16,
-                                                                  "top": 0.9, "wspace": 0.22})
-        left.imshow(image[:, :, z].T, cmap="gray")
-        away, stay = entropy[:, :, z] >= threshold, (wrong & (entropy < threshold))[:, :, z]
-        for part, colour in ((away, LOOKS["strong"].colour), (stay, LOOKS["MT"].colour)):
-            left.imshow(np.ma.masked_equal(part.T, False), cmap=ListedColormap([colour]), alpha=0.75, vmin=0, vmax=1)
-        left.set_title("orange: masked out; green: errors that stay", fontsize=SMALL, color=INK)
-        left.set_axis_off()
-        for (name, look), values in zip(names.items(), shares):
-            right.plot(bits, values, **line_style(look._replace(label=name), 2.6))
-        right.axvline(threshold, color=INK, linewidth=1.6)
+        certain = entropy[:, :, z] < threshold
+        for part, mask in ((away, ~certain), (stay, wrong[:, :, z] & certain)):
+            part.set_data(np.ma.masked_equal(mask.T, False))
+        line.set_xdata([threshold] * 2)
         found = [100 * share for share in masked_out(threshold)]
-        right.set_title("voxels {:.0f} %, errors {:.0f} %, loss {:.0f} %".format(*found), fontsize=SMALL, color=INK)
-        right.set(xlabel="threshold (bits)", ylabel="masked out (%)", ylim=(0, 100))
-        right.legend(fontsize=SMALL, frameon=True, framealpha=1, edgecolor="white", loc=(0.3, 0.24))
+        title.set_text("voxels {:.0f} %, errors {:.0f} %, loss {:.0f} %".format(*found))
         return figure
     return draw
 

@@ -28,25 +28,29 @@ def scene_still(figure, width=9.6, note=""):
 
     ``note``: a line below, such as how the scene comes to life.
     """
+    return meshes_still(figure.data, [_arrays(trace) for trace in figure.data], figure.layout.title.text, width, note)
+
+
+def meshes_still(traces, meshes, title, width=9.6, note=""):
+    """The same of ``meshes``, [(vertices, triangles)], with the looks of ``traces``."""
     view = np.stack(_camera())  # rows: right, up, towards the eye
-    meshes = [_arrays(trace) for trace in figure.data]
     points = np.concatenate([vertices for vertices, _ in meshes]) @ view.T
     page = Figure(figsize=(width, 4.6), dpi=100)
-    coloured = next((trace for trace in figure.data if trace.intensity is not None), None)
-    ax = page.add_axes((0.25, 0.13, 0.61 if coloured else 0.73, 0.78 if figure.layout.title.text else 0.85))
+    coloured = next((trace for trace in traces if trace.intensity is not None), None)
+    ax = page.add_axes((0.25, 0.13, 0.61 if coloured else 0.73, 0.78 if title else 0.85))
     ax.set_axis_off()
     ax.set_aspect("equal")
     if len(points):
         low, high = points[:, :2].min(0) - 3, points[:, :2].max(0) + 3
         ax.set(xlim=(low[0], high[0]), ylim=(low[1] - 6, high[1]))
-        _paint(ax, figure.data, meshes, view)
+        _paint(ax, traces, meshes, view)
         ax.plot([low[0] + 3, low[0] + 23], [low[1] - 3] * 2, color=INK, linewidth=4, solid_capstyle="butt")
         ax.text(low[0] + 25, low[1] - 3, "20 mm", fontsize=13, va="center", color=INK)
     else:
         ax.text(0.5, 0.5, "empty", fontsize=18, ha="center", transform=ax.transAxes, color="#666666")
     names = [Patch(facecolor=trace.color or "#8A8A8A", alpha=max(trace.opacity or 1, 0.3), edgecolor=INK,
                    label=in_figure(html.unescape(trace.name)).replace(" (", "\n("))
-             for trace in figure.data if trace is not coloured]
+             for trace in traces if trace is not coloured]
     page.legend(handles=names, fontsize=14, frameon=False, loc="upper left", bbox_to_anchor=(0.0, 0.93))
     if coloured:
         bar = page.colorbar(ScalarMappable(Normalize(coloured.cmin, coloured.cmax), SCALE.lower()),
@@ -56,8 +60,8 @@ def scene_still(figure, width=9.6, note=""):
     page.text(0.5, 0.075, "seen from the front: the patient's right is on the left", fontsize=13, ha="center",
               color=INK)
     page.text(0.5, 0.015, note, fontsize=13, ha="center", color=INK, weight="bold")
-    if figure.layout.title.text:
-        page.suptitle(in_figure(html.unescape(figure.layout.title.text)), fontsize=16, y=0.98, color=INK)
+    if title:
+        page.suptitle(in_figure(html.unescape(title)), fontsize=16, y=0.98, color=INK)
     return page
 
 

@@ -107,6 +107,7 @@
       const { half, full, mean } = rampMarks(curve, weight), top = 1.12 * weight;
       const style = getComputedStyle(figure), ink = style.getPropertyValue("--ink") || "#222";
       const line = style.getPropertyValue("--line") || "#d0d0d0";
+      const beyond = document.documentElement.dataset.theme === "dark" ? "#56b4e9" : looks.other;  // blue is too dark there
       const narrow = phone.matches, wide = narrow ? 480 : 960, tall = narrow ? 510 : 440;
       canvas.width = 2 * wide; canvas.height = 2 * tall;
       pen.setTransform(2, 0, 0, 2, 0, 0);
@@ -131,9 +132,9 @@
         values.forEach((value, t) => pen.lineTo(x(t), y(value)));
         pen.stroke(); pen.setLineDash([]);
       };
-      stairs(beside, looks.other, 2.5, [3, 4]);
+      stairs(beside, beyond, 2.5, [3, 4]);
       stairs(curve, looks.mine, 4, []);
-      const lines = [[shape, looks.mine], [other, looks.other]];
+      const lines = [[shape, looks.mine], [other, beyond]];
       for (const [name, at, size] of [["half", half, 7], ["full", full, 9]]) {
         lines.push([at === null ? `${name} weight: never` : `${name} weight at t = ${at}`, ink]);
         if (at === null) continue;
