@@ -13,6 +13,7 @@ import torch
 
 from ..errors import LasegError
 from ..runtime.machine import require_memory
+from .files import data_files
 from .volumes import in_mm
 
 FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI's x and y point right and forward; DICOM's left and backward
@@ -180,12 +181,17 @@ def read_meta(path):
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     require_space(path, reader.GetSize())
+    if (unit := fields.get("distanceunits", "mm").lower()) not in ("mm", "?"):
+        raise LasegError(f"{path}: its header gives lengths in {unit}, but mm are needed; export it in mm")
     data = fields.get("elementdatafile", "")
     packed = path if data.upper() == "LOCAL" else path.parent / data
     if fields.get("compresseddata", "").lower() == "true" and packed.is_file():
         with open(packed, "rb") as file:  # SimpleITK doesn't notice damage
             file.seek(re.search(rb"ElementDataFile[^\n]*\n", head).end() if packed == path else 0)
             zlib.decompress(file.read(), wbits=47)
+    if re.match("LIST(?!.*3)", data) and (count := len(data_files(path))) < reader.GetSize()[-1]:
+        raise LasegError(f"{path}: its header has {reader.GetSize()[-1]} slices, but {count} of its files exist; copy "
+                         "them again")
     image = reader.Execute()
     while image.GetDimension() > 3 and image.GetSize()[-1] == 1:
         image = image[..., 0]

@@ -62,7 +62,7 @@ def test_a_metaimage_is_read_whole_or_not_at_all(suffix, packed, scan, tmp_path)
 
 
 @pytest.mark.parametrize("data, files, words", [
-    ("LIST\n{}", 10, None), ("LIST 2D\n{}", 10, None),
+    ("LIST\n{}", 10, None), ("LIST\n{}", 7, "10 slices, but 7 of its files"), ("LIST 2D\n{}", 10, None),
     ("s%d.raw 0 9 1", 10, None), ("s%d.raw 0 9 1", 8, "cut off or damaged"), ("gone.raw", 10, "cut off or damaged")])
 def test_a_metaimage_has_a_file_a_slice(data, files, words, scan, tmp_path):
     values = array_of(scan)
@@ -80,11 +80,11 @@ def test_a_metaimage_has_a_file_a_slice(data, files, words, scan, tmp_path):
 
 
 @pytest.mark.parametrize("line, words", [
-    ("TransformMatrix = 2 0 0 0 2 0 0 0 2", "directions of its axes.*must be 1.*correct the header"),
-    ("TransformMatrix = 1 0.2 0 0 1 0 0 0 1", "must be 1.*correct the header"),
+    ("TransformMatrix = 2 0 0 0 2 0 0 0 2", "directions of its axes.*length 1.*correct the header"),
+    ("TransformMatrix = 1 0.2 0 0 1 0 0 0 1", "length 1.*correct the header"),
+    ("DistanceUnits = cm", "gives lengths in cm, but mm are needed"),
     ("TransformMatrix = 1 0 0 0.6 0.8 0 0 0 1", "not at right angles"),
-    ("TransformMatrix = 0 0 0 0 0 0 0 0 0", "copy it again"),
-    ])
+    ("TransformMatrix = 0 0 0 0 0 0 0 0 0", "copy it again")])
 def test_a_metaimage_lies_somewhere_at_right_angles_in_mm(line, words, scan, tmp_path):
     held = saved(tmp_path / "s.mha", scan).read_bytes()
     name = line.split(" =")[0].encode()
