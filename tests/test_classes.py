@@ -405,6 +405,14 @@ def test_every_class_has_a_colour_of_its_own_and_every_source_a_line():
     assert len(set(CLASS_COLOURS)) == len(CLASS_COLOURS) >= 7
 
 
+def test_a_wall_s_outline_leaves_that_of_its_cavity_visible():
+    image, label = make_phantom(3, SIZE, classes=2)
+    where = np.argwhere(label == 1).mean(0).astype(int)
+    picture = draw_slices(image, label, None, *where, classes=CLASSES).astype(int)[:, :400]
+    seen = [(np.abs(picture - rgb(colour)).max(2) < 12).sum() for colour in CLASS_COLOURS[:2]]
+    assert seen[0] > 0.4 * seen[1] > 100, seen
+
+
 def test_a_scene_has_a_surface_a_class_and_the_wall_is_see_through():
     _, label = make_phantom(3, SIZE, classes=2)
     figure = atrium_scene({"gold": label}, 2.5, classes=CLASSES)

@@ -111,8 +111,10 @@ def _plane(image, masks, styles, plane, number, size, window, level, style, smoo
             where = _resize(flat.astype(np.uint8) * 102, size, False)  # 102 of 255: 40 %
             picture.paste(rgb(look.colour), mask=where)
         if style != "fill":
-            outlines += [(look, line) for line in _contours(flat, size)]
-    picture = _stroke(picture, outlines)
+            outlines.append((look, k, _contours(flat, size)))
+    if any(k for _, k, _ in outlines):  # the shorter on top: a wall's border holds its cavity's, and would hide it
+        outlines.sort(key=lambda one: -sum(map(len, one[2])))
+    picture = _stroke(picture, [(look, line) for look, _, lines in outlines for line in lines])
     letters = _letters(plane, size)
     picture.paste(letters, mask=letters)
     if len(kept) >= KEPT:

@@ -55,7 +55,8 @@ def looks_by_class(names, classes=()):
     given = looks(names)
     if len(classes or ()) < 2:
         return {(name, None): one for name, one in given.items()}
-    return {(name, k): one._replace(colour=CLASS_COLOURS[(k - 1) % len(CLASS_COLOURS)], label=f"{one.label}, {kind}")
+    return {(name, k): one._replace(colour=CLASS_COLOURS[(k - 1) % len(CLASS_COLOURS)],
+                                    label=f"{one.label.split(' (')[0]}, {kind}")
             for name, one in given.items() for k, kind in enumerate(classes, 1)}
 
 
