@@ -26,7 +26,7 @@ from laseg_lib.figures.names import in_html
 from laseg_lib.figures.pictures import pixels
 from laseg_lib.figures.plots import loss_curves
 from laseg_lib.figures.slices import DIM, INK, PAPER, PLANES, plane_boxes, window_of
-from laseg_lib.figures.style import LOOKS, looks
+from laseg_lib.figures.style import LOOKS, looks_by_class
 from laseg_lib.figures.viewer import control, positions
 from laseg_lib.records.read import RECORDED
 
@@ -245,7 +245,8 @@ def slice_viewer(given):
     cases = given.options.get("cases") or {"": (image, label, predictions)}
     spacing = np.broadcast_to(np.asarray(given.options.get("spacing", 0.625), float), 3)
     alt = given.options.get("alt") or "Axial, coronal and sagittal slice through the heart."
-    packed = {name: volume(*case, spacing=spacing) for name, case in cases.items()}
+    classes = given.options.get("classes", ())
+    packed = {name: volume(*case, spacing=spacing, classes=classes) for name, case in cases.items()}
     head = {"cases": packed, "planes": PLANES, "ink": css(INK), "dim": css(DIM), "paper": css(PAPER)}
     numbers = json.dumps(head, ensure_ascii=False).replace("</", r"<\/")
     words = in_html(alt + " Arrow keys move the planes: left and right for x, up and down for z, Shift with up and "
@@ -255,21 +256,23 @@ def slice_viewer(given):
             f'<script type="application/json">{numbers}</script></figure>')
 
 
-def volume(image, label=None, predictions=None, *, spacing):
+def volume(image, label=None, predictions=None, *, spacing, classes=()):
     """One case: its shape, where it opens, and its voxels, zipped: a byte for grey, a bit for each mask."""
-    masks = ({} if label is None else {"gold": np.asarray(label) > 0}) | (predictions or {})
+    given = ({} if label is None else {"gold": np.asarray(label)}) | (predictions or {})
+    drawn = looks_by_class(given, classes)
+    masks = [np.asarray(given[name]) == k if k else np.asarray(given[name]) > 0 for name, k in drawn]
     (window, level), (low, high) = window_of(image), (float(image.min()), float(image.max()))
-    inside = np.argwhere(next(iter(masks.values()))) if masks else []
+    inside = np.argwhere(masks[0]) if masks else []
     point = [int(n) for n in (inside.mean(0) if len(inside) else np.array(image.shape) // 2)]
     grey = np.round((image - low) * (GREYS / max(high - low, 1e-9))).astype(np.uint8)
-    bits = sum((np.asarray(mask) > 0).astype(np.uint8) << n for n, mask in enumerate(masks.values()))
+    bits = sum(mask.astype(np.uint8) << n for n, mask in enumerate(masks))
     both = grey.tobytes() + (bits.tobytes() if masks else b"")
     boxes = plane_boxes(image.shape, spacing)
     return {"shape": image.shape, "spacing": [round(float(mm), 4) for mm in spacing], "low": low, "high": high,
             "greys": GREYS, "start": dict(zip("xyz", point)) | {"window": round(window, 1), "level": round(level, 1)},
-            "boxes": boxes, "masks": [{"name": name, "label": drawn.label, "colour": drawn.colour,
-                                       "dash": [2.8 * length for length in drawn.dash]}
-                                      for name, drawn in looks(masks).items()],
+            "boxes": boxes, "masks": [{"name": name if k is None else look.label, "label": look.label,
+                                       "colour": look.colour, "dash": [2.8 * length for length in look.dash]}
+                                      for (name, k), look in drawn.items()],
             "volume": base64.b64encode(gzip.compress(both, mtime=0)).decode()}
 
 

@@ -143,3 +143,12 @@ def test_frames_and_volumes_are_few_megabytes():
     stems = ["04_losses", "05_ema_teacher", "11_what_helps"]
     frames = [frame for stem in stems for figure in of(stem) for frame in content(figure)["frames"] if frame]
     assert 50 <= len(frames) <= 70 and sum(map(len, frames)) < 3e6
+
+
+def test_a_viewer_of_several_classes_has_a_mask_for_each():
+    image, label = make_phantom(3, (24, 20, 12), classes=2)
+    found = moving.volume(image, label, {"MT": label}, spacing=np.full(3, 2.5), classes=("cavity", "wall"))
+    assert [mask["label"] for mask in found["masks"]] == [
+        "gold label, cavity", "gold label, wall", "mean teacher, cavity", "mean teacher, wall"]
+    voxels = np.frombuffer(gzip.decompress(base64.b64decode(found["volume"])), np.uint8)[image.size:]
+    assert np.array_equal(voxels & 1, (label == 1).ravel()) and np.array_equal(voxels >> 3 & 1, (label == 2).ravel())
