@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from exercise_cells import module_of
+from notebook_cells import module_of
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 WIDEST, MOST = 100, 25  # characters that fit beside JupyterLab's file browser at 1280 pixels; lines a cell
