@@ -95,7 +95,7 @@ class TrainConfig:
     ramp_every: int = 150
     """number of iterations after which lambda changes"""
     seed: int = 1337
-    """random seed"""
+    """the random seed"""
     deterministic: int = 1
     """1: cuDNN always takes the same algorithms; 0: it chooses them by timing, which is faster on a GPU"""
     patch_size: tuple[int, int, int] = (112, 112, 80)

@@ -7,15 +7,14 @@ import torch
 def update_ema_variables(model, ema_model, alpha, global_step, *, buffers="keep"):
     """theta'_t = alpha theta'_(t-1) + (1 - alpha) theta_t, in place on ``ema_model``.
 
-    alpha is lowered to min(1 - 1/(global_step + 1), alpha): in the first steps the teacher is
-    the plain mean of all students so far.  At global_step 0 the teacher becomes the student.
+    alpha is lowered to min(1 - 1/(global_step + 1), alpha): in the first steps the teacher is the
+    plain mean of all students so far, at global_step 0 the student itself.
     Source: Tarvainen & Valpola 2017, eq. 2 and their code.
 
-    ``buffers``: BatchNorm's running mean and variance are buffers, not parameters.
-    'keep' does not change the teacher's (the walkthrough), 'average' averages them with the same
-    alpha, 'copy' takes the student's.  Integer buffers (counters) are copied unless kept.
-    The average keeps the teacher's dtype and device.
-    Raises ValueError for networks whose tensors differ in shape.
+    ``buffers``: BatchNorm's running mean and variance are buffers, not parameters.  'keep' does not
+    change the teacher's (the walkthrough), 'average' averages them with the same alpha, 'copy' takes
+    the student's.  Integer buffers (counters) are copied unless kept.  The average keeps the
+    teacher's dtype and device.  Raises ValueError for networks whose tensors differ in shape.
     """
     if buffers not in ("keep", "average", "copy"):
         raise ValueError(f"buffers must be 'keep', 'average' or 'copy', not {buffers!r}")

@@ -151,7 +151,7 @@ def spoiled(kind, root):
     remedy = {"truncated": "truncated.*again", "not HDF5": "not HDF5.*again", "no image": "no image.*again",
               "no label": "no label.*--labelnum", "shapes differ": "must be the same.*prepare",
               "NaN": "NaN.*prepare", "infinite": "infinite.*prepare",
-              "255": "0 and 1 only.*laseg prepare", "empty label": "empty.*leave this case out"}[kind]
+              "255": "0 and 1 only.*laseg prepare", "empty label": "empty.*remove this case"}[kind]
     return rf"{case.name}.mri_norm2\.h5.*{remedy}"
 
 

@@ -475,7 +475,7 @@ def test_what_came_out_is_short_and_from_the_records():
     assert f"leave it at ± {compare.interval95(alone):.1f}" in guide
     first = 100 * compare.per_seed(table, compare.teacher("strong", 8, "long"))[1337]
     assert f"The {strong.mean():.1f} % above is the mean of three trainings" in readme
-    assert f"this first one ended at {first:.1f} %" in readme
+    assert f"the first ended at {first:.1f} %" in readme
 
 
 RECORD_PAGES = [path for path in NOTEBOOKS if path.name[:2] in ("09", "11", "12")]

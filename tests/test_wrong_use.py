@@ -180,7 +180,7 @@ def test_a_mean_teacher_needs_unlabelled_volumes_in_a_batch(model):
 
 
 @pytest.mark.parametrize("settings, words", [
-    ({"val_num": 8, "max_samples": None}, "--val_num 8 must be 0 or more, and leave some to train on"),
+    ({"val_num": 8, "max_samples": None}, "--val_num 8 must be 0 or more, and leave some for training"),
     ({"val_num": 99, "max_samples": None}, "--val_num 99 must be 0 or more"),
     ({"val_num": -1}, "--val_num -1 must be 0 or more"),
     ({"train_list": "nope.list"}, "--train_list nope.list: no such")])

@@ -187,7 +187,7 @@ class Bench:
             for filters, arm in product((16, 8), ("labels_only", "strong", *METHOD_ARMS)):
                 with child(self.root, f"{arm}:{precision}", HALF, filters, self.device) as ask:
                     ask("step")  # warm-up
-                    times = [ask("step")["seconds"] for _ in range(5 * rounds)]
+                    times = [ask("step")["seconds"][0] for _ in range(5 * rounds)]
                     shares = ask("shares")
                 row = {"task": f"{ARM_NAMES[arm]}, {filters} filters, {precision}", "ours_s": statistics.median(times),
                        "low_s": min(times), "high_s": max(times), "rounds": len(times), "shares": shares}

@@ -65,7 +65,7 @@ def read_volume(path, *, with_label=True):
         if lacking := [name for name in names if name not in file]:
             raise LasegError(f"{path}: holds no {lacking[0]}; {REMEDY}")
         needed = sum(2 * file[name].nbytes + 4 * file[name].size for name in names)  # as it is, and as float32 or uint8
-        require_memory(needed, torch.device("cpu"), path, "crop this volume, or take it off the list")
+        require_memory(needed, torch.device("cpu"), path, "crop this volume, or remove it from the list")
         image, label = ([file[name][()] for name in names] + [None])[:2]
         classes = _classes_of(file, path)
     return check_volume(image, label, path, len(classes))
@@ -580,5 +580,7 @@ class LAHeart(Dataset):
         total = 0
         for name in self.image_list:
             with opened(self.path(name)) as file:
+                if "image" not in file:
+                    raise LasegError(f"{self.path(name)}: holds no image; {REMEDY}")
                 total += 5 * int(np.prod([side // self.downsample for side in file["image"].shape]))
         return total

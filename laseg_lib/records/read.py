@@ -21,10 +21,13 @@ def configs(record, recorded=None):
 
 def read_config(path):
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError(f"it holds a {type(config).__name__}")
+    except (OSError, ValueError, RecursionError) as error:
         raise LasegError(f"{path}: not the settings of a recorded run ({error}); move its folder away, then `make "
                          "record` makes the run again") from error
+    return config
 
 
 def missing_runs(record, recorded=None):

@@ -95,6 +95,9 @@ def load_last(folder, warn):
     """The newest complete checkpoint of a run; None if the run was stopped before its first.  If the last one is
     damaged, the one before it is used, and ``warn`` gets a message."""
     folder = Path(folder)
+    for path in (folder / LAST, folder / PREVIOUS):
+        if path.is_symlink() and not path.exists():
+            raise LasegError(f"{path}: a link to a missing file; restore the checkpoint, or remove the link")
     present = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
     if not present and (folder / "log.txt").exists():
         return warn(f"{folder}: stopped before its first checkpoint; training begins anew")

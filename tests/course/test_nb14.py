@@ -40,17 +40,16 @@ def test_what_the_page_says_of_coarse_to_fine():
     for found, box in (chest, noise):
         assert len(found) == len(box) == 10
         assert f"{np.mean(found):.3f} against {np.mean(box):.3f}" in readme
-        assert np.subtract(box, found).max() < 0.0105  # "None of the twenty loses more than 0.01"
     assert f"both have a mean Dice of {np.mean(chest[0]):.3f}" in page
     assert round(np.mean(chest[0]), 3) == round(np.mean(chest[1]), 3)
-    assert f"it has {np.mean(noise[0]):.3f}, the box {np.mean(noise[1]):.3f}" in page
+    assert f"it reaches {np.mean(noise[0]):.3f}, the true box {np.mean(noise[1]):.3f}" in page
     mean = {}
     for kind in ("stored", "stored_real"):
         assert all(np.array(list(record[kind][way].values())).min() == 1 for way in ("flipped", "sagittal"))
         mean[kind] = [np.mean(list(record[kind][way].values()))
                       for way in ("slices twice as thick", "on an oblique grid")]
     (thick, oblique), (thick_real, oblique_real) = mean["stored"], mean["stored_real"]
-    assert f"give Dice {thick:.3f} with the mask of the scan as it was (real volumes: {thick_real:.3f})" in readme
+    assert f"has Dice {thick:.3f} with that of the original scan (real volumes: {thick_real:.3f})" in readme
     assert f"about each axis {oblique:.3f} (real volumes: {oblique_real:.3f})." in readme
 
 

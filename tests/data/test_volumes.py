@@ -94,7 +94,7 @@ BAD = {
     "label of 255": (dict(image=IMAGE, label=LABEL * 255), "0 and 1 only.*255.*laseg prepare"),
     "label of halves": (dict(image=IMAGE, label=LABEL * 0.5), "0 and 1 only"),
     "label with NaN": (dict(image=IMAGE, label=np.where(LABEL, np.nan, 0.0)), "0 and 1 only"),
-    "empty label": (dict(image=IMAGE, label=LABEL * 0), "empty.*leave this case out"),
+    "empty label": (dict(image=IMAGE, label=LABEL * 0), "empty.*remove this case"),
     "text": (dict(image=np.full(IMAGE.shape, b"x"), label=LABEL), "must be numbers"),
 }
 
@@ -142,8 +142,8 @@ def test_lists(tmp_path):
     (b"", "no case"), (b" \n\n", "no case"), (b"\xff\xfe\x00", "UTF-16.*save it as UTF-8"),
     (bytes(range(99)), "is no text.*UTF-8"), ("a\nb\n".encode("utf-16-le"), "UTF-16.*save it as UTF-8"),
     ("Müller\n".encode("cp1252"), "code page.*save it as UTF-8"), (b"a\nb\na\n", "a more than once"),
-    (b"../a\n", "no case name"), (b"..\n", "no case name"), (b"/etc\n", "no case name"), (b"C:\\x\n", "no case name"),
-    (b"a\x07\n", "no case name")])
+    (b"../a\n", "can't be a case's name"), (b"..\n", "can't be a case's name"), (b"/etc\n", "can't be a case's name"), (b"C:\\x\n", "can't be a case's name"),
+    (b"a\x07\n", "can't be a case's name")])
 def test_an_unsound_list_names_itself(text, message, tmp_path):
     path = tmp_path / "train.list"
     path.write_bytes(text)

@@ -123,7 +123,7 @@ def test_a_lost_rank_ends_the_other_with_a_clear_word_and_a_whole_checkpoint(roo
     assert first.join() == 1
     said = first.text().strip().splitlines()[-1]
     assert "rank 0 of 2 lost the connection to another process" in said
-    assert "--resume, on as many processes as you like" in said
+    assert "--resume, on any number of processes" in said
     saved = load_checkpoint(tmp_path / "run/last.pth")["iteration"]
     assert saved >= 3
     child = Child(tmp_path, train, config, saved + 2, True)
