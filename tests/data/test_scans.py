@@ -89,7 +89,7 @@ def test_a_label_elsewhere_is_told(tmp_path, straight):
     path = write(tmp_path, "scan.nii.gz", scan)
     label.SetOrigin(np.add(label.GetOrigin(), (5, 0, 0)).tolist())
     moved = write(tmp_path, "moved.nii.gz", label)
-    with pytest.raises(LasegError, match=r"moved.nii.gz: size and directions of its scan.*5.0 mm away.*--label-as-scan"):
+    with pytest.raises(LasegError, match=r"moved.nii.gz: has the size and directions.*5.0 mm away.*--label-as-scan"):
         read_case(path, moved)
     assert read_case(path, moved, label_as_scan=True)[1].any()
     far = label[10:40, 10:40, 10:40]
