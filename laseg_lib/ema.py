@@ -11,9 +11,9 @@ def update_ema_variables(model, ema_model, alpha, global_step, *, buffers="keep"
     plain mean of all students so far, at global_step 0 the student itself.
     Source: Tarvainen & Valpola 2017, eq. 2 and their code.
 
-    ``buffers``: BatchNorm's running mean and variance are buffers, not parameters.  'keep' does not
-    change the teacher's (the walkthrough), 'average' averages them with the same alpha, 'copy' takes
-    the student's.  Integer buffers (counters) are copied unless kept.  The average keeps the
+    ``buffers``: BatchNorm's running mean and variance are buffers, not parameters.  'keep' does
+    not change the teacher's (the walkthrough), 'average' averages them with the same alpha, 'copy'
+    takes the student's.  Integer buffers (counters) are copied unless kept.  The average keeps the
     teacher's dtype and device.  Raises ValueError for networks whose tensors differ in shape.
     """
     if buffers not in ("keep", "average", "copy"):
