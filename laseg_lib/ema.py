@@ -22,11 +22,9 @@ def update_ema_variables(model, ema_model, alpha, global_step, *, buffers="keep"
     pairs += [(list(ema_model.buffers()), list(model.buffers()))] if buffers != "keep" else []
     for theirs, ours in pairs:
         if [one.shape for one in theirs] != [one.shape for one in ours]:
-            raise ValueError("the teacher's tensors and the student's differ in shape: "
-                             "they must be one network twice")
+            raise ValueError("teacher and student must be the same network; their shapes differ")
     alpha = min(1 - 1 / (global_step + 1), alpha)
-    # theta' + (1 - alpha) (theta - theta'), one fused call for all tensors;
-    # `to` does nothing if the dtypes are equal.
+    # theta' + (1 - alpha) (theta - theta'), one fused call; `to` does nothing for equal dtypes.
     torch._foreach_lerp_(pairs[0][0], [new.to(old) for old, new in zip(*pairs[0])], 1 - alpha)
     if buffers == "keep":
         return

@@ -250,10 +250,10 @@ def test_a_teacher_is_the_students_network(buffers):
     student, teacher = VNet(1, 2, 2, "batchnorm"), VNet(1, 3, 2, "batchnorm")
     before = copy.deepcopy(teacher.state_dict())
     for pair in ((student, teacher), (VNet(1, 1, 2, "batchnorm"), teacher)):
-        with pytest.raises(ValueError, match="must be one network twice"):
+        with pytest.raises(ValueError, match="must be the same network"):
             update_ema_variables(*pair, 0.9, 5, buffers=buffers)
     if buffers != "keep":  # as many weights, of the same shapes, but none of BatchNorm's statistics
-        with pytest.raises(ValueError, match="must be one network twice"):
+        with pytest.raises(ValueError, match="must be the same network"):
             update_ema_variables(VNet(1, 3, 2, "groupnorm"), teacher, 0.9, 5, buffers=buffers)
     assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
 
