@@ -1,5 +1,6 @@
 """The plan of each record: arms, labels, seeds, volumes and settings."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 from ..config import STRONG_RECIPE
@@ -19,6 +20,7 @@ ARM_NAMES = {
     "uncertainty": "uncertainty mask",
     "copy_paste": "copy-paste",
     "cross_teaching": "cross teaching",
+    "nnunet": "labels only, nnU-Net's augmentation",
 }
 ARMS = ("supervised", "supervised_equal", "lambda0", "MT")
 # Methods beside `strong`, on the same base: the settings that differ from it.  Weights, thresholds and boxes are the
@@ -34,7 +36,7 @@ METHOD_ARMS = {
 }
 MODELS = {"strong": "MT", "strong_supervised": "supervised_equal", "labels_only": "supervised",
           "company": "lambda0", "self_training": "supervised_equal",
-          **dict.fromkeys(METHOD_ARMS, "MT")}  # arms that are a model with other settings
+          **dict.fromkeys((*METHOD_ARMS, "nnunet"), "MT")}  # arms that are a model with other settings
 
 # The strong recipe of version 1.0, with which the records `half` and `levers` were made.
 STRONG_1_0 = {"has_dropout": False, "base_lr": 0.05, "schedule": "poly", "intensity": 1.0, "labeled_bs": 3,
@@ -115,6 +117,10 @@ LABELS_VARIANTS = {
     "batchnorm": {"normalization": "batchnorm"},
     "long": {"max_iterations": 3000},  # labels only, with as much computing as the strong recipe
 }
+# Labels only, with nnU-Net's augmentation in place of ours.
+NNUNET = {variant: {"method": f"{Path(__file__).with_name('nnunet.py')}:{function}", "intensity": 0.0, "affine": 0.0,
+                    "student_affine": 0.0}
+          for variant, function in (("", "nnunet_labels_only"), ("unmirrored", "nnunet_unmirrored"))}
 # The seed s of a training of `labels` names its fold, s // 3, and its own labelled cases.
 FOLDS, SEEDS_A_FOLD = 4, 3
 FIRST_SEEDS = tuple(range(0, FOLDS * SEEDS_A_FOLD, SEEDS_A_FOLD))  # one a fold
@@ -247,6 +253,16 @@ RECORDS = {
         *labels_runs(2, METHOD_ARMS, ALL_SEEDS[:FOLDS]), *labels_runs(4, METHOD_ARMS, FIRST_SEEDS),
         *labels_runs(2, METHOD_ARMS, ALL_SEEDS[FOLDS:2 * FOLDS]),
         *labels_runs(2, ("self_training",), ALL_SEEDS[FOLDS:2 * FOLDS])]),
+    # Labels only has our augmentation in `labels`.  Is nnU-Net's a stronger control?  Declared before its first run.
+    # Folds, labelled cases, base and budget are those of `labels`, whose runs are the other halves of the pairs.
+    #   One family       nnunet − labels_only and strong − nnunet, each at 2 and at 8 labels, the trainings of
+    #                    FIRST_SEEDS; read as in `methods`, Holm-corrected.
+    #   Secondary        the same four for the variant without mirror images: on this data mirror images cost Dice
+    #                    (record `trials`), and nnU-Net has a trainer without them.
+    #   Not equal        Our augmentation was chosen on held-out training cases of this data, nnU-Net's on many others.
+    "nnunet": Plan("real", cases="folds", at="full", runs=[
+        Run("nnunet", labels, seed, {**STRONG_SMALL, **NNUNET[variant]}, variant)
+        for variant in NNUNET for labels in (2, 8) for seed in FIRST_SEEDS]),
     # The network that comes along.  76 of the 80 public training cases, all labelled; the other four choose the
     # iteration.  Everything else is the base of `labels`, for 4,000 iterations (there 3,000 gave .012 ± .016 more than
     # 1,500).  Declared before its first run; one seed; scored once on the 20 public test cases, as stored (float16).
