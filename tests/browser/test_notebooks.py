@@ -1,10 +1,11 @@
-"""Every notebook in which something moves, run in a real browser: no error, and every slider, drop-down, toggle and
-scene answers.  What comes after the last of these is executed by nbval alone."""
+"""Notebooks in which something moves, run in a real browser: no error, and every slider, drop-down, toggle and scene
+answers.  What comes after the last of these is executed by nbval alone.  A page for each kind; ``LASEG_EVERY_PAGE=1``:
+all of them."""
 
 import nbformat
 import pytest
 from axe import serious
-from lab_page import ALIVE, Scene, View
+from lab_page import ALIVE, Scene, View, opened
 
 WIDGET, SCENE = "application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json"
 # What must be there, lest a notebook that lost its view pass for want of anything to try.
@@ -25,7 +26,7 @@ image, label = make_phantom(0, (40, 36, 24))
 SliceViewer(image, label, spacing=2.5)""", """show_scene(atrium_scene({"gold": label}, 2.5), "The atrium.")"""
 
 
-@pytest.mark.parametrize("name", ALIVE)
+@pytest.mark.parametrize("name", opened(ALIVE))
 def test_run_then_move_everything(page, name):
     page.open(f"notebooks/{name}.ipynb")
     assert page.run_what_moves(), errors(page.cells())

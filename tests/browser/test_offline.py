@@ -5,7 +5,7 @@ import re
 
 import nbformat
 import pytest
-from lab_page import STILL, View
+from lab_page import STILL, View, opened
 
 # What a page shows without a kernel: an orange outline in 01, two atria side by side in 10.
 PAGES = {"01_left_atrium_data": ".jp-RenderedImage img", "10_atria_in_3d": "img.plot-img"}
@@ -18,7 +18,7 @@ SliderView(lambda n: np.full((300, 840, 3), n, np.uint8), n=(0, 200))"""
 WIDGETS_WITHOUT_A_KERNEL = "page error: Cannot read properties of null (reading 'kernel')"
 
 
-@pytest.mark.parametrize("name", [*PAGES, *STILL])
+@pytest.mark.parametrize("name", opened([*PAGES, *STILL]))
 def test_reopened_without_a_kernel_it_shows_the_stills(page, project, name):
     stored = json.loads((project / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
     page.open(f"notebooks/{name}.ipynb", kernel=False)
