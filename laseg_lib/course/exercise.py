@@ -55,7 +55,7 @@ class Exercise:
         for case in self.cases:
             args = copy.deepcopy(case)  # what an attempt does to its arguments must not reach the next case
             try:
-                with contextlib.redirect_stdout(said):
+                with contextlib.redirect_stdout(said), np.errstate(all="ignore"):  # warnings would be red on the page
                     given.append((attempt(*args), args))
             except Exception as error:  # whatever the learner's code raises is theirs to read
                 return f"Not yet: for {format_value(case)} {where_it_stopped(error, attempt)}"
@@ -116,7 +116,8 @@ class Exercise:
     def answers_of(self, function):
         """What counts of a function's answers, case by case."""
         copies = [copy.deepcopy(case) for case in self.cases]
-        return [self.look(function(*args), *args) for args in copies]
+        with np.errstate(all="ignore"):
+            return [self.look(function(*args), *args) for args in copies]
 
 
 def progress_folder():
@@ -243,7 +244,7 @@ def format_value(value, digits=4):
     if isinstance(value, np.ndarray):
         if value.size <= 12:
             return format_value(value.tolist(), digits)
-        return f"an array of shape {value.shape} that begins {format_value(value.ravel()[:3].tolist(), digits)[:-1]}, …"
+        return f"an array of shape {value.shape}, {format_value(value.ravel()[:3].tolist(), digits)[:-1]}, …]"
     if isinstance(value, float):
         return f"{value:.{digits}g}" if np.isfinite(value) else str(value)
     return str(value)

@@ -52,9 +52,10 @@ def endless(indices, n, seed):
 
 
 def passes(drawn, indices, n, seed):
-    """(how many, whether every pass is complete, whether the passes come in different orders)."""
-    rows = [[int(i) for i in drawn[k:k + len(indices)]] for k in range(0, n - len(indices) + 1, len(indices))]
-    return len(drawn), all(sorted(row) == sorted(indices) for row in rows), len(set(map(tuple, rows))) > 1
+    """(how many, whether all are indices, whether no pass repeats one, whether the passes have different orders)."""
+    rows = [tuple(int(i) for i in drawn[k:k + len(indices)]) for k in range(0, n, len(indices))]
+    return (len(drawn), set().union(*rows) <= set(indices), all(len(set(row)) == len(row) for row in rows),
+            len(set(rows[:n // len(indices)])) > 1)
 
 
 check_visits = Exercise(
@@ -76,9 +77,11 @@ check_endless = Exercise(
         lambda indices, n, seed: list(np.random.default_rng(seed).choice(indices, n)),
      "Every pass has the same order: draw a new permutation for each.":
         lambda indices, n, seed: list(itertools.islice(itertools.cycle(indices), n)),
+     "Those are places in the list, from 0 on. The numbers at these places are asked for.":
+        lambda indices, n, seed: endless(range(len(indices)), n, seed),
      "There are too few or too many: stop after exactly n.":
         lambda indices, n, seed: endless(indices, n // len(indices) * len(indices), seed)[:-1],
      "Where n is no multiple of the volumes, the last pass is cut: stop after exactly n.":
         lambda indices, n, seed: endless(indices, n // len(indices) * len(indices), seed)},
-    look=passes, names=("how many numbers there are", "whether every pass holds all volumes once",
-                        "whether passes have different orders"))
+    look=passes, names=("the length of the list", "whether all numbers are among the indices",
+                        "whether a pass holds every volume once", "whether passes have different orders"))

@@ -123,7 +123,7 @@ def _late_step(layers):
 
 check_side = Exercise(
     kernel_side, [(448, 1, 16, 3), (1_769_728, 256, 256, 3), (2_000_016, 1000, 16, 3), (272, 16, 16, 3),
-                  (48, 1, 8, 1), (156, 1, 6, 2), (90_012, 60, 12, 3)],
+                  (48, 1, 8, 1), (10, 1, 2, 1), (41, 8, 1, 1), (156, 1, 6, 2), (90_012, 60, 12, 3)],
     {"The biases are among the parameters: take one away for each output channel. (Rounding hides it in 3D.)":
         lambda p, i, o, d: round((p / o / i) ** (1 / d)),
      "The biases are among the parameters: take one away for each output channel.":
@@ -137,7 +137,9 @@ check_side = Exercise(
      "The third root is for 3D. A kernel has as many sides as there are dimensions.":
         lambda p, i, o, d: round(((p / o - 1) / i) ** (1 / 3)),
      "There is one bias for each output channel, not one for the whole layer.":
-        lambda p, i, o, d: round(((p - 1) / o / i) ** (1 / d), 4)})
+        lambda p, i, o, d: round(((p - 1) / o / i) ** (1 / d)),
+     "Input and output channels have changed places: each output channel has a bias, and a weight for every voxel of "
+     "the kernel and every input channel.": lambda p, i, o, d: kernel_side(p, o, i, d)})
 
 check_receptive_field = Exercise(
     receptive_field, [([(3, 1)],), ([(3, 1), (2, 2), (3, 1), (3, 1)],), ([(2, 2), (2, 2), (3, 1)],),

@@ -74,11 +74,11 @@ def another_order():
 
 def broken_rule(order):
     """Which rule of a step an order breaks first, or 'none': to clear after the optimizer's step is as good."""
+    if isinstance(order, (set, dict)) or sorted(order) != sorted(order_of_a_step()):
+        return "four words"
     order = list(order)
     if order == order_of_a_step():
         return "the page's own"
-    if sorted(order) != sorted(order_of_a_step()):
-        return "four words"
     clear, backward, move, average = map(order.index, order_of_a_step())
     return ("backward first" if move < backward else "cleared too late" if backward < clear < move else
             "averaged too early" if average < move else "none")

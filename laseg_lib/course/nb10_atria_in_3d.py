@@ -163,6 +163,7 @@ def _area_without(step):
         return float({"half": np.linalg.norm(cross, axis=1).sum(), "sum": np.linalg.norm(cross.sum(0)) / 2,
                       "axes": np.linalg.norm(cross, axis=0).sum() / 2,
                       "axes, half": np.linalg.norm(cross, axis=0).sum(), "signs": np.abs(cross).sum() / 2,
+                      "signs, half": np.abs(cross).sum(),
                       "origin": np.linalg.norm(np.cross(b, c), axis=1).sum() / 2}[step])
     return wrong
 
@@ -189,5 +190,7 @@ check_area = Exercise(
      "axis=0 runs over the triangles, a length is along axis=1; and a triangle is half of the parallelogram.":
         _area_without("axes, half"),
      "The absolute numbers of an arrow don't add up to its length: use the norm along axis=1.": _area_without("signs"),
+     "The absolute numbers of an arrow don't add up to its length; and a triangle is half of the parallelogram.":
+        _area_without("signs, half"),
      "Use the sides B - A and C - A, not the corners themselves: they count from the origin.": _area_without("origin")},
     given=colleagues_area)

@@ -75,7 +75,7 @@ def colleagues_headroom(controls, ours, ceiling):
 
 check_headroom = Exercise(
     share_of_headroom, [([0.62, 0.70], 0.73, 0.82), ([0.70, 0.66, 0.69], 0.68, 0.80), ([0.5], 0.8, 0.8),
-                        ([0.80, 0.84], 0.85, 0.82)],
+                        ([0.80, 0.84], 0.85, 0.82), ([np.float64(0.8)], 0.7, 0.8)],
     {"That is the gain itself. Divide it by what all labels would add.": lambda c, m, top: m - max(c),
      "Both gains start at the control: the whole is ceiling - control.": lambda c, m, top: (m - max(c)) / top,
      "That is what is still missing; asked for is what has been gained.":
@@ -83,7 +83,9 @@ check_headroom = Exercise(
      "Which of the controls? Against the weakest one any method looks good.":
         lambda c, m, top: (m - min(c)) / (top - min(c)) if top > min(c) else float("nan"),
      "Where the control is as good as all labels, or better, there is no room, and no share of it: return `np.nan`.":
-        lambda c, m, top: (m - max(c)) / (top - max(c))},
+        lambda c, m, top: (m - max(c)) / (top - max(c)),
+     "A ceiling as high as the control leaves no room either: return `np.nan`.":
+        lambda c, m, top: (m - max(c)) / (top - max(c)) if top >= max(c) else float("nan")},
     given=colleagues_headroom)
 
 
@@ -99,28 +101,23 @@ def colleagues_entropy(p):
 
 
 _OPINIONS = np.array([[0.9, 0.5, 0.99, 0.2], [0.1, 0.5, 0.97, 0.3]])
+_THREE = np.array([[0.9, 0.2], [0.8, 0.3], [0.1, 0.7]])
 _SURE = np.array([[1.0, 0.0, 0.8], [1.0, 0.0, 0.9]])
 
 
-def _bits(p, second=True):
-    with np.errstate(all="ignore"):
-        p = np.clip(p, 1e-7, 1 - 1e-7)
-        return -(p * np.log2(p) + ((1 - p) * np.log2(1 - p) if second else 0))
-
-
-def _unclipped(p):
-    with np.errstate(all="ignore"):
-        mean = p.mean(0)
-        return -(mean * np.log2(mean) + (1 - mean) * np.log2(1 - mean))
+def _bits(p, second=True, clip=1e-7):
+    p = np.clip(p, clip, 1 - clip)
+    return -(p * np.log2(p) + ((1 - p) * np.log2(1 - p) if second else 0))
 
 
 check_entropy = Exercise(
-    binary_entropy, [(_OPINIONS,), (_OPINIONS[:, ::-1],), (np.full((3, 2), 0.75),), (_SURE,)],
+    binary_entropy, [(_OPINIONS,), (_THREE,), (np.full((3, 2), 0.75),), (_SURE,)],
     {"Average the probabilities first. The mean of the entropies overlooks sure opinions that contradict each other.":
         lambda p: _bits(p).mean(0),
      "Those are nats: the natural logarithm's entropy ends at 0.693. In bits (log2) it ends at 1.":
         lambda p: _bits(p.mean(0)) * np.log(2),
      "The second class is missing: add (1 - p) log2(1 - p).": lambda p: _bits(p.mean(0), second=False),
      "A mean of exactly 0 or 1 gives nan: 0 · log 0 counts as 0. Clip the mean a little inside, to 1e-7 and 1 - 1e-7.":
-        _unclipped},
+        lambda p: _bits(p.mean(0), clip=0),
+     "The middle opinion is not the mean: every opinion counts.": lambda p: _bits(np.median(p, axis=0))},
     given=colleagues_entropy)

@@ -22,7 +22,7 @@ def colleagues_by_fold(gains, each):
     return np.mean(gains), compare.interval95(gains)
 
 
-_GAINS = [0.00, 0.01, 0.02, 0.02, 0.01, 0.03, 0.03, 0.02, 0.01, -0.01, 0.00, -0.02]
+_GAINS = [0.00, 0.00, 0.03, 0.02, 0.01, 0.03, 0.03, 0.02, 0.01, -0.01, 0.00, -0.02]
 check_by_fold = Exercise(
     by_fold, [(_GAINS, 3), ([0.04, 0.02, 0.03, 0.05], 1), (_GAINS[:6], 1)],
     {"Those are the trainings as units. Take the mean of each fold first, then the interval of these means.":

@@ -111,6 +111,13 @@ def flipped_axis(label, prediction):
     return max(scores, key=scores.get)
 
 
+def _cube(x, z):
+    """A cube, not in the middle of axis 1: turned round along all three axes, it meets no other cube."""
+    mask = np.zeros((16, 14, 12), np.uint8)
+    mask[x:x + 6, 1:7, z:z + 6] = 1
+    return mask
+
+
 def _atrium(seed=0):
     rng = np.random.default_rng(seed)
     mask = np.zeros((16, 14, 12), np.uint8)
@@ -120,11 +127,16 @@ def _atrium(seed=0):
 
 
 check_flipped = Exercise(
-    flipped_axis, [(_atrium(), _atrium()), *((np.flip(_atrium(axis), axis), _atrium(axis)) for axis in range(3))],
+    flipped_axis, [(_atrium(), _atrium()), *((np.flip(_atrium(axis), axis), _atrium(axis)) for axis in range(3)),
+                   (_cube(2, 1), _cube(6, 5))],
     {"It may agree best as it is: then the answer is -1.":
         lambda label, p: int(np.argmax([dice_of(np.flip(label, axis), p) for axis in range(3)])),
-     "You flip both: the prediction lies as it should, only the label is in doubt.": lambda label, p: max(
-         range(3), key=lambda axis: dice_of(np.flip(label, axis), np.flip(p, axis))),
+     "That is 0 each time, as if you flip both. The prediction lies as it should: flip the label alone.":
+        lambda label, p: max(range(3), key=lambda axis: dice_of(np.flip(label, axis), np.flip(p, axis))),
+     "That is a place in your list of Dice. If the list begins with the label as it is, subtract 1.":
+        lambda label, p: 1 + flipped_axis(label, p),
+     "Any axis that makes Dice better is not enough: take the best of all four.": lambda label, p: next(
+         (axis for axis in range(3) if dice_of(np.flip(label, axis), p) > dice_of(label, p)), -1),
      "Take the highest Dice, not the lowest.": lambda label, p: min(
          range(-1, 3), key=lambda axis: dice_of(np.flip(label, axis) if axis >= 0 else label, p)),
      "That is -1 each time. Flip the label alone, and along one axis: `np.flip` without an axis turns all three round.":

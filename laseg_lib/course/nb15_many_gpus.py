@@ -138,7 +138,8 @@ check_link = Exercise(
     {"One process alone sends nothing: N - 1 is 0.": _link(lambda p, n: 2 * max(n - 1, 1) / n * 4 * p),
      "A float32 has 4 bytes.": _link(lambda p, n: _sent(p, n) / 4),
      "That is in gigabits. A byte has 8 bits, and gigabytes are asked for.": _link(lambda p, n: 8 * _sent(p, n)),
-     "The gradient goes round the ring twice, first to be added up, then to be handed out: 2 (N - 1) / N.":
+     "That is half of it. A float32 has 4 bytes, and the gradient goes round the ring twice: once to be added up, once "
+     "to be handed out.":
         _link(lambda p, n: _sent(p, n) / 2),
      "The pieces are 1/N of the gradient: 2 (N - 1) / N times its bytes, not 2 (N - 1) times.":
         _link(lambda p, n: _sent(p, n) * n),
@@ -160,7 +161,7 @@ check_share = Exercise(
         lambda i, rank, world: [n for n in i if n % world == rank],
      "Those are `world` volumes in a row from `rank` on, not every world-th.":
         lambda i, rank, world: list(i)[rank:rank + world],
-     "Blocks leave a remainder out when the numbers don't divide, and overlap nowhere; ours deals like cards.":
+     "Those are neighbours, a block for each rank. Deal like cards: every `world`-th one, from `rank` on.":
         lambda i, rank, world: list(i)[rank * (len(i) // world):(rank + 1) * (len(i) // world)]})
 
 
