@@ -1,4 +1,4 @@
-"""What only the notebooks need: volumes to run on, the code that runs, the check of the machine."""
+"""What only the notebooks use: volumes, trainings on a page, the library's source, the check of the machine."""
 
 import atexit
 import contextlib
@@ -28,7 +28,7 @@ from ..records.plans import COURSE, RECORDS
 from ..records.read import HOME
 from .passed import progress  # noqa: F401  (laseg_lib.course.progress())
 
-Volumes = namedtuple("Volumes", "root real spacing")  # folder of the cases; whether patients; a voxel's sides in mm
+Volumes = namedtuple("Volumes", "root real spacing")  # real: not phantoms; spacing: mm
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class CourseData:
 
 
 def course_data():
-    """The real volumes that the environment variable LASEG_DATA names; without it phantoms, made where missing."""
+    """The real volumes in the folder LASEG_DATA; without this variable phantoms, written if they are missing."""
     if os.environ.get("LASEG_DATA"):
         root = find_root(os.environ["LASEG_DATA"])
         n = len(case_names(root, "train"))
@@ -57,12 +57,12 @@ def course_data():
 
 
 def on_the_page(names):
-    """The progress of write_phantoms in a notebook; nothing is said where all are there, for these are soon read."""
+    """The progress of write_phantoms on the page, from its third second on: phantoms that exist show nothing."""
     return counted(names, "phantom", patience=2.0)
 
 
 def volumes_to_look_at():
-    """The real volumes that LASEG_DATA names, otherwise twelve phantoms with voxels of 1.25 mm, made where missing."""
+    """The real volumes in LASEG_DATA; without it twelve phantoms with voxels of 1.25 mm, written if missing."""
     if os.environ.get("LASEG_DATA"):
         return Volumes(find_root(os.environ["LASEG_DATA"]), True, SPACING_MM)
     size = (95, 70, 44)
@@ -71,15 +71,15 @@ def volumes_to_look_at():
 
 
 def spacing_of(shape, real):
-    """A voxel's three sides in mm: the public volumes' is fixed, a phantom divides its field of view."""
+    """The three sides of a voxel in mm.  The voxels of a phantom divide its field of view."""
     return np.full(3, SPACING_MM) if real else np.divide(FIELD_MM, shape)
 
 
 def train(trainer, until=None, callback=None):
-    """Train until iteration ``until``, the end if not given, with *iteration n of N* on the page.
+    """Train until iteration ``until``, by default the last one, with *iteration n of N* on the page.
 
-    A second run goes on where an interrupt stopped the first; one that is there already trains nothing and says so.
-    An interrupt ends the cell, and Run All with it.  ``callback`` is called at the start too: it shows what there is.
+    An interrupt stops the cell and Run All; the same call then continues the training.  If the training is already at
+    ``until``, a line says so.  ``callback(trainer)`` is called before the first step and after each step.
     """
     config = trainer.config
     end = config.max_iterations if until is None else min(config.max_iterations, until)
@@ -95,13 +95,13 @@ def train(trainer, until=None, callback=None):
                 callback(trainer)
 
         trainer.run(end - trainer.iteration, callback=after_step, progress=False)
-        if trainer.iteration < end:  # run() returns politely; a page that went on would show what is half done
+        if trainer.iteration < end:  # the next cells would show a half-done training
             raise KeyboardInterrupt(f"stopped after iteration {trainer.iteration} of {end}")
     return trainer.history
 
 
 def at_its_end(trainer):
-    """Whether a training is over; where it was stopped before, the page says so."""
+    """Whether a training has reached its last iteration; if not, a line says how to continue it."""
     there, end = trainer.iteration, trainer.config.max_iterations
     if there < end:
         print(f"This training was stopped after iteration {there} of {end}. Run its cell again, then this one.")
@@ -132,23 +132,23 @@ def try_on_test(trainer, number=0):
 
 
 def scratch_folder(name):
-    """An empty folder under data/ for what this kernel leaves behind; it goes when the kernel ends."""
+    """A new folder under data/ for this kernel's files; it is removed when the kernel ends."""
     parent = HOME / "data" / "scratch_of_notebooks"
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{name}_", dir=parent))  # two kernels may run one notebook
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}_", dir=parent))  # two kernels may run the same notebook
     atexit.register(_remove, folder)
     return folder
 
 
 def _remove(folder):
-    """Take a scratch folder away, and the one around it when it was the last."""
+    """Remove a scratch folder, and its parent if that is empty."""
     shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):  # another kernel's lies beside it
+    with contextlib.suppress(OSError):  # it holds another kernel's folder
         folder.parent.rmdir()
 
 
 class Listing(Code):
-    """Code on the page in a typewriter's letters: JupyterLab gives a ``pre`` in an output those of prose."""
+    """Code in a monospaced font: JupyterLab sets a ``pre`` of an output in the font of its text."""
 
     def _repr_html_(self):
         letters = "font-family: var(--jp-code-font-family, monospace); font-size: var(--jp-code-font-size, 13px)"

@@ -1,4 +1,4 @@
-"""Words for the pictures: ``ALT_TEXTS[notebook][picture]``, from alt.toml beside this file."""
+"""The text alternatives of the pictures: ``ALT_TEXTS[notebook][picture]``, from alt.toml beside this file."""
 
 import tomllib
 from pathlib import Path

@@ -1,8 +1,7 @@
 """Checks for the learner's own code, used in the notebooks as ``check_dice(my_dice)``.
 
-An exercise is the library's own function, inputs to try it on, and the mistakes that people make, each
-written out as a function: whoever makes one gets its hint, because the answers agree.  The tests run
-every reference and every mistake through its check.
+An exercise has the right function, inputs to try it on, and functions with the mistakes that people make.  If an
+attempt's answers agree with a mistake's, its hint is shown.
 """
 
 import contextlib
@@ -25,11 +24,11 @@ DONE, STARTED = "done", "begun"
 class Exercise:
     """``reference``: the right function.  ``cases``: tuples of arguments.  ``mistakes``: hint -> wrong function.
 
-    ``look(answer, *args)``: what of an answer counts, where there is more than one right answer.
-    ``names``: what each part of an answer is called, where it has several.  ``given``: where the exercise is to
-    fix a function, that function as the notebook has it.  ``tolerance``: how far off a number may be.
-    Calling it with an attempt prints *not attempted*, *correct*, or what is wrong, and notes for
-    ``laseg_lib.course.progress()`` that the exercise is done, or begun.
+    ``look(answer, *args)``: the part of an answer that is compared, if several answers are right.
+    ``names``: the names of an answer's parts, if it has several.  ``given``: the notebook's function with mistakes, if
+    the exercise is to fix it.  ``tolerance``: the largest absolute error of a number.
+    A call with an attempt prints *not attempted*, *correct* or what is wrong, and notes for
+    ``laseg_lib.course.progress()`` whether the exercise is begun or done.
     """
 
     def __init__(self, reference, cases, mistakes, look=lambda answer, *args: answer, names=(), given=None,
@@ -47,17 +46,17 @@ class Exercise:
         """The sentence that the learner reads."""
         if not callable(attempt):
             return "Not yet: give the check your function itself, its name without brackets behind it."
-        if is_stub(attempt):
+        if same_code(attempt, lambda: None):
             return "Not attempted yet: replace `return None` by your own code and run the cell again."
         if self.given and same_code(attempt, self.given):
             return "Not attempted yet: this is the code as it was given. Fix it and run the cell again."
         given, said = [], io.StringIO()
         for case in self.cases:
-            args = copy.deepcopy(case)  # what an attempt does to its arguments must not reach the next case
+            args = copy.deepcopy(case)  # an attempt may change its arguments
             try:
                 with contextlib.redirect_stdout(said), np.errstate(all="ignore"):  # warnings would be red on the page
                     given.append((attempt(*args), args))
-            except Exception as error:  # whatever the learner's code raises is theirs to read
+            except Exception as error:  # any error of the learner's code is shown
                 return f"Not yet: for {format_value(case)} {where_it_stopped(error, attempt)}"
         if said.getvalue():
             print(said.getvalue(), end="")
@@ -74,10 +73,10 @@ class Exercise:
                 return f"Not yet: for {format_value(case)} your function returns nothing."
             try:
                 answers.append(self.look(answer, *args))
-            except Exception:  # of the check's own, which was made for another kind of answer
+            except Exception:  # of ``look``, which expects answers like the reference's
                 kind = format_value(self.reference(*copy.deepcopy(case)))
-                return (f"Not yet: for {format_value(case)} your answer is {format_value(answer)}, with which this "
-                        f"check can do nothing. Another kind of answer is asked for, such as {kind}.")
+                return (f"Not yet: for {format_value(case)} your answer is {format_value(answer)}. "
+                        f"Another kind of answer is asked for, such as {kind}.")
         wrong = [i for i, pair in enumerate(zip(answers, expected)) if not self.same(*pair)]
         if not wrong:
             return "Correct. Your function and the library's agree on every case."
@@ -91,18 +90,18 @@ class Exercise:
             case, right = format_value(self.cases[wrong[0]]), format_value(expected[wrong[0]])
             return (f"Not yet: your answer is {format_value(answers[0])} for every case. For {case} it should be "
                     f"{right}.")
-        # Two mistakes at once: some cases may show one of them alone.  One case, or a plain 0 or 1, is a coincidence.
+        # Of two mistakes, some cases may show only one.  A single case, or an answer of 0 or 1, may agree by chance.
         telling = {hint: [i for i in wrong if self.same(answers[i], theirs[i]) and not is_trivial_number(answers[i])]
                    for hint, theirs in found.items()}
         hint = max(telling, key=lambda hint: len(telling[hint]), default=None)
         if hint and len(telling[hint]) > 1 and 2 * len(telling[hint]) >= len(wrong):
             i = telling[hint][0]
-            return (f"Not yet. Your answer for {format_value(self.cases[i])}, {format_value(answers[i])}, is what "
-                    f"comes out by this mistake, perhaps one of several: {hint}")
+            return (f"Not yet. Your answer for {format_value(self.cases[i])} is {format_value(answers[i])}. "
+                    f"It comes from this mistake, perhaps one of several: {hint}")
         return self._differ(self.cases[wrong[0]], expected[wrong[0]], answers[wrong[0]])
 
     def _differ(self, case, right, answer):
-        """The sentence that shows a case: of an answer of several parts, the first that differs, by its name."""
+        """The sentence that shows a wrong answer, or the first part of it that is wrong."""
         what = "the answer"
         if self.names and shape_of(right) == shape_of(answer):
             part = next(i for i, pair in enumerate(zip(answer, right)) if not self.same(*pair))
@@ -114,7 +113,7 @@ class Exercise:
         return same(a, b, self.tolerance)
 
     def answers_of(self, function):
-        """What counts of a function's answers, case by case."""
+        """The compared part of a function's answer to each case."""
         copies = [copy.deepcopy(case) for case in self.cases]
         with np.errstate(all="ignore"):
             return [self.look(function(*args), *args) for args in copies]
@@ -123,16 +122,15 @@ class Exercise:
 def progress_folder():
     """The folder with one file for each exercise, which says ``done`` or ``begun``.
 
-    In the user's folder, not in the kernel: each notebook has a kernel of its own, and it may be restarted.  A file
-    an exercise, so that two kernels which note at the same time can't undo one another's.
+    It is the user's, because each notebook has a kernel of its own.  Two kernels can write different files at once.
     """
     return places.home() / "data" / "progress"
 
 
 def save_state(exercise, state):
-    """Keep how far the learner is with an exercise of a notebook; what was done once stays done.
+    """Note that an exercise of a notebook is begun or done; a done one stays done.
 
-    Where nothing can be written, nothing is kept; ``progress()`` says so.  LASEG_PROGRESS=off switches it off.
+    If the folder can't be written, nothing is noted, and ``progress()`` says so.  LASEG_PROGRESS=off: no notes.
     """
     if os.environ.get("LASEG_PROGRESS") == "off" or not (name := exercise_name(exercise)):
         return
@@ -143,21 +141,13 @@ def save_state(exercise, state):
 
 
 def exercise_name(exercise):
-    """05_ema_teacher.check_teacher, as the exercise is called in its notebook; None for one of no notebook."""
+    """The notebook and name of an exercise, such as 05_ema_teacher.check_teacher; None if no notebook has it."""
     for module, content in list(sys.modules.items()):
         if module.startswith(f"{__package__}.nb"):
             for name, value in vars(content).items():
                 if value is exercise:
                     return f"{module.removeprefix(f'{__package__}.nb')}.{name}"
     return None
-
-
-def is_stub(function):
-    """Whether a function's code is ``return None`` and nothing else."""
-    code = getattr(function, "__code__", None)
-    found = [(step.opname, step.argval) for step in dis.get_instructions(code)] if code else [("CALL", None)]
-    return all(name in ("RESUME", "RETURN_VALUE") or (name in ("LOAD_CONST", "RETURN_CONST") and value is None)
-               for name, value in found)
 
 
 def same_code(one, two):
@@ -167,8 +157,7 @@ def same_code(one, two):
 
 
 def instructions_of(code):
-    """[(what is done, to what)] of a function's code, without what depends on where it was compiled: the same line
-    takes other instructions beside ``import numpy`` than in a cell below it."""
+    """[(operation, argument)] of a function's code, without what differs between a module and a cell."""
     found = []
     for step in dis.get_instructions(code):
         if step.opname in ("RESUME", "CACHE", "PUSH_NULL", "NOP"):
@@ -192,7 +181,7 @@ def where_it_stopped(error, attempt):
 
 
 def as_numbers(value):
-    """An answer as numbers, lists of them, or what it is: torch, NumPy, ranges and iterators are all the same."""
+    """An answer as a number, an array or a list of them; of another type, as it is."""
     if torch.is_tensor(value):
         value = value.detach().cpu().to(torch.float64).numpy()
     if isinstance(value, np.ndarray):
@@ -219,7 +208,7 @@ def same(a, b, tolerance=1e-5):
 
 
 def is_trivial_number(answer):
-    """Whether an answer is one number, and that 0, 1 or -1."""
+    """Whether an answer is the number 0, 1 or -1."""
     value = as_numbers(answer)
     return isinstance(value, (bool, int, float)) and value in (0, 1, -1)
 
@@ -233,7 +222,7 @@ def shape_of(answer):
 
 
 def format_value(value, digits=4):
-    """A value as a learner would write it, short: numbers to so many digits, and arrays by what is in them."""
+    """A value in short: numbers with ``digits`` digits, of long lists and arrays the first values."""
     if not isinstance(value, (str, bytes)):
         value = (tuple(value) if isinstance(value, tuple) else as_numbers(value))
     if isinstance(value, tuple):
@@ -251,17 +240,17 @@ def format_value(value, digits=4):
 
 
 def format_distinctly(a, b):
-    """Both values, with digits enough that what differs looks different."""
+    """Both values, with as many digits as show the difference."""
     for digits in range(4, 17):
         if format_value(a, digits) != format_value(b, digits):
             break
     return format_value(a, digits), format_value(b, digits)
 
 
-def pull(loss, student, teacher):
-    """(the value, how strongly it pulls on the student's logits, and on the teacher's).
+def loss_and_gradients(loss, student, teacher, *others):
+    """[the value, the size of its gradient at the student's logits, and at the teacher's].
 
-    A plain number, by ``.item()`` or NumPy, can't pull at all: that is another mistake than a detached tensor.
+    A plain number, from ``.item()`` or NumPy, has no gradient: this is another mistake than a detached tensor.
     """
     if not torch.is_tensor(loss):
         if isinstance(loss, str):
@@ -274,6 +263,5 @@ def pull(loss, student, teacher):
 
 
 NUMBER = "none: a plain number"
-PULL = ("the value", "the pull on the student", "the pull on the teacher")
-NO_TENSOR = ("The value is right, but it is a plain number, and no gradient can flow from it: leave out `.item()` and "
-             "NumPy.")
+GRADIENTS = ("the value", "the gradient at the student's logits", "the gradient at the teacher's logits")
+NO_TENSOR = "The value is right, but a plain number has no gradient: leave out `.item()` and NumPy."

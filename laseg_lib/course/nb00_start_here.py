@@ -1,4 +1,4 @@
-"""What notebook 00_start_here draws, its exercises and their answers."""
+"""What notebook 00_start_here draws."""
 
 import numpy as np
 
@@ -23,5 +23,5 @@ def draw_learning(history):
     left.set_ylim(0, None)
     left.set_xlim(0, max(len(loss), 10))
     right.set(xlim=(0, 1.03 * max(len(loss), 10)), ylim=(-0.03, 1))
-    right.legend(fontsize=TEXT, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # it covers no curve
+    right.legend(fontsize=TEXT, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure

@@ -37,7 +37,7 @@ def draw_intensities(cases):
 
 
 def draw_raw(raw_case, image, label):
-    """An axial slice of a raw scan with the box of the crop, and beside it what is left of it.
+    """An axial slice of a raw scan with the box of the crop; beside it the cropped volume.
 
     ``raw_case``: folder with the NRRD pair; ``image``, ``label``: the prepared volume of that case.
     """
@@ -68,7 +68,7 @@ def _symmetry(flat, name):
 
 
 def draw_symmetries(image, label, shares):
-    """The eight symmetries of a slice (W, H), each with the percentage at which it comes up: {name: share}."""
+    """The eight symmetries of a slice (W, H), each with its share of the draws, ``shares`` = {name: share}."""
     side = min(image.shape)
     cut = [slice((n - side) // 2, (n - side) // 2 + side) for n in image.shape]
     figure, axes = new_axes(4, rows=2, height=5.6)
@@ -82,7 +82,7 @@ def draw_symmetries(image, label, shares):
 
 
 def draw_offsets(counts, room):
-    """How often each offset from 0 to ``room`` is drawn, per way of drawing: {name: list of offsets}."""
+    """How often each offset from 0 to ``room`` is drawn; ``counts``: {way of drawing: list of offsets}."""
     figure, axes = new_axes(len(counts), height=3.4, sharey=True, xlabel="offset of the crop (voxels)")
     for ax, (name, offsets), arm in zip(axes, counts.items(), ("strong", "MT")):
         values = np.bincount(offsets, minlength=room + 1)
@@ -115,7 +115,7 @@ check_ml = Exercise(
      "That is the whole scan. Only labelled voxels are atrium.": lambda label, mm: label.size * mm**3 / 1000,
      "In the hospital's files the atrium has the label 255, not 1: count voxels, don't add labels.":
         lambda label, mm: float(label.sum() * mm**3 / 1000),
-     "In a hospital's file the atrium may have the label 255: count whatever isn't 0.":
+     "In a hospital's file the atrium may have the label 255: count every voxel that isn't 0.":
         lambda label, mm: float((label == 1).sum() * mm**3 / 1000)})
 
 
@@ -131,11 +131,11 @@ check_places = Exercise(
              ((190, 140, 88), (112, 112, 80)), ((190, 140, 72), (112, 112, 80))],
     {"Trap 2! With room for k voxels there are k + 1 offsets, from 0 to k: add one on each axis.":
         lambda size, patch: math.prod(max(a - b, 0) for a, b in zip(size, patch)),
-     "That is how many patches fit side by side. Crops may overlap: one begins at each offset.":
+     "So many patches fit side by side. Crops may overlap: one begins at each offset.":
         lambda size, patch: math.prod(max(a // b, 1) for a, b in zip(size, patch)),
-     "That is how many patches fit side by side, none on a short axis. Crops may overlap: one begins at each offset.":
+     "So many patches fit side by side, and none on a short axis. Crops may overlap: one begins at each offset.":
         lambda size, patch: math.prod(a // b for a, b in zip(size, patch)),
      "The three offsets are chosen independently: multiply, don't add.":
         lambda size, patch: sum(max(a - b, 0) + 1 for a, b in zip(size, patch)),
-     "An axis shorter than the patch is padded to it: one place, not none or a negative number.":
+     "An axis shorter than the patch is padded to it. It then has one place, not zero and not a negative number.":
         lambda size, patch: math.prod(a - b + 1 for a, b in zip(size, patch))})

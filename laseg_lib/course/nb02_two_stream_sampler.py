@@ -64,16 +64,16 @@ check_visits = Exercise(
         lambda n, a, b, k, s: (math.ceil(n / (a / (k - s))), n * (k - s) / a, n * s / b),
      "Divide the labelled volumes by their own share of the batch, not by the whole batch size.":
         lambda n, a, b, k, s: (math.ceil(n / (a // k)), n * (k - s) / a, n * s / b),
-     "The last epoch counts too when it is only begun: round the number of epochs up.":
+     "An epoch that has only begun counts too: round the number of epochs up.":
         lambda n, a, b, k, s: (n // (a // (k - s)), n * (k - s) / a, n * s / b),
-     "A labelled volume is seen as often as labelled places come up: their share of the batch, not all of it.":
+     "Only `batch_size - unlabelled_bs` of the volumes in a batch are labelled, not all of them.":
         lambda n, a, b, k, s: (-(-n // (a // (k - s))), n * k / a, n * s / b)},
     names=("the number of epochs", "the number of visits to a labelled volume",
            "the number of visits to an unlabelled volume"), given=colleagues_visits)
 
 check_endless = Exercise(
     endless, [(list(range(12, 20)), 32, 0), ([3, 5, 7, 9, 11], 20, 1), ([3, 5, 7, 9, 11], 18, 1)],
-    {"Some volumes came twice before others came once: permute all of them, then again, and again.":
+    {"Some volumes came twice before others came once: draw a permutation of all, then another, and so on.":
         lambda indices, n, seed: list(np.random.default_rng(seed).choice(indices, n)),
      "Every pass has the same order: draw a new permutation for each.":
         lambda indices, n, seed: list(itertools.islice(itertools.cycle(indices), n)),
@@ -81,7 +81,7 @@ check_endless = Exercise(
         lambda indices, n, seed: endless(range(len(indices)), n, seed),
      "There are too few or too many: stop after exactly n.":
         lambda indices, n, seed: endless(indices, n // len(indices) * len(indices), seed)[:-1],
-     "Where n is no multiple of the volumes, the last pass is cut: stop after exactly n.":
+     "The last pass is incomplete if n is no multiple of the number of volumes: stop after exactly n.":
         lambda indices, n, seed: endless(indices, n // len(indices) * len(indices), seed)},
     look=passes, names=("the length of the list", "whether all numbers are among the indices",
                         "whether a pass holds every volume once", "whether passes have different orders"))

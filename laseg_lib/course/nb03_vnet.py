@@ -10,7 +10,7 @@ ALT = ALT_TEXTS["03_vnet"]
 
 
 def draw_v(rows):
-    """The V: heights are sizes, widths are channels, on a logarithmic scale.
+    """The V of the network: the height of a box is its size, the width is the logarithm of its channels.
 
     ``rows``: (block, (channels, W, H, D), parameters) for each child of a VNet, in the order of the forward pass.
     """
@@ -44,7 +44,7 @@ def _box(x, y, wide, high, colour):
 
 
 def draw_shares(rows):
-    """Where the weights are and where the memory goes, in percent, block by block; ``rows`` as in ``draw_v``."""
+    """Each block's share of the parameters and of the output values, in percent; ``rows`` as in ``draw_v``."""
     figure, ax = new_axes(height=3.8, ylabel="share of the whole (%)")
     blocks = [row for row in rows if row[0].startswith("block")]
     weights, values = (np.array(v, float) for v in ([row[2] for row in blocks], [np.prod(row[1]) for row in blocks]))
@@ -67,7 +67,7 @@ def _extent(gradient):
 
 
 def draw_seen(image, found):
-    """The axial slice through the middle, once a level: what one voxel there depends on is coloured.
+    """The middle axial slice, once for each level.  Coloured: the voxels on which the middle feature depends.
 
     ``found``: {level: |d feature / d input|, an array of the image's shape}.
     """
@@ -91,25 +91,28 @@ def draw_seen(image, found):
 
 
 def receptive_field(layers):
-    """Voxels, on one axis, that one voxel behind ``layers`` [(kernel, stride), ...] depends on."""
-    seen, step = 1, 1  # step: how far apart neighbours are, in voxels of the input
+    """The number of input voxels, along one axis, on which one voxel behind ``layers`` depends.
+
+    ``layers``: [(kernel, stride), ...], the first layer first.
+    """
+    seen, step = 1, 1  # step: the distance of neighbours, in input voxels
     for kernel, stride in layers:
         seen, step = seen + (kernel - 1) * step, step * stride
     return seen
 
 
 def kernel_side(parameters, n_in, n_out, dimensions):
-    """The side of the kernel of a convolution with so many parameters; all its sides are alike."""
+    """The side of a convolution's kernel, from the number of its parameters; all sides are equal."""
     return round(((parameters / n_out - 1) / n_in) ** (1 / dimensions))
 
 
 def padded_size(size, divisor):
-    """The smallest size that the network takes and that holds ``size``, a number a side."""
+    """The smallest size that contains ``size`` and that ``divisor`` divides, side by side."""
     return tuple(-(-side // d) * d for side, d in zip(size, divisor))
 
 
 def _steps(layers):
-    """How far apart neighbours are before each layer, in voxels of the input."""
+    """The distance of neighbours before each layer, in input voxels."""
     return np.cumprod([1, *(stride for _, stride in layers)])[:-1]
 
 
@@ -130,7 +133,7 @@ check_side = Exercise(
         lambda p, i, o, d: (p / o / i) ** (1 / d),
      "That is the number of voxels in the kernel. Its side is the root of it, the third root in 3D.":
         lambda p, i, o, d: (p / o - 1) / i,
-     "A third root of 27 comes out as 2.9999… or 3.0: round it to the next whole number, don't cut it off.":
+     "The third root of 125 comes out as 4.9999…: round it to the nearest whole number, don't cut it off.":
         lambda p, i, o, d: int(((p / o - 1) / i) ** (1 / d)),
      "A kernel in 3D has three sides: take the third root, not the square root.":
         lambda p, i, o, d: round(((p / o - 1) / i) ** 0.5),
@@ -144,13 +147,13 @@ check_side = Exercise(
 check_receptive_field = Exercise(
     receptive_field, [([(3, 1)],), ([(3, 1), (2, 2), (3, 1), (3, 1)],), ([(2, 2), (2, 2), (3, 1)],),
                       ([(2, 2), (3, 3), (3, 1)],), ([(5, 1), (3, 2), (7, 3), (1, 1)],)],
-    {"A kernel of k voxels reaches k - 1 voxels further than the one it stands on, not k.":
+    {"A kernel of k voxels adds k - 1 voxels, not k: one of them was there before.":
         lambda layers: 1 + sum(k * step for (k, _), step in zip(layers, _steps(layers))),
-     "Every stride counts by its own size, not as 2.":
+     "A stride need not be 2: multiply by each layer's own stride.":
         lambda layers: receptive_field([(kernel, min(stride, 2)) for kernel, stride in layers]),
      "Behind a stride of 2 neighbours are two input voxels apart: count (kernel - 1) times that step.":
         lambda layers: 1 + sum(kernel - 1 for kernel, _ in layers),
-     "A layer's own stride widens the step only for the layers behind it: add first, multiply then.": _late_step,
+     "A layer's own stride counts only for the layers behind it: add first, then multiply.": _late_step,
      "The voxel itself counts too: begin with 1.": lambda layers: receptive_field(layers) - 1})
 
 check_padded_size = Exercise(

@@ -6,15 +6,15 @@ import torch
 from .. import losses
 from ..figures.style import LOOKS, TEXT, dress, line_style, new_axes
 from .alt import ALT_TEXTS
-from .exercise import NO_TENSOR, PULL, Exercise, pull
+from .exercise import GRADIENTS, NO_TENSOR, Exercise, loss_and_gradients
 
 ALT = ALT_TEXTS["04_losses"]
 
 
 def draw_consistency(teacher=0.9):
-    """MSE and KL of one voxel with two classes, and their pull on the student's logit, over the student's probability.
+    """MSE and KL of one voxel with two classes, and their gradients at the student's logit, over its probability.
 
-    In closed form, by which a picture takes less time; the tests compare them with the losses and autograd.
+    The formulas are faster than autograd, with which a test compares them.
     """
     p, q = np.linspace(0.001, 0.999, 500), teacher
     curves = {"MSE": ((p - q) ** 2, mse_slope(p, q), "MT"),
@@ -45,12 +45,12 @@ def mse_slope(p, q):
 
 
 def coins_dice_loss(share):
-    """The Dice loss of a network that predicts 0.5 everywhere; ``share``: of atrium voxels."""
+    """The Dice loss of a network that predicts 0.5 everywhere; ``share`` of the voxels are atrium."""
     return 1 - share / (0.25 + share)
 
 
 def strongest(q):
-    """The student's probability at which MSE pulls hardest towards a teacher that says q."""
+    """The student's probability at which MSE has its largest gradient, if the teacher says q."""
     p = np.linspace(0, 1, 10_001)
     return float(p[np.argmax(np.abs(mse_slope(p, q)))])
 
@@ -74,30 +74,30 @@ check_coin = Exercise(
 
 check_consistency = Exercise(
     losses.softmax_mse_loss, [(_STUDENT, _TEACHER), (_TEACHER, _STUDENT), _THREE],
-    {"The value is right, but the teacher is pulled towards the student as well: detach its logits.":
+    {"The value is right, but the teacher gets a gradient too: detach its logits.":
         lambda s, t: ((s.softmax(1) - t.softmax(1)) ** 2).mean(),
      "Compare probabilities, not logits: softmax over the class axis (dim=1) first.":
         lambda s, t: ((s - t.detach()) ** 2).mean(),
-     "Take the mean over everything, the class axis included: this is twice as much.":
+     "You have added up the classes: take the mean over all axes, the class axis too.":
         lambda s, t: ((s.softmax(1) - t.detach().softmax(1)) ** 2).sum(1).mean(),
-     "The mean runs over as many classes as there are, not always two.":
+     "The number of classes is not always two: take the mean over the class axis too.":
         lambda s, t: ((s.softmax(1) - t.detach().softmax(1)) ** 2).sum(1).mean() / 2,
-     "The value is right, but nothing pulls on the student: detach the teacher's logits, not the student's.":
+     "The value is right, but the student gets no gradient: detach the teacher's logits, not the student's.":
         lambda s, t: ((s.detach().softmax(1) - t.softmax(1)) ** 2).mean(),
-     "The value is right, but nothing pulls on anybody: detach the teacher's logits only.":
+     "The value is right, but neither network gets a gradient: detach the teacher's logits only.":
         lambda s, t: ((s.detach().softmax(1) - t.detach().softmax(1)) ** 2).mean(),
      NO_TENSOR: lambda s, t: losses.softmax_mse_loss(s, t).item()},
-    look=pull, names=PULL)
+    look=loss_and_gradients, names=GRADIENTS)
 
 check_strongest = Exercise(
     strongest, [(0.95,), (0.3,), (0.5,), (0.05,)],
-    {"That is how hard it pulls there. Asked for is the place: the p.":
+    {"That is the size of the gradient. Return the probability p at which it is largest.":
         lambda q: float(np.abs(mse_slope(np.linspace(0, 1, 10_001), q)).max()),
-     "There student and teacher agree, and nothing pulls.": lambda q: q,
-     "That is where the loss is largest. The network moves the logit: look at the gradient there.":
+     "There student and teacher agree, and the gradient is 0.": lambda q: q,
+     "There the loss is largest. The network changes the logit: look for the largest gradient at the logit.":
         lambda q: 0.0 if q > 0.5 else 1.0,
-     "A pull upwards is negative: look for the largest absolute value.":
+     "A gradient that raises p is negative: look for the largest absolute value.":
         lambda q: float(np.linspace(0, 1, 10_001)[np.argmax(mse_slope(np.linspace(0, 1, 10_001), q))]),
-     "A pull downwards is positive: look for the largest absolute value.":
+     "A gradient that lowers p is positive: look for the largest absolute value.":
         lambda q: float(np.linspace(0, 1, 10_001)[np.argmin(mse_slope(np.linspace(0, 1, 10_001), q))])},
     look=lambda p, q: float(p) if q != 0.5 else min(float(p), 1 - float(p)), tolerance=0.006)

@@ -18,9 +18,10 @@ _TWO = {"left": 0.08, "right": 0.97, "bottom": 0.15, "top": 0.91, "wspace": 0.27
 
 
 def draw_fit(student, teacher, slow, above_minimum):
-    """The bowl with the paths of student and teacher, and how far above its minimum three ways of learning are.
+    """The loss surface with the paths of a student and its teacher; beside it the loss above its minimum.
 
-    The paths are (steps, 2) arrays of slope and intercept; ``above_minimum`` takes such an array.
+    The paths are (steps, 2) arrays of slope and intercept, of which ``above_minimum`` computes the loss.  ``slow`` is
+    a student with a smaller learning rate.
     """
     figure, (left, right) = new_axes(2, height=4.4, gridspec_kw={"width_ratios": [1, 1.35]})
     a, b = np.meshgrid(np.linspace(-1.2, 3.2, 90), np.linspace(-2.3, 1.8, 90))
@@ -57,7 +58,7 @@ def draw_teachers(rows):
 
 
 def student_walk(steps=400, seed=0, noise=0.25):
-    """A made-up weight of a student (steps + 1,): from 0 towards 1, and noisy as SGD is."""
+    """An invented weight of a student (steps + 1,): it goes from 0 towards 1, with noise as under SGD."""
     rng = np.random.default_rng(seed)
     t = np.arange(steps + 1)
     return 1 - np.exp(-t / 60) + noise * rng.normal(size=steps + 1) * (t > 0)
@@ -66,7 +67,7 @@ def student_walk(steps=400, seed=0, noise=0.25):
 def ema_of(values, alpha, warm_up=True):
     """The teacher of a student whose one weight takes ``values``, by ``update_ema_variables``.
 
-    ``warm_up=False`` keeps alpha constant from the start: the first student then lingers.
+    ``warm_up=False`` keeps alpha constant from the start, so that the first student counts for long.
     """
     student, teacher = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
     path = []
@@ -81,9 +82,9 @@ def ema_of(values, alpha, warm_up=True):
 
 
 def draw_ema(alpha=0.99, steps=400, warm_up=True, seed=0):
-    """Student and teacher over ``steps``, the memory 1/(1 − α), and how much each past student counts.
+    """Student and teacher over ``steps``, the memory 1/(1 − α), and the weight of each past student.
 
-    The figure is made once; a call only changes what moves in it.
+    The figure is made once; each call changes only its moving parts.
     """
     figure, right, (title, student, teacher, area, curve, end, words) = _ema_figure(steps)
     memory, values = 1 / (1 - alpha), student_walk(steps, seed)
@@ -130,7 +131,7 @@ def _ema_figure(steps):
 
 
 def half_way(alpha):
-    """The steps after which a teacher, first 0, is at 1/2 or more; the student stays at 1."""
+    """The number of steps in which a teacher comes from 0 to 1/2 or more; the student stays at 1."""
     teacher, steps = 0.0, 0
     while teacher < 0.5:
         teacher, steps = alpha * teacher + (1 - alpha) * 1.0, steps + 1
@@ -139,18 +140,18 @@ def half_way(alpha):
 
 check_half_way = Exercise(
     half_way, [(0.5,), (0.9,), (0.99,), (0.8,), (0.63,)],
-    {"That is the memory 1/(1 - α). By then the teacher is further than half-way: at 63 %.":
+    {"That is the memory 1/(1 - α). After so many steps the teacher is further than half-way: at 63 %.":
         lambda alpha: 1 / (1 - alpha),
-     "Steps are whole: after that many it is not quite half-way, so round up.":
+     "After so many steps it is not quite half-way: round up to a whole number.":
         lambda alpha: int(np.floor(np.log(0.5) / np.log(alpha) + 1e-9)),
-     "Round up, but only what isn't whole: for α = 0.5 one step brings it half-way exactly.":
+     "Round up only if the number is not whole: for α = 0.5 one step is exactly half-way.":
         lambda alpha: int(np.floor(np.log(0.5) / np.log(alpha) + 1e-9)) + 1,
-     "Nearly: steps are whole, so round up to the next.": lambda alpha: float(np.log(0.5) / np.log(alpha)),
+     "Nearly right. The number of steps is whole: round up.": lambda alpha: float(np.log(0.5) / np.log(alpha)),
      "Half-way or more: round up to the next whole step, not to the nearest.":
         lambda alpha: round(np.log(0.5) / np.log(alpha)),
      "α is the share that the teacher keeps of itself; yours gives that share to the student.":
         lambda alpha: 1,
-     "Each step takes a share of what is left of the way, not of the whole way.":
+     "Each step covers a share of what is left of the way, not of the whole way.":
         lambda alpha: int(np.ceil(0.5 / (1 - alpha) - 1e-9))})
 
 
@@ -187,37 +188,37 @@ def _teacher(now, turned=False):
 check_teacher = Exercise(
     warm_teacher, [([4.0, 2.0], 0.9), ([4.0, 2.0, 6.0, 0.0], 0.9), ([1.0, 1.0, 1.0], 0.5),
                    ([4.0, 2.0, 6.0, 0.0, 4.0], 0.6)],
-    {"The warm-up makes α smaller at the start: take the lesser of the two, not the greater. (The shares are right.)":
+    {"The warm-up makes α smaller at the start: take the smaller of the two, not the larger. (The shares are right.)":
         _teacher(lambda step, alpha: max(1 - 1 / (step + 1), alpha)),
      "α is the share that the teacher keeps of itself; here it goes to the student. (The warm-up is right.)":
         _teacher(lambda step, alpha: min(1 - 1 / (step + 1), alpha), turned=True),
      "At step 0 the teacher must become the first student: α is 0 there.":
         _teacher(lambda step, alpha: min(1 - 1 / (step + 2), alpha)),
-     "Without a warm-up the 0 of the start lingers: at step 0 the teacher must become the first student.":
+     "Without a warm-up the first value, 0, counts for long: at step 0 the teacher must become the first student.":
         _teacher(lambda step, alpha: alpha),
-     "A plain average for ever: from some step on α is the given one, so take the lesser of the two.":
+     "That is a plain average for ever. From some step on α is the given one: take the smaller of the two.":
         _teacher(lambda step, alpha: 1 - 1 / (step + 1))}, given=colleagues_teacher)
 
 
 def share_of_newest(n, alpha):
-    """What of an exponential average comes from its newest n members."""
+    """The share of an exponential average that comes from its newest n members."""
     return 1 - alpha**n
 
 
 check_newest = Exercise(
     share_of_newest, [(1, 0.9), (10, 0.9), (100, 0.99), (50, 0.5), (0, 0.9)],
-    {"(1 - α) to the power n: the wrong share is multiplied. What is older is α to the power n.":
+    {"(1 - α) to the power n has the wrong base: the share of the older students is α to the power n.":
         lambda n, alpha: (1 - alpha) ** n,
-     "The rest is right, but the wrong share is multiplied: what is older than n steps is α to the power n.":
+     "1 minus a power is right, but its base is not: the share of the older students is α to the power n.":
         lambda n, alpha: 1 - (1 - alpha) ** n,
-     "α to the power n is what is left of everything older; the newest n have the rest.":
+     "α to the power n is the share of the older students; the newest n have the rest.":
         lambda n, alpha: alpha**n,
-     "n(1 - α) forgets that shares fade: for many students it grows beyond 1.":
+     "n(1 - α) is more than 1 for many students: each older student's share is α times the next one's.":
         lambda n, alpha: n * (1 - alpha),
-     "That is the share of one student, the n-th newest; add up those of all n.":
+     "That is the share of one student, the n-th newest: add up the shares of all n.":
         lambda n, alpha: (1 - alpha) * alpha ** (n - 1),
      "The shares are (1 - α) α^k for k = 0 … n - 1: the factor 1 - α is missing.":
         lambda n, alpha: sum(alpha**k for k in range(n)),
-     "The newest none are no part of it: for n = 0 the share is 0.": lambda n, alpha: 1 - alpha ** max(n, 1),
-     "From k = 0: the newest student itself counts 1 - α.":
+     "For n = 0 there is no student, so the share is 0.": lambda n, alpha: 1 - alpha ** max(n, 1),
+     "Begin with k = 0: the share of the newest student is 1 - α.":
         lambda n, alpha: alpha * (1 - alpha**n)})

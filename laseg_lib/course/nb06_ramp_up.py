@@ -14,7 +14,7 @@ _ONE = {"left": 0.1, "right": 0.97, "bottom": 0.15, "top": 0.91}  # of the figur
 
 
 def draw_collapse(histories):
-    """Validation Dice of the student and the consistency distance, a line a training: {name: history}."""
+    """Validation Dice of the student and the consistency distance; ``histories``: {name of a training: history}."""
     figure, (left, right) = new_axes(2, height=3.9, xlabel="iteration")
     dress(left, "iteration", "Dice of the student", "does it segment?")
     dress(right, "iteration", "consistency distance (MSE)", "do the two agree?")
@@ -23,7 +23,7 @@ def draw_collapse(histories):
         scored = [(row["iteration"], row["val_dice_student"]) for row in rows if "val_dice_student" in row]
         left.plot(*np.reshape(scored, (-1, 2)).T, marker=LOOKS[arm].marker, markersize=8, **style)
         distance = np.array([row["consistency_dist"] for row in rows])
-        if len(distance) >= 5:  # an interrupt may have come before
+        if len(distance) >= 5:  # an interrupted training may have fewer
             right.plot(np.arange(5, len(distance) + 1) - 2, np.convolve(distance, np.ones(5) / 5, "valid"), **style)
     left.set_ylim(0, 1)
     right.set_yscale("log")
@@ -38,7 +38,7 @@ def consistency_weights(iterations=6000, weight=0.1, length=40.0, every=150, sha
 
 
 def draw_ramp(iterations=6000, weight=0.1, length=40, every=150, shape="sigmoid"):
-    """λ(t) for one choice of ramp, the other shape beside it, and when half and all of it is reached."""
+    """λ(t) of one ramp, the iterations of half and full weight, and the other shape for comparison."""
     figure, ax = new_axes(height=4.4, xlabel="iteration t", ylabel="consistency weight λ(t)", margins=_ONE)
     curve = consistency_weights(iterations, weight, length, every, shape)
     other = "linear" if shape == "sigmoid" else "sigmoid"
@@ -73,7 +73,7 @@ check_length = Exercise(
     ramp_length, [(float(np.exp(-5 / 4)), 20), (float(np.exp(-5 * 0.75**2)), 3), (1.0, 10), (0.5, 26)],
     {"The square is missing: ln(share) / -5 is (1 - t/T) squared, so take its root.":
         lambda share, t: t / (1 + np.log(share) / 5),
-     "That is t over what is left of the ramp. 1 - t/T is the root; t/T is one minus it.":
+     "You have divided t by the rest of the ramp. The root is 1 - t/T, so t/T is 1 minus the root.":
         lambda share, t: t / np.sqrt(-np.log(share) / 5) if share < 1 else 0.0,
      "That is a straight ramp. This one is an exponential of a square: solve share = exp(-5 (1 - t/T)^2) for T.":
         lambda share, t: t / share,
@@ -95,9 +95,9 @@ check_half = Exercise(
         lambda length, every: length * every // 2,
      "That is a number of ramp steps; an iteration is `every` times as many.":
         lambda length, every: int(np.ceil(length * (1 - np.sqrt(np.log(2) / 5)))),
-     "λ moves in steps: before the next multiple of `every` it still has the old value, a little below one half.":
+     "λ changes in steps: until the next multiple of `every` it keeps its old value, a little below one half.":
         lambda length, every: int(np.ceil(every * length * (1 - np.sqrt(np.log(2) / 5)))),
-     "Without a ramp, length 0, λ is at its full weight at iteration 0: round up, don't add a stair.":
+     "With length 0, λ has its full weight at iteration 0: round up, don't add a step.":
         lambda length, every: every * (int(length * (1 - np.sqrt(np.log(2) / 5))) + 1),
-     "One stair too early: there λ is still a little below one half. Round the number of stairs up.":
+     "One step too early: there λ is still a little below one half. Round the number of steps up.":
         lambda length, every: every * int(length * (1 - np.sqrt(np.log(2) / 5)))})

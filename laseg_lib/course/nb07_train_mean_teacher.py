@@ -5,7 +5,7 @@ import torch
 from .. import losses
 from ..config import TrainConfig
 from .alt import ALT_TEXTS
-from .exercise import NO_TENSOR, PULL, Exercise, pull
+from .exercise import GRADIENTS, NO_TENSOR, Exercise, loss_and_gradients
 
 ALT = ALT_TEXTS["07_train_mean_teacher"]
 
@@ -52,14 +52,14 @@ check_loss = Exercise(
         lambda s, t, y, n, w: losses.segmentation_loss(s[:n], y[:n])[0] + losses.softmax_mse_loss(s, t),
      "The weight λ multiplies the consistency only, not the segmentation loss.":
         lambda s, t, y, n, w: w * total_loss(s, t, y, n, 1),
-     "That is the page's own: here the labelled volumes agree with the teacher too, so compare all of them.":
+     "That is this page's loss. Here the consistency is over all volumes, the labelled ones too.":
         lambda s, t, y, n, w: losses.segmentation_loss(s[:n], y[:n])[0] + w * losses.softmax_mse_loss(s[n:], t[n:]),
-     "That is consistency on the labelled volumes alone: the unlabelled ones belong to it as before.":
+     "Your consistency is over the labelled volumes alone: the unlabelled ones belong to it too.":
         lambda s, t, y, n, w: losses.segmentation_loss(s[:n], y[:n])[0] + w * losses.softmax_mse_loss(s[:n], t[:n]),
-     "The value is right, but the pull is on the teacher: the student's logits come first in softmax_mse_loss.":
+     "The value is right, but the teacher gets the gradient: the student's logits come first in softmax_mse_loss.":
         lambda s, t, y, n, w: losses.segmentation_loss(s[:n], y[:n])[0] + w * losses.softmax_mse_loss(t, s),
      NO_TENSOR: lambda *batch: total_loss(*batch).item()},
-    look=lambda loss, student, teacher, *rest: pull(loss, student, teacher), names=PULL)
+    look=loss_and_gradients, names=GRADIENTS)
 
 
 def order_of_a_step():
@@ -73,7 +73,7 @@ def another_order():
 
 
 def broken_rule(order):
-    """Which rule of a step an order breaks first, or 'none': to clear after the optimizer's step is as good."""
+    """The first rule that an order breaks, or 'none'.  To clear the gradients after the optimizer's step is right."""
     if isinstance(order, (set, dict)) or sorted(order) != sorted(order_of_a_step()):
         return "four words"
     order = list(order)
@@ -90,7 +90,7 @@ check_order = Exercise(
      "Each of the four words once, spelt as above, in a list.": lambda: ["zero_grad", "backward", "optimizer"],
      "The optimizer moves along the gradients: backward has to compute them first.":
         lambda: ["zero_grad", "optimizer", "backward", "ema"],
-     "zero_grad after backward throws away what backward has just found: nobody learns.":
+     "zero_grad after backward deletes the new gradients: the student doesn't learn.":
         lambda: ["backward", "zero_grad", "optimizer", "ema"],
      "The teacher comes last: before the optimizer's step it would average a student that hasn't learnt yet.":
         lambda: ["zero_grad", "backward", "ema", "optimizer"]},

@@ -11,8 +11,7 @@ ALT = ALT_TEXTS["08_measuring"]
 
 
 def draw_overlap(counts, patch):
-    """How many windows see each voxel (W, H, D): the axial slice through the middle with the first window drawn, and
-    along its middle row."""
+    """The middle axial slice of ``counts``, how many windows see each voxel (W, H, D), and its middle row."""
     from matplotlib.patches import Rectangle
 
     flat = counts[:, :, counts.shape[2] // 2]
@@ -74,16 +73,16 @@ _FULL, _HALF = ((190, 140, 88), 0.625), ((95, 70, 44), 1.25)
 check_mean = Exercise(
     mean_hd95_mm, [([(8.0, *_FULL), (6.0, *_FULL)],), ([(8.0, *_FULL), (None, *_FULL)],),
                    ([(4.0, *_HALF), (8.0, *_FULL), (None, *_HALF)],), ([(0.0, *_FULL), (4.0, *_HALF)],)],
-    {"Nothing found still counts 0, which is perfect for a distance.":
+    {"An empty prediction still counts as 0, which is a perfect distance.":
         _mean(lambda hd95, shape, mm: (hd95 or 0) * mm),
-     "These are voxels: each case has its own voxel's side in mm.":
+     "These are voxels: multiply each case by its own voxel's side in mm.":
         _mean(lambda hd95, shape, mm: math.hypot(*shape) if hd95 is None else hd95),
-     "The diagonal is in voxels too: it wants the voxel's side in mm as any distance does.":
+     "The diagonal is in voxels too: multiply it by the voxel's side in mm.":
         _mean(lambda hd95, shape, mm: math.hypot(*shape) if hd95 is None else hd95 * mm),
-     "To leave a failure out of the mean rewards it: give it the worst value.":
+     "A failure that is left out of the mean is rewarded: give it the worst value.":
         _mean(lambda hd95, shape, mm: 0 if hd95 is None else hd95 * mm,
               lambda cases: sum(hd95 is not None for hd95, shape, mm in cases)),
-     "An HD95 of 0.0 was found, and is perfect; only None is empty (`or` takes both alike).":
+     "An HD95 of 0.0 is a perfect prediction; only None is an empty one. (`or` doesn't tell them apart.)":
         _mean(lambda hd95, shape, mm: (hd95 or math.hypot(*shape)) * mm),
      "The worst distance in a box is its diagonal, longer than its longest side.":
         _mean(lambda hd95, shape, mm: (max(shape) if hd95 is None else hd95) * mm)})

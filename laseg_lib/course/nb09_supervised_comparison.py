@@ -13,7 +13,7 @@ from .exercise import Exercise
 ALT = ALT_TEXTS["09_supervised_comparison"]
 
 
-# The arms of section 4, each drawn as what it is with other settings.
+# The arms of section 4, with the looks of the arms that they are with other settings.
 BETTER_BASE = {f"{ARM_NAMES[arm]} ({norm})": LOOKS[like]._replace(label=f"{ARM_NAMES[arm]} ({norm})")
           for norm, arms in {"BatchNorm": ("labels_only", "company", "strong"),
                              "InstanceNorm": ("labels_only", "strong")}.items()
@@ -21,8 +21,10 @@ BETTER_BASE = {f"{ARM_NAMES[arm]} ({norm})": LOOKS[like]._replace(label=f"{ARM_N
 
 
 def draw_controls(runs):
-    """{normalisation: {company: losses}}: a panel for each normalisation, losses less those of labels alone.
-    If only one line is seen, all lie on one another."""
+    """A panel for each normalisation: losses minus those of labels alone.  Equal runs lie on one another.
+
+    ``runs``: {normalisation: {company: losses}}.
+    """
     given = {"labels alone": LOOKS["supervised"], "loss on two": LOOKS["supervised"]._replace(colour=INK),
              "λ = 0": LOOKS["lambda0"]}
     figure, axes = new_axes(len(runs), height=3.8, sharey=True, xlabel="step")
@@ -37,7 +39,7 @@ def draw_controls(runs):
 
 
 def draw_forest(differences, *, xlabel="difference of Dice", title=""):
-    """A row a Difference: a dot per seed, mean and 95 % interval; zero is marked.  Not recorded: said in its row."""
+    """A row for each Difference: a dot per seed, the mean and its 95 % interval, or *not recorded yet*."""
     figure, ax = new_axes(height=1.4 + 0.72 * len(differences), xlabel=xlabel, title=title)
     seen = [value for given in differences for value in given.values.values()]
     reach = 1.15 * max([abs(value) for value in seen] + [given.half + abs(given.mean) for given in differences
@@ -94,7 +96,7 @@ check_paired = Exercise(
      "2.776 is for five seeds. For three it is 4.303: `compare.interval95` knows the t of any number.":
         _with(2.7764451),
      "np.std divides by n unless it is told ddof=1: from a sample, divide by n - 1.": _with(2.7764451, ddof=0),
-     "That is the spread of single seeds; the mean of n seeds is surer by the root of n.": _with(2.7764451, root=False),
-     "Subtract seed by seed first: you have compared two groups, and what the seeds have in common is still in it.":
+     "That is the spread of single seeds: divide it by the root of n for their mean.": _with(2.7764451, root=False),
+     "Subtract seed by seed first. You have compared two groups, so the spread of the seeds is still in it.":
         lambda a, b: (float(np.mean(a) - np.mean(b)), math.hypot(interval95(a), interval95(b)))},
     names=("the mean", "the half width"), given=colleagues_interval)

@@ -19,7 +19,7 @@ from .exercise import Exercise
 
 ALT = ALT_TEXTS["10_atria_in_3d"]
 
-# The scenes' own record, by tools/record_scene.py: voxels of 1.9 x 1.8 x 1.4 mm, in which veins look like veins.
+# The record of the scenes, by tools/record_scene.py.  Its voxels, 1.9 x 1.8 x 1.4 mm, are small enough for veins.
 SCENE = RECORDED / "scene"
 SCENE_DATA = dict(train=44, test=4, size=(64, 48, 40), variability=1.5, scanner=1.5)
 SCENE_SETTINGS = dict(patch_size=(32, 16, 16), downsample=2, n_filters=8, has_dropout=False, labelnum=8, max_samples=40,
@@ -58,7 +58,7 @@ def predicted_atrium(data, arms=("supervised", "MT"), seed=0, number=0):
 
 
 def unpack(path, key, shape):
-    """A mask from the packed bits that ``records.make`` kept."""
+    """A mask from the packed bits that ``tools/record_scene.py`` stored."""
     with np.load(path) as file:
         return np.unpackbits(file[key], count=int(np.prod(shape))).reshape(shape)
 
@@ -79,7 +79,7 @@ def fine_gold(data, case, seed=0):
 
 
 def draw_case(data):
-    """A function to choose by: ``draw(seed, number)`` -> a still of that test case, with both Dice."""
+    """``draw(seed, number)`` for a SliderView: a still of that test case, with the Dice of both arms."""
     def draw(seed=0, number=0):
         atrium = predicted_atrium(data, seed=seed, number=number)
         scene = atrium_scene({"gold": atrium.gold, **atrium.predictions}, atrium.spacing,
@@ -92,9 +92,9 @@ def draw_case(data):
 
 
 def draw_surface(fine):
-    """A function to slide: ``draw(shrink, triangles)`` -> the surface of ``fine`` with voxels ``shrink`` times wider
-    and at most so many ``triangles``, and what that costs in mm."""
-    gold, = atrium_scene({"gold": fine.gold}, fine.spacing).data  # the look; a scene takes longer than its surface
+    """``draw(shrink, triangles)`` for a SliderView: the surface of ``fine`` with voxels ``shrink`` times as wide and at
+    most ``triangles`` triangles, and its error in mm."""
+    gold, = atrium_scene({"gold": fine.gold}, fine.spacing).data  # for its look, once: a scene takes long
 
     def draw(shrink=1, triangles=4000):
         mask = downsample(np.zeros(fine.gold.shape, np.float32), fine.gold, shrink)[1]
@@ -174,7 +174,7 @@ _TETRAHEDRON = (np.array([[1, 1, 1], [3, 1, 1], [1, 4, 1], [1, 1, 5]], float),
 
 
 def _any_mesh(seed, points=9, triangles=14):
-    """Triangles of every direction and size, of which no two are alike: nothing is right by chance."""
+    """Random triangles, no two alike, so that no wrong answer is right by chance."""
     rng = np.random.default_rng(seed)
     corners = np.array([rng.choice(points, 3, replace=False) for _ in range(triangles)])
     return rng.normal(5, 3, (points, 3)), corners
@@ -184,13 +184,13 @@ check_area = Exercise(
     mesh_area, [_TETRAHEDRON, (_TETRAHEDRON[0], _TETRAHEDRON[1][:1]), _any_mesh(0), _any_mesh(1, 30, 5),
                 _any_mesh(2, 4, 1)],
     {"The cross product's length is the area of a parallelogram: a triangle is half of it.": _area_without("half"),
-     "Take each triangle's length first, then add: arrows that point to different sides cancel.": _area_without("sum"),
-     "axis=0 runs over the triangles: it mixes them, axis by axis. A triangle's own length is along axis=1.":
+     "Take the length of each arrow first, then add: arrows in opposite directions cancel.": _area_without("sum"),
+     "axis=0 runs over the triangles and mixes them. The length of an arrow is along axis=1.":
         _area_without("axes"),
-     "axis=0 runs over the triangles, a length is along axis=1; and a triangle is half of the parallelogram.":
+     "The length of an arrow is along axis=1, not 0; and a triangle is half of the parallelogram.":
         _area_without("axes, half"),
-     "The absolute numbers of an arrow don't add up to its length: use the norm along axis=1.": _area_without("signs"),
-     "The absolute numbers of an arrow don't add up to its length; and a triangle is half of the parallelogram.":
+     "The length of an arrow is not the sum of its components: use the norm along axis=1.": _area_without("signs"),
+     "The length of an arrow is not the sum of its components; and a triangle is half of the parallelogram.":
         _area_without("signs, half"),
-     "Use the sides B - A and C - A, not the corners themselves: they count from the origin.": _area_without("origin")},
+     "Use the sides B - A and C - A, not the corners, which are measured from the origin.": _area_without("origin")},
     given=colleagues_area)

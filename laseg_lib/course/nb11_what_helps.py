@@ -12,7 +12,7 @@ ALT = ALT_TEXTS["11_what_helps"]
 
 
 def draw_uncertainty(image, label, entropy, wrong):
-    """One axial slice: the scan with its label, the teacher's entropy, its errors, and the errors it was sure of."""
+    """One axial slice: the scan with its label, the teacher's entropy, its errors, and its errors of low entropy."""
     z = int(np.argmax(wrong.sum((0, 1))))
     figure, axes = new_axes(4, height=2.85)
     sure = wrong & (entropy < 0.5)
@@ -27,8 +27,8 @@ def draw_uncertainty(image, label, entropy, wrong):
 
 
 def draw_threshold(image, entropy, wrong, masked_out):
-    """A function to slide: ``draw(threshold)`` -> an axial slice with what a mask of so many bits takes away, and the
-    shares of ``masked_out`` over all thresholds."""
+    """``draw(threshold)`` for a SliderView: an axial slice with the voxels that a mask of ``threshold`` bits takes
+    away, and the shares of ``masked_out`` over all thresholds."""
     z, bits = int(np.argmax(wrong.sum((0, 1)))), np.linspace(0.1, 1, 19)
     shares = 100 * np.array([masked_out(value) for value in bits]).T
     names = {"voxels": LOOKS["lambda0"], "errors": LOOKS["MT"], "loss": LOOKS["supervised"]}
@@ -78,13 +78,13 @@ check_headroom = Exercise(
                         ([0.80, 0.84], 0.85, 0.82), ([np.float64(0.8)], 0.7, 0.8)],
     {"That is the gain itself. Divide it by what all labels would add.": lambda c, m, top: m - max(c),
      "Both gains start at the control: the whole is ceiling - control.": lambda c, m, top: (m - max(c)) / top,
-     "That is what is still missing; asked for is what has been gained.":
+     "That is the share that is missing: return the share that has been gained.":
         lambda c, m, top: (top - m) / (top - max(c)) if top > max(c) else float("nan"),
-     "Which of the controls? Against the weakest one any method looks good.":
+     "Compare with the best control: against the weakest one any method looks good.":
         lambda c, m, top: (m - min(c)) / (top - min(c)) if top > min(c) else float("nan"),
-     "Where the control is as good as all labels, or better, there is no room, and no share of it: return `np.nan`.":
+     "If the control is better than all labels, or as good, there is no headroom: return `np.nan`.":
         lambda c, m, top: (m - max(c)) / (top - max(c)),
-     "A ceiling as high as the control leaves no room either: return `np.nan`.":
+     "A ceiling as high as the control leaves no headroom either: return `np.nan`.":
         lambda c, m, top: (m - max(c)) / (top - max(c)) if top >= max(c) else float("nan")},
     given=colleagues_headroom)
 
@@ -114,10 +114,10 @@ check_entropy = Exercise(
     binary_entropy, [(_OPINIONS,), (_THREE,), (np.full((3, 2), 0.75),), (_SURE,)],
     {"Average the probabilities first. The mean of the entropies overlooks sure opinions that contradict each other.":
         lambda p: _bits(p).mean(0),
-     "Those are nats: the natural logarithm's entropy ends at 0.693. In bits (log2) it ends at 1.":
+     "That is in nats: the largest entropy is 0.693. In bits (log2) it is 1.":
         lambda p: _bits(p.mean(0)) * np.log(2),
      "The second class is missing: add (1 - p) log2(1 - p).": lambda p: _bits(p.mean(0), second=False),
-     "A mean of exactly 0 or 1 gives nan: 0 · log 0 counts as 0. Clip the mean a little inside, to 1e-7 and 1 - 1e-7.":
+     "A mean of exactly 0 or 1 gives nan: clip the mean to 1e-7 and 1 - 1e-7.":
         lambda p: _bits(p.mean(0), clip=0),
      "The middle opinion is not the mean: every opinion counts.": lambda p: _bits(np.median(p, axis=0))},
     given=colleagues_entropy)

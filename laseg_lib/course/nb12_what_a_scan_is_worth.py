@@ -27,7 +27,7 @@ check_by_fold = Exercise(
     by_fold, [(_GAINS, 3), ([0.04, 0.02, 0.03, 0.05], 1), (_GAINS[:6], 1)],
     {"Those are the trainings as units. Take the mean of each fold first, then the interval of these means.":
         lambda gains, each: (float(np.mean(gains)), compare.interval95(gains)),
-     "Every `each`-th gain is not one fold: a fold is `each` gains in a row, so reshape to (-1, each).":
+     "A fold is `each` gains in a row, not every `each`-th gain: reshape to (-1, each).":
         lambda gains, each: (float(np.mean(gains)), compare.interval95(np.reshape(gains, (each, -1)).mean(axis=0))),
      "That is the spread of the folds. The question is how sure their mean is: `compare.interval95`.":
         lambda gains, each: (float(np.mean(gains)), float(np.std(np.reshape(gains, (-1, each)).mean(1), ddof=1)))},

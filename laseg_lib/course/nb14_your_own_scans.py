@@ -44,8 +44,8 @@ def write_hospital(folder, cases=26, labelled=6, voxel=(1.25, 1.25, 2.5), **opti
 
 
 def draw_stored_and_straight(stored, voxel_mm=1.25):
-    """The middle slice of the third axis of some scans, {name: SimpleITK's image}: as the numbers lie in the file
-    (above), and straight (below)."""
+    """The middle slice along the third axis of each of ``stored``, {name: SimpleITK's image}: above as it is stored in
+    the file, below with the axes of the course."""
     figure, axes = new_axes(len(stored), rows=2, height=4.6)
     for k, (name, image) in enumerate(stored.items()):
         straight = straighten(image, voxel_mm)
@@ -59,8 +59,10 @@ def draw_stored_and_straight(stored, voxel_mm=1.25):
 
 
 def draw_over_scan(scan_image, masks):
-    """The slice of a scan, on its own grid, that shows most of each mask; {name: mask as SimpleITK's image}, each an
-    outline."""
+    """The slice of a scan, on its own grid, in which the masks are largest, with their outlines.
+
+    ``masks``: {name: SimpleITK's image}.
+    """
     values, sides = array_of(scan_image), scan_image.GetSpacing()
     thick = int(np.argmax(sides))
     arrays = {name: np.moveaxis(array_of(mask), thick, -1) for name, mask in masks.items()}
@@ -94,7 +96,7 @@ check_mask_ml = Exercise(
               (_BLOCK[:, :, :5], (0.625, 0.625, 0.625))],
     {"That is in cubic millimetres: a millilitre is 1000 of them.":
         lambda mask, mm: float(mask.sum() * mm[0] * mm[1] * mm[2]),
-     "These voxels are no cubes: multiply the three sides.": lambda mask, mm: float(mask.sum() * mm[0]**3 / 1000),
+     "The voxels are no cubes: multiply the three sides.": lambda mask, mm: float(mask.sum() * mm[0]**3 / 1000),
      "The first two sides need not be alike: multiply all three.":
         lambda mask, mm: float(mask.sum() * mm[0] ** 2 * mm[2] / 1000),
      "That is the whole scan. Only voxels whose mask is 1 are atrium.":

@@ -143,9 +143,9 @@ check_link = Exercise(
         _link(lambda p, n: _sent(p, n) / 2),
      "The pieces are 1/N of the gradient: 2 (N - 1) / N times its bytes, not 2 (N - 1) times.":
         _link(lambda p, n: _sent(p, n) * n),
-     "The share is one of the whole step, computing and sending together: where half of it is computing, sending takes "
-     "as long as computing, not half as long.": _link(_sent, lambda seconds, share: seconds * (1 - share)),
-     "Turn the quotient round: sending may take (1 - share) / share times what computing takes.":
+     "The share is of the whole step, computing and sending together. With a share of one half, sending takes as long "
+     "as computing.": _link(_sent, lambda seconds, share: seconds * (1 - share)),
+     "Invert the quotient: sending may take (1 - share) / share times as long as computing.":
         _link(_sent, lambda seconds, share: seconds * share / (1 - share))})
 
 
@@ -157,7 +157,7 @@ def share_of(indices, rank, world):
 check_share = Exercise(
     share_of, [(range(10), 0, 2), (range(10), 1, 2), (range(8, 80), 3, 4), (range(5), 2, 3), ([3, 5, 7, 8, 20], 0, 2)],
     {"Every rank gets the same volumes: begin at `rank`.": lambda i, rank, world: list(i)[::world],
-     "That asks for a volume's number. Its place in the list counts: indices may begin anywhere and have gaps.":
+     "That tests a volume's number. Its place in the list counts: indices may begin anywhere and have gaps.":
         lambda i, rank, world: [n for n in i if n % world == rank],
      "Those are `world` volumes in a row from `rank` on, not every world-th.":
         lambda i, rank, world: list(i)[rank:rank + world],

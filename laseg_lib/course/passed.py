@@ -22,9 +22,9 @@ def exercises():
 
 
 def progress():
-    """Show which exercises are done: a line a notebook, an exercise by the name of its check, and its state in words.
+    """Show a table of the exercises: the notebook, the name of the check, and whether it is done.
 
-    A check notes what it said when it was called, in a folder of the user; so it counts in whichever kernel that was.
+    Each check notes its verdict in a folder of the user, whichever kernel runs it.
     """
     import pandas as pd
 

@@ -97,9 +97,9 @@ def test_printing_instead_of_returning_is_told_so(capsys):
 
 
 def test_an_answer_that_cannot_be_looked_at_is_not_the_learners_error():
-    assert "with which this check can do nothing" in check_order.verdict(lambda: 4)
+    assert "Another kind of answer" in check_order.verdict(lambda: 4)
     assert "stops with" not in check_order.verdict(lambda: 4)
-    assert "with which this check can do nothing" in check_consistency.verdict(lambda s, t: "0.1")
+    assert "Another kind of answer" in check_consistency.verdict(lambda s, t: "0.1")
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.array, torch.tensor, lambda value: np.array([value]),
