@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from PIL.ImageColor import getrgb
 from scipy import ndimage
 
 from laseg_lib.classes import ATRIUM, as_text, parse_classes, with_values
@@ -23,7 +24,7 @@ from laseg_lib.evaluate import evaluate_network, measure_case
 from laseg_lib.figures.meshes import atrium_scene, enclosed
 from laseg_lib.figures.slices import draw_slices, plane_boxes
 from laseg_lib.figures.stills import unpack
-from laseg_lib.figures.style import CLASS_COLOURS, looks, looks_by_class, rgb
+from laseg_lib.figures.style import CLASS_COLOURS, looks, looks_by_class
 from laseg_lib.figures.viewer import SliceViewer
 from laseg_lib.inference import mean_dice
 from laseg_lib.methods.self_training import label_by_teacher
@@ -391,9 +392,9 @@ def test_a_slice_has_a_colour_a_class():
     for at in (np.argwhere(flat == 1)[5], np.argwhere(flat == 2)[5]):
         y, x = (int(start + (n + 0.5) * side / count) for start, n, side, count in
                 zip((top, left), at, (height, width), flat.shape))
-        wanted = 0.4 * np.array(rgb(CLASS_COLOURS[flat[tuple(at)] - 1]))
+        wanted = 0.4 * np.array(getrgb(CLASS_COLOURS[flat[tuple(at)] - 1]))
         assert np.abs(both[y, x] - wanted).max() < 3
-        assert np.abs(plain[y, x] - 0.4 * np.array(rgb(looks(["gold"])["gold"].colour))).max() < 3
+        assert np.abs(plain[y, x] - 0.4 * np.array(getrgb(looks(["gold"])["gold"].colour))).max() < 3
 
 
 def test_every_class_has_a_colour_of_its_own_and_every_source_a_line():
@@ -409,7 +410,7 @@ def test_a_wall_s_outline_leaves_that_of_its_cavity_visible():
     image, label = make_phantom(3, SIZE, classes=2)
     where = np.argwhere(label == 1).mean(0).astype(int)
     picture = draw_slices(image, label, None, *where, classes=CLASSES).astype(int)[:, :400]
-    seen = [(np.abs(picture - rgb(colour)).max(2) < 12).sum() for colour in CLASS_COLOURS[:2]]
+    seen = [(np.abs(picture - getrgb(colour)).max(2) < 12).sum() for colour in CLASS_COLOURS[:2]]
     assert seen[0] > 0.4 * seen[1] > 100, seen
 
 

@@ -3,9 +3,10 @@
 import math
 
 import numpy as np
+from matplotlib.patches import Rectangle
 
 from ..data.scans import read_pair
-from ..figures.style import INK, LOOKS, SMALL, TEXT, new_axes
+from ..figures.style import INK, LOOKS, SMALL, TEXT, new_axes, show_plane
 from .alt import ALT_TEXTS
 from .exercise import Exercise
 
@@ -41,17 +42,12 @@ def draw_raw(raw_case, image, label):
 
     ``raw_case``: folder with the NRRD pair; ``image``, ``label``: the prepared volume of that case.
     """
-    from matplotlib.patches import Rectangle
-
     scan, gold, _ = read_pair(raw_case)
     z = int(np.argwhere(gold)[:, 2].mean())
     corner = [int(a.min() - b.min()) for a, b in zip(np.nonzero(gold)[:2], np.nonzero(label)[:2])]
     figure, (left, right) = new_axes(2, height=4.0, gridspec_kw={"width_ratios": [1.5, 1]})
     for ax, picture, mask, title in ((left, scan, gold, "raw: the whole chest"), (right, image, label, "prepared")):
-        ax.imshow(picture[:, :, z].T, cmap="gray", vmin=np.percentile(scan, 1), vmax=np.percentile(scan, 99.7))
-        ax.contour(mask[:, :, z].T, [0.5], colors=LOOKS["gold"].colour, linewidths=2.2)
-        ax.set_title(f"{title}, {picture.shape[0]} × {picture.shape[1]}", fontsize=TEXT, color=INK)
-        ax.set_axis_off()
+        show_plane(ax, picture[:, :, z], mask[:, :, z], f"{title}, {picture.shape[0]} × {picture.shape[1]}")
     left.add_patch(Rectangle(corner, *image.shape[:2], fill=False, edgecolor=LOOKS["supervised_equal"].colour,
                              linewidth=2.6, linestyle="--"))
     return figure
@@ -72,12 +68,10 @@ def draw_symmetries(image, label, shares):
     side = min(image.shape)
     cut = [slice((n - side) // 2, (n - side) // 2 + side) for n in image.shape]
     figure, axes = new_axes(4, rows=2, height=5.6)
-    low, high = np.percentile(image, (1, 99.7))
     for ax, name in zip(axes, _SYMMETRIES):
-        ax.imshow(_symmetry(image[*cut], name).T, cmap="gray", vmin=low, vmax=high, alpha=1 if shares[name] else 0.3)
-        ax.contour(_symmetry(label[*cut], name).T, [0.5], colors=LOOKS["gold"].colour, linewidths=2)
-        ax.set_title(f"{name}: {100 * shares[name]:.0f} %", fontsize=TEXT, color=INK if shares[name] else "#B00020")
-        ax.set_axis_off()
+        turned, outline = (_symmetry(part[*cut], name) for part in (image, label))
+        show_plane(ax, turned, outline, f"{name}: {100 * shares[name]:.0f} %", alpha=1 if shares[name] else 0.3)
+        ax.title.set_color(INK if shares[name] else "#B00020")
     return figure
 
 

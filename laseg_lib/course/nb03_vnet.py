@@ -1,8 +1,9 @@
 """What notebook 03_vnet draws, its exercises and their answers."""
 
 import numpy as np
+from matplotlib.patches import Rectangle
 
-from ..figures.style import INK, LOOKS, SMALL, TEXT, new_axes
+from ..figures.style import INK, LOOKS, SMALL, TEXT, new_axes, show_plane
 from .alt import ALT_TEXTS
 from .exercise import Exercise
 
@@ -21,7 +22,8 @@ def draw_v(rows):
     for i, ((_, (channels, *size), _), level) in enumerate(zip(blocks, depth)):
         wide, high = 0.13 + 0.09 * np.log2(channels / blocks[0][1][0] + 1), 0.85 * size[0] / blocks[0][1][1] + 0.12
         colour = LOOKS["supervised"].colour if i < 4 else LOOKS["strong"].colour if i == 4 else LOOKS["MT"].colour
-        ax.add_patch(_box(i, -level, wide, high, colour))
+        ax.add_patch(Rectangle((i - wide / 2, -level - high / 2), wide, high, facecolor=colour, edgecolor=INK,
+                               alpha=0.85))
         ax.text(i, -level - high / 2 - 0.08, f"{channels} × " + "·".join(map(str, size)), ha="center", va="top",
                 fontsize=SMALL, color=INK)
         places.append((i, -level, wide))
@@ -35,12 +37,6 @@ def draw_v(rows):
     ax.set(xlim=(-0.7, 8.7), ylim=(-4.75, 0.6))
     ax.set_axis_off()
     return figure
-
-
-def _box(x, y, wide, high, colour):
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((x - wide / 2, y - high / 2), wide, high, facecolor=colour, edgecolor=INK, alpha=0.85)
 
 
 def draw_shares(rows):
@@ -60,12 +56,6 @@ def draw_shares(rows):
     return figure
 
 
-def _extent(gradient):
-    """(W, H, D) of the box outside of which the gradient is zero."""
-    places = np.argwhere(gradient > 0)
-    return tuple(int(side) for side in places.max(0) - places.min(0) + 1)
-
-
 def draw_seen(image, found):
     """The middle axial slice, once for each level.  Coloured: the voxels on which the middle feature depends.
 
@@ -75,15 +65,13 @@ def draw_seen(image, found):
 
     figure, axes = new_axes(3, rows=2, height=6.6)
     z = image.shape[2] // 2
-    low, high = np.percentile(image, (1, 99.7))
     for ax, (name, gradient) in zip(axes, found.items()):
-        ax.imshow(image[:, :, z].T, cmap="gray", vmin=low, vmax=high)
+        extent = np.ptp(np.argwhere(gradient), axis=0) + 1  # of the box outside of which the gradient is zero
+        show_plane(ax, image[:, :, z], title=f"{name}: {' × '.join(map(str, extent))}")
         seen = gradient[:, :, z].T > 0
         smooth = uniform_filter(gradient, 5)[:, :, z].T  # weights are random: the mean shows the trend
         flat = np.ma.array(np.log10(smooth / smooth.max() + 1e-12), mask=~seen)
         ax.imshow(flat, cmap="viridis", vmin=-3, vmax=0, alpha=0.65, interpolation="nearest")
-        ax.set_title(f"{name}: {' × '.join(map(str, _extent(gradient)))}", fontsize=TEXT + 1, color=INK)
-        ax.set_axis_off()
     return figure
 
 

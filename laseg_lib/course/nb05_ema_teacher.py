@@ -149,8 +149,7 @@ check_half_way = Exercise(
      "Nearly right. The number of steps is whole: round up.": lambda alpha: float(np.log(0.5) / np.log(alpha)),
      "Half-way or more: round up to the next whole step, not to the nearest.":
         lambda alpha: round(np.log(0.5) / np.log(alpha)),
-     "α is the share that the teacher keeps of itself; yours gives that share to the student.":
-        lambda alpha: 1,
+     "α is the share that the teacher keeps of itself; yours gives that share to the student.": lambda alpha: 1,
      "Each step covers a share of what is left of the way, not of the whole way.":
         lambda alpha: int(np.ceil(0.5 / (1 - alpha) - 1e-9))})
 
@@ -211,8 +210,7 @@ check_newest = Exercise(
         lambda n, alpha: (1 - alpha) ** n,
      "1 minus a power is right, but its base is not: the share of the older students is α to the power n.":
         lambda n, alpha: 1 - (1 - alpha) ** n,
-     "α to the power n is the share of the older students; the newest n have the rest.":
-        lambda n, alpha: alpha**n,
+     "α to the power n is the share of the older students; the newest n have the rest.": lambda n, alpha: alpha**n,
      "n(1 - α) is more than 1 for many students: each older student's share is α times the next one's.":
         lambda n, alpha: n * (1 - alpha),
      "That is the share of one student, the n-th newest: add up the shares of all n.":
@@ -220,5 +218,4 @@ check_newest = Exercise(
      "The shares are (1 - α) α^k for k = 0 … n - 1: the factor 1 - α is missing.":
         lambda n, alpha: sum(alpha**k for k in range(n)),
      "For n = 0 there is no student, so the share is 0.": lambda n, alpha: 1 - alpha ** max(n, 1),
-     "Begin with k = 0: the share of the newest student is 1 - α.":
-        lambda n, alpha: alpha * (1 - alpha**n)})
+     "Begin with k = 0: the share of the newest student is 1 - α.": lambda n, alpha: alpha * (1 - alpha**n)})

@@ -10,7 +10,6 @@ from .exercise import GRADIENTS, NO_TENSOR, Exercise, loss_and_gradients
 ALT = ALT_TEXTS["07_train_mean_teacher"]
 
 
-
 def command(config):
     """The command line that trains with ``config``: what differs from the defaults."""
     default = TrainConfig().to_dict()

@@ -2,6 +2,8 @@
 
 import math
 
+from matplotlib.patches import Rectangle
+
 from ..figures.style import LOOKS, SMALL, TEXT, dress, new_axes
 from .alt import ALT_TEXTS
 from .exercise import Exercise
@@ -9,11 +11,8 @@ from .exercise import Exercise
 ALT = ALT_TEXTS["08_measuring"]
 
 
-
 def draw_overlap(counts, patch):
     """The middle axial slice of ``counts``, how many windows see each voxel (W, H, D), and its middle row."""
-    from matplotlib.patches import Rectangle
-
     flat = counts[:, :, counts.shape[2] // 2]
     figure, (left, right) = new_axes(2, height=4.2)
     shown = left.imshow(flat.T, cmap="viridis")

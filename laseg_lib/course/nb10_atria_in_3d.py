@@ -156,21 +156,15 @@ def colleagues_area(vertices, triangles):
     return np.linalg.norm(arrows.sum(axis=0))
 
 
-def _area_without(step):
+def _area(of_arrows):
     def wrong(vertices, triangles):
         a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
-        cross = np.cross(b - a, c - a)
-        return float({"half": np.linalg.norm(cross, axis=1).sum(), "sum": np.linalg.norm(cross.sum(0)) / 2,
-                      "axes": np.linalg.norm(cross, axis=0).sum() / 2,
-                      "axes, half": np.linalg.norm(cross, axis=0).sum(), "signs": np.abs(cross).sum() / 2,
-                      "signs, half": np.abs(cross).sum(),
-                      "origin": np.linalg.norm(np.cross(b, c), axis=1).sum() / 2}[step])
+        return of_arrows(np.cross(b - a, c - a))
     return wrong
 
 
 _TETRAHEDRON = (np.array([[1, 1, 1], [3, 1, 1], [1, 4, 1], [1, 1, 5]], float),
                 np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3]]))
-
 
 
 def _any_mesh(seed, points=9, triangles=14):
@@ -183,14 +177,18 @@ def _any_mesh(seed, points=9, triangles=14):
 check_area = Exercise(
     mesh_area, [_TETRAHEDRON, (_TETRAHEDRON[0], _TETRAHEDRON[1][:1]), _any_mesh(0), _any_mesh(1, 30, 5),
                 _any_mesh(2, 4, 1)],
-    {"The cross product's length is the area of a parallelogram: a triangle is half of it.": _area_without("half"),
-     "Take the length of each arrow first, then add: arrows in opposite directions cancel.": _area_without("sum"),
+    {"The cross product's length is the area of a parallelogram: a triangle is half of it.":
+        _area(lambda arrows: np.linalg.norm(arrows, axis=1).sum()),
+     "Take the length of each arrow first, then add: arrows in opposite directions cancel.":
+        _area(lambda arrows: np.linalg.norm(arrows.sum(axis=0)) / 2),
      "axis=0 runs over the triangles and mixes them. The length of an arrow is along axis=1.":
-        _area_without("axes"),
+        _area(lambda arrows: np.linalg.norm(arrows, axis=0).sum() / 2),
      "The length of an arrow is along axis=1, not 0; and a triangle is half of the parallelogram.":
-        _area_without("axes, half"),
-     "The length of an arrow is not the sum of its components: use the norm along axis=1.": _area_without("signs"),
+        _area(lambda arrows: np.linalg.norm(arrows, axis=0).sum()),
+     "The length of an arrow is not the sum of its components: use the norm along axis=1.":
+        _area(lambda arrows: np.abs(arrows).sum() / 2),
      "The length of an arrow is not the sum of its components; and a triangle is half of the parallelogram.":
-        _area_without("signs, half"),
-     "Use the sides B - A and C - A, not the corners, which are measured from the origin.": _area_without("origin")},
+        _area(lambda arrows: np.abs(arrows).sum()),
+     "Use the sides B - A and C - A, not the corners, which are measured from the origin.":
+        lambda v, t: np.linalg.norm(np.cross(v[t[:, 1]], v[t[:, 2]]), axis=1).sum() / 2},
     given=colleagues_area)

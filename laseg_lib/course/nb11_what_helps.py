@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 
 from ..figures.pictures import keep_ground
-from ..figures.style import INK, LOOKS, SMALL, TEXT, line_style, new_axes
+from ..figures.style import INK, LOOKS, SMALL, line_style, new_axes, show_plane
 from .alt import ALT_TEXTS
 from .exercise import Exercise
 
@@ -15,14 +15,12 @@ def draw_uncertainty(image, label, entropy, wrong):
     """One axial slice: the scan with its label, the teacher's entropy, its errors, and its errors of low entropy."""
     z = int(np.argmax(wrong.sum((0, 1))))
     figure, axes = new_axes(4, height=2.85)
-    sure = wrong & (entropy < 0.5)
-    for ax, picture, title, cmap, top in (
-            (axes[0], image, "scan and label", "gray", None), (axes[1], entropy, "entropy of the mean", "viridis", 1),
-            (axes[2], wrong, "errors", "gray", 1), (axes[3], sure, "sure and wrong", "gray", 1)):
-        ax.imshow(picture[:, :, z].T, cmap=cmap, vmin=None if top is None else 0, vmax=top)
-        ax.contour(label[:, :, z].T, [0.5], colors=LOOKS["gold"].colour, linewidths=2)
-        ax.set_title(title, fontsize=TEXT, color=INK)
-        ax.set_axis_off()
+    one = {"vmin": 0, "vmax": 1}
+    for ax, picture, title, options in zip(
+            axes, (image, entropy, wrong, wrong & (entropy < 0.5)),
+            ("scan and label", "entropy of the mean", "errors", "sure and wrong"),
+            ({}, {"cmap": "viridis"} | one, one, one)):
+        show_plane(ax, picture[:, :, z], label[:, :, z], title, **options)
     return figure
 
 
@@ -114,10 +112,8 @@ check_entropy = Exercise(
     binary_entropy, [(_OPINIONS,), (_THREE,), (np.full((3, 2), 0.75),), (_SURE,)],
     {"Average the probabilities first. The mean of the entropies overlooks sure opinions that contradict each other.":
         lambda p: _bits(p).mean(0),
-     "That is in nats: the largest entropy is 0.693. In bits (log2) it is 1.":
-        lambda p: _bits(p.mean(0)) * np.log(2),
+     "That is in nats: the largest entropy is 0.693. In bits (log2) it is 1.": lambda p: _bits(p.mean(0)) * np.log(2),
      "The second class is missing: add (1 - p) log2(1 - p).": lambda p: _bits(p.mean(0), second=False),
-     "A mean of exactly 0 or 1 gives nan: clip the mean to 1e-7 and 1 - 1e-7.":
-        lambda p: _bits(p.mean(0), clip=0),
+     "A mean of exactly 0 or 1 gives nan: clip the mean to 1e-7 and 1 - 1e-7.": lambda p: _bits(p.mean(0), clip=0),
      "The middle opinion is not the mean: every opinion counts.": lambda p: _bits(np.median(p, axis=0))},
     given=colleagues_entropy)

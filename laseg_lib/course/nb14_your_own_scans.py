@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from ..data.grid import array_of, image_of, straighten
 from ..data.phantom import DEFAULTS, FIELD_MM, scan
 from ..data.scans import write_image
-from ..figures.style import INK, LOOKS, TEXT, new_axes
+from ..figures.style import LOOKS, TEXT, new_axes, show_plane
 from ..metrics import dice_of
 from ..transforms import rotation
 from .alt import ALT_TEXTS
@@ -51,10 +51,8 @@ def draw_stored_and_straight(stored, voxel_mm=1.25):
         straight = straighten(image, voxel_mm)
         for ax, one, title in ((axes[k], image, f"{name}, as stored"), (axes[k + len(stored)], straight, "straight")):
             values, sides = array_of(one), one.GetSpacing()
-            ax.imshow(values[:, :, values.shape[2] // 2].T, cmap="gray", aspect=sides[1] / sides[0],
-                      interpolation="nearest", vmin=np.percentile(values, 1), vmax=np.percentile(values, 99.7))
-            ax.set_title(title, fontsize=TEXT, color=INK)
-            ax.set_axis_off()
+            show_plane(ax, values[:, :, values.shape[2] // 2], title=title, aspect=sides[1] / sides[0],
+                       interpolation="nearest")
     return figure
 
 
@@ -69,14 +67,13 @@ def draw_over_scan(scan_image, masks):
     values = np.moveaxis(values, thick, -1)
     at = int(np.argmax(sum(np.sqrt(mask.sum((0, 1), dtype=int)) for mask in arrays.values())))
     figure, ax = new_axes(height=5.0)
-    ax.imshow(values[:, :, at].T, cmap="gray", vmin=np.percentile(values, 1), vmax=np.percentile(values, 99.7))
+    show_plane(ax, values[:, :, at])
     looks = (LOOKS["gold"], LOOKS["MT"])
     for (name, mask), look in zip(arrays.items(), looks):
         dashes = "-" if look is looks[0] else "--"
         ax.contour(mask[:, :, at].T, [0.5], colors=look.colour, linewidths=2.6, linestyles=dashes)
         ax.plot([], [], color=look.colour, linewidth=2.6, linestyle=dashes, label=name)
     ax.legend(fontsize=TEXT, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    ax.set_axis_off()
     return figure
 
 

@@ -139,8 +139,7 @@ check_link = Exercise(
      "A float32 has 4 bytes.": _link(lambda p, n: _sent(p, n) / 4),
      "That is in gigabits. A byte has 8 bits, and gigabytes are asked for.": _link(lambda p, n: 8 * _sent(p, n)),
      "That is half of it. A float32 has 4 bytes, and the gradient goes round the ring twice: once to be added up, once "
-     "to be handed out.":
-        _link(lambda p, n: _sent(p, n) / 2),
+     "to be handed out.": _link(lambda p, n: _sent(p, n) / 2),
      "The pieces are 1/N of the gradient: 2 (N - 1) / N times its bytes, not 2 (N - 1) times.":
         _link(lambda p, n: _sent(p, n) * n),
      "The share is of the whole step, computing and sending together. With a share of one half, sending takes as long "

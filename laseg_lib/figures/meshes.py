@@ -165,15 +165,12 @@ def _scene(traces, title, empty):
     return figure
 
 
-def show_scene(figure, alt, still=None):
-    """Display a plotly figure with a matplotlib still in the same output, so that no page is blank.
-
-    ``alt``: a sentence that describes it; ``still``: a Figure or PNG, by default drawn from the scene.
-    """
+def show_scene(figure, alt):
+    """Display a plotly figure with a still in the same output, so that no page is blank; ``alt`` describes it."""
     from IPython.display import display
 
-    still = still if still is not None else scene_still(figure, width=8.4, note=WAITS)
-    png = base64.b64encode(to_png(still, dpi=100, small=True)).decode()
+    still = to_png(scene_still(figure, width=8.4, note=WAITS), dpi=100, small=True)
+    png = base64.b64encode(still).decode()
     display({PLOTLY: figure_json(figure), "image/png": png, "text/plain": alt}, metadata={"image/png": {"alt": alt}},
             raw=True)
     # JupyterLab shows the still, at its own size, until the mouse comes: it must not be cut on a narrow page.

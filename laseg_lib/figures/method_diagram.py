@@ -2,26 +2,24 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
+from ..data.phantom import make_phantom
 from .style import INK, LOOKS
 
 GOLD, STUDENT, TEACHER = (LOOKS[name].colour for name in ("gold", "supervised", "MT"))
 
 
-def pipeline_figure(labelled=None, unlabelled=None):
-    """From a batch of two kinds of volumes to the two losses.
-
-    ``labelled``: (image, label), ``unlabelled``: image, as 2D arrays (W, H); by default slices of two phantoms.
-    """
-    if labelled is None or unlabelled is None:
-        labelled, unlabelled = _phantom_slices()
+def pipeline_figure():
+    """From a batch of two kinds of volumes, slices of two phantoms, to the two losses."""
+    (image, label), (other, _) = make_phantom(3), make_phantom(8)
+    z = int(np.argwhere(label)[:, 2].mean())
     figure = Figure(figsize=(9.6, 5.4), dpi=100)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, 96), ylim=(0, 54))
     ax.set_axis_off()
-    _thumb(ax, *labelled, (2, 32), "labelled", GOLD)
-    _thumb(ax, unlabelled, None, (2, 5), "unlabelled", "#777777")
+    _thumb(ax, image[:, :, z], label[:, :, z], (2, 32), "labelled", GOLD)
+    _thumb(ax, other[:, :, z], None, (2, 5), "unlabelled", "#777777")
     _box(ax, 32, 34.5, 18, 11, STUDENT, "student  θ", "learns by gradients")
     _box(ax, 32, 7.5, 18, 11, TEACHER, "teacher  θ′", "a slow average")
     _box(ax, 62.5, 34.5, 21, 11, GOLD, r"$L_{seg}$", "cross-entropy + Dice")
@@ -52,8 +50,8 @@ def _thumb(ax, image, label, at, name, colour):
     """A slice on a small stack, so that it reads as a volume."""
     x, y = at
     for step in (2, 1):
-        ax.add_patch(FancyBboxPatch((x + 0.9 * step, y + 0.9 * step), 16, 12, boxstyle="square,pad=0",
-                                    facecolor="#444444", edgecolor="white", linewidth=1.2))
+        ax.add_patch(Rectangle((x + 0.9 * step, y + 0.9 * step), 16, 12, facecolor="#444444", edgecolor="white",
+                               linewidth=1.2))
     extent = (x, x + 16, y, y + 12)
     low, high = np.percentile(image, (1, 99.7))
     ax.imshow(np.asarray(image).T, cmap="gray", vmin=low, vmax=high, extent=extent, aspect="auto", zorder=2)
@@ -61,22 +59,16 @@ def _thumb(ax, image, label, at, name, colour):
         w, h = label.shape
         across, down = x + (np.arange(w) + 0.5) * 16 / w, y + 12 - (np.arange(h) + 0.5) * 12 / h
         ax.contour(across, down, np.asarray(label).T, [0.5], colors=colour, linewidths=2.6, zorder=3)
-    ax.add_patch(FancyBboxPatch((x, y), 16, 12, boxstyle="square,pad=0", facecolor="none", edgecolor=colour,
-                                linewidth=2.6, zorder=4))
+    ax.add_patch(Rectangle((x, y), 16, 12, fill=False, edgecolor=colour, linewidth=2.6, zorder=4))
     ax.text(x + 8, y - 0.8, name, fontsize=15, color=INK, ha="center", va="top")
     ax.set(xlim=(0, 96), ylim=(0, 54))
 
 
 def _box(ax, x, y, width, height, colour, name, below):
     ax.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=1.6", linewidth=3,
-                                edgecolor=colour, facecolor=_pale(colour)))
+                                edgecolor=colour, facecolor=(colour, 0.14)))
     ax.text(x + width / 2, y + height * 0.63, name, fontsize=18, weight="bold", color=INK, ha="center", va="center")
     ax.text(x + width / 2, y + height * 0.26, below, fontsize=12.5, color=INK, ha="center", va="center")
-
-
-def _pale(colour):
-    parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(255 - 0.14 * (255 - part)):02x}" for part in parts)
 
 
 def _flow(ax, start, end, colour, *, width=3, bend=0.0, dash=()):
@@ -87,11 +79,3 @@ def _flow(ax, start, end, colour, *, width=3, bend=0.0, dash=()):
 
 def _note(ax, x, y, text, colour, ha="center"):
     ax.text(x, y, text, fontsize=13.5, color=colour, ha=ha, va="center", zorder=5)
-
-
-def _phantom_slices():
-    from ..data.phantom import make_phantom
-
-    (image, label), (other, _) = make_phantom(3), make_phantom(8)
-    z = int(np.argwhere(label)[:, 2].mean())
-    return (image[:, :, z], label[:, :, z]), other[:, :, z]

@@ -112,14 +112,7 @@ def show(picture, alt, caption=True):
 
     display(bundle(picture, alt), raw=True)
     if caption:
-        add_caption(alt)
-
-
-def add_caption(alt):
-    """A caption under the picture."""
-    from IPython.display import display
-
-    display({"text/markdown": f"*{in_markdown(alt)}*", "text/plain": alt}, raw=True)
+        display({"text/markdown": f"*{in_markdown(alt)}*", "text/plain": alt}, raw=True)
 
 
 STILL = "laseg-still"  # the class of a still that a live view hides

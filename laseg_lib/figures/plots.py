@@ -7,13 +7,12 @@ for a page 960 pixels wide, where the text comes out at 17 pixels or more.
 import time
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from ..records.statistics import interval95
 from .names import in_figure
 from .pictures import STILL, bundle
 from .slices import draw_slices
-from .style import ARMS, GRID, INK, LOOKS, SMALL, TEXT, dress, line_style, looks, new_axes
+from .style import ARMS, GRID, INK, LOOKS, SMALL, TEXT, dress, line_style, looks, new_axes, show_plane
 
 
 def lines(x, series, *, xlabel, ylabel, title="", height=4.2, **axes):
@@ -36,17 +35,13 @@ def panels(images, labels=None, titles=None, *, columns=4, width=9.6):
     labels, titles = labels or [None] * len(images), titles or [""] * len(images)
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(width, rows * (width / columns * images[0].shape[1] / images[0].shape[0] + 0.4)),
-                    dpi=100, layout="constrained")
-    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    height = rows * (width / columns * images[0].shape[1] / images[0].shape[0] + 0.4)
+    figure, _ = new_axes(columns, rows=rows, height=height, width=width)
     low, high = np.percentile(np.concatenate([np.ravel(image) for image in images]), (1, 99.7))
-    for ax in grid:
+    for ax in figure.axes[len(images):]:
         ax.set_axis_off()
-    for ax, image, label, title in zip(grid, images, labels, titles):
-        ax.imshow(np.asarray(image).T, cmap="gray", vmin=low, vmax=high)
-        if label is not None and np.any(label):
-            ax.contour(np.asarray(label).T, [0.5], colors=LOOKS["gold"].colour, linewidths=2.2)
-        ax.set_title(in_figure(title), fontsize=TEXT, color=INK)
+    for ax, *shown in zip(figure.axes, images, labels, titles):
+        show_plane(ax, *shown, vmin=low, vmax=high)
     return figure
 
 
@@ -234,18 +229,18 @@ def label_curve(rows, published=(), *, counts=(2, 4, 8, 16, 80), title=""):
     return figure
 
 
-def case_comparison(scores, *, value="Dice", limits=(0, 1)):
-    """A mark per test case and method, cases sorted by the first one: ``scores`` = {name: {case: value}}."""
-    figure, ax = new_axes(height=4.4, xlabel=f"test case, sorted by {value} of the first method", ylabel=value)
+def case_comparison(scores):
+    """A mark per test case and method, cases sorted by the first one: ``scores`` = {name: {case: Dice}}."""
+    figure, ax = new_axes(height=4.4, xlabel="test case, sorted by Dice of the first method", ylabel="Dice")
     first = next(iter(scores.values()))
     order = sorted(first, key=first.get)
-    for case, at in zip(order, range(len(order))):
+    for at, case in enumerate(order):
         known = [method[case] for method in scores.values() if case in method]
         ax.plot([at, at], [min(known), max(known)], color=GRID, linewidth=3, zorder=1)
     for name, given in looks(scores).items():
         ax.plot([scores[name].get(case, np.nan) for case in order], linestyle="", marker=given.marker, markersize=9,
                 color=given.colour, markeredgecolor="white", label=in_figure(given.label))
-    ax.set(ylim=limits, xticks=range(len(order)), xticklabels=range(1, len(order) + 1))
+    ax.set(ylim=(0, 1), xticks=range(len(order)), xticklabels=range(1, len(order) + 1))
     ax.legend(fontsize=SMALL, frameon=False, ncols=min(3, len(scores)), loc="upper left", bbox_to_anchor=(0, 1.16))
     return figure
 

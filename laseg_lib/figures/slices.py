@@ -16,9 +16,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.path import Path as Outline
 from matplotlib.transforms import Affine2D
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from .style import looks_by_class, rgb
+from .style import looks_by_class
 
 KEPT = 60  # planes between steps: some 30 MB
 PANEL, WIDE = 120, 480  # px: the text's height below planes in a row, and from where on it has two columns
@@ -109,7 +109,7 @@ def _plane(image, masks, styles, plane, number, size, window, level, style, smoo
         flat = _within(_cut(masks[name], plane, number), k)
         if style != "outline":
             where = _resize(flat.astype(np.uint8) * 102, size, False)  # 102 of 255: 40 %
-            picture.paste(rgb(look.colour), mask=where)
+            picture.paste(look.colour, mask=where)
         if style != "fill":
             outlines.append((look, k, _contours(flat, size)))
     if any(k for _, k, _ in outlines):  # the shorter on top: a wall's border holds its cavity's, and would hide it
@@ -161,16 +161,16 @@ def _contours(flat, size):
     return [(line + corner) * scale for line in lines]
 
 
-def _stroke(picture, outlines):
+def _stroke(picture, outlines, width=2.6, rims=(True, False)):
     """Antialiased lines with their dashes, and a rim that separates bright lines from bright blood, dark from dark."""
     agg = RendererAgg(*picture.size, 72)  # 72 dpi: a point is a pixel
     np.asarray(agg.buffer_rgba())[:] = picture  # Agg's own memory, row 0 on top
     gc = agg.new_gc()
     flip = Affine2D().scale(1, -1).translate(0, agg.height)  # Agg's paths count rows from the bottom
-    for rim in (True, False):
+    for rim in rims:
         for style, line in outlines:
-            shade = 0.0 if sum(rgb(style.colour)) > 300 else 1.0
-            gc.set_linewidth(4.6 if rim else 2.6)
+            shade = 0.0 if sum(ImageColor.getrgb(style.colour)) > 300 else 1.0
+            gc.set_linewidth(width + 2 if rim else width)
             gc.set_foreground((shade, shade, shade, 0.55) if rim else style.colour, isRGBA=rim)
             gc.set_dashes(0, [2.8 * length for length in style.dash] or None)
             agg.draw_path(gc, Outline(line), flip)
@@ -180,13 +180,11 @@ def _stroke(picture, outlines):
 def _cross(pen, box, centre):
     """Thin lines through ``centre``, open in the middle so that they don't hide the voxel."""
     left, top, width, height = box
-    (x, y), colour = centre, (255, 255, 255, 120)  # half of white: no label's and no network's colour
-    for start, end in ((left, x - 9), (x + 9, left + width - 1)):
-        if start <= end:
-            pen.line((start, y, end, y), colour)
-    for start, end in ((top, y - 9), (y + 9, top + height - 1)):
-        if start <= end:
-            pen.line((x, start, x, end), colour)
+    x, y = centre
+    for line in ((left, y, x - 9, y), (x + 9, y, left + width - 1, y),
+                 (x, top, x, y - 9), (x, y + 9, x, top + height - 1)):
+        if line[0] <= line[2] and line[1] <= line[3]:  # the voxel is not at the border
+            pen.line(line, (255, 255, 255, 120))  # half of white: no label's and no network's colour
 
 
 @lru_cache
@@ -211,13 +209,16 @@ def _letters(plane, size):
 @lru_cache(maxsize=8)
 def _legend(size, styles, style, title):
     """The part of the panel that doesn't change from step to step."""
-    picture, (width, height) = Image.new("RGB", size, PAPER), size
+    picture, (width, height), lines = Image.new("RGBA", size, PAPER), size, []
     pen = ImageDraw.Draw(picture)
     if title:
         pen.text((4, 4), _fit(title, _first_column(width) - 8, 17, True), INK, font(17, True))
     for row, given in enumerate(styles, bool(title)):
         y = 4 + LINE * row
-        _sample(pen, 4, y + 10, given, style)
+        if style == "fill":
+            pen.rectangle((4, y + 2, 46, y + 18), given.colour)
+        else:
+            lines.append((given, [(4, y + 10), (46, y + 10)]))
         _name(pen, (54, y), given.label, _first_column(width) - 126)
     x, y = _readout_place(width, len(styles) + bool(title))
     for row, name in enumerate(("voxel", "mm", "value")):
@@ -227,7 +228,7 @@ def _legend(size, styles, style, title):
     if wide or 40 + LINE * (len(styles) + bool(title) + 3) < height:
         for row, line in enumerate(("R L A P S I: patient's right, left,", "front, back, head, feet")):
             pen.text((x, top + 18 * row), _fit(line, width - x - 8, 14), DIM, font(14))
-    return picture
+    return _stroke(picture, lines, width=4, rims=[False])
 
 
 def _readout(picture, box, point, value, inside, spacing, titled):
@@ -242,18 +243,6 @@ def _readout(picture, box, point, value, inside, spacing, titled):
     x, y = _readout_place(width, len(inside) + titled)
     for row, text in enumerate((", ".join(map(str, point)), mm, f"{value:.2f}".replace("-", "−"))):
         pen.text((left + x + 68, top + y + LINE * row), text, INK, font(16))
-
-
-def _sample(pen, left, middle, given, style):
-    if style == "fill":
-        pen.rectangle((left, middle - 8, left + 42, middle + 8), fill=rgb(given.colour))
-        return
-    dash = [3.0 * length for length in given.dash] or [42.0]
-    at, i = 0.0, 0
-    while at < 42:
-        if i % 2 == 0:
-            pen.line((left + at, middle, left + min(at + dash[i % len(dash)], 42) - 1, middle), rgb(given.colour), 4)
-        at, i = at + dash[i % len(dash)], i + 1
 
 
 def _first_column(width):

@@ -7,6 +7,7 @@ well, so that a grey print-out keeps every distinction.
 import re
 from collections import namedtuple
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from ..records.plans import ARM_NAMES
@@ -38,7 +39,8 @@ def looks(names):
 
     An unknown name keeps its text and gets a colour that no other name here has.
     """
-    keys = {name: _key(name) for name in names}
+    labels = {entry.label: key for key, entry in LOOKS.items()}
+    keys = {name: name if name in LOOKS else labels.get(name) for name in names}
     for name in [name for name, key in keys.items() if key is None]:
         role = _ROLES.get(re.split(r"\W", str(name), maxsplit=1)[0])
         keys[name] = role if role not in keys.values() else None
@@ -58,21 +60,6 @@ def looks_by_class(names, classes=()):
     return {(name, k): one._replace(colour=CLASS_COLOURS[(k - 1) % len(CLASS_COLOURS)],
                                     label=f"{one.label.split(' (')[0]}, {kind}")
             for name, one in given.items() for k, kind in enumerate(classes, 1)}
-
-
-def look(name):
-    """The Look of one name."""
-    return looks([name])[name]
-
-
-def _key(name):
-    labels = {entry.label: key for key, entry in LOOKS.items()}
-    return name if name in LOOKS else labels.get(name)
-
-
-def rgb(colour):
-    """'#E69F00' → (230, 159, 0)."""
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
 
 
 def new_axes(columns=1, *, height=4.2, width=9.6, rows=1, xlabel="", ylabel="", title="", margins=None, **subplots):
@@ -99,6 +86,19 @@ def dress(ax, xlabel="", ylabel="", title=""):
     ax.grid(True, color=GRID, linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def show_plane(ax, plane, label=None, title="", **options):
+    """A slice (W, H), x to the right and y down, with the outline of its label and without axes.
+
+    Grey levels run from the 1st to the 99.7th percentile; ``options`` of ``imshow`` win.
+    """
+    low, high = np.percentile(np.asarray(plane, float), (1, 99.7))
+    ax.imshow(np.transpose(plane), **{"cmap": "gray", "vmin": low, "vmax": high, **options})
+    if label is not None and np.any(label):
+        ax.contour(np.transpose(label), [0.5], colors=LOOKS["gold"].colour, linewidths=2.2)
+    ax.set_title(in_figure(title), fontsize=TEXT, color=INK)
+    ax.set_axis_off()
 
 
 def line_style(given, width=2.4):

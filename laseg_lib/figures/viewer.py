@@ -25,7 +25,6 @@ from .slices import PLANES, draw_slices, plane_boxes, voxel_at, window_of
 
 _STYLE = f"<style>{Path(__file__).with_name('viewer.css').read_text(encoding='utf-8')}</style>"
 _DEAD = "(A still: run this cell to bring it to life.)"
-_WIDE = {"description_width": "initial"}
 KEPT_FRAMES = 100  # of a SliderView: some megabytes
 
 
@@ -222,30 +221,28 @@ def _closed(**values):
 
 def control(given, description, start=None):
     """The widget for one description of values; see SliderView."""
-    first = {} if start is None else {"value": start}
-    common = {"description": description, "style": _WIDE}
     if isinstance(given, widgets.Widget):
         given.description = given.description or description
         return given
-    if isinstance(given, (bool, np.bool_)):
-        return widgets.Checkbox(**{"value": bool(given)} | first, indent=False, **common,
-                                layout=widgets.Layout(width="auto"))
-    if isinstance(given, dict):
-        return widgets.Dropdown(options=list(given), **first, **common, layout=widgets.Layout(width="auto"))
-    wide = widgets.Layout(width="max-content", flex="0 0 auto")  # the words, the whole track, the value
     if isinstance(given, range):
         given = (given.start, given[-1], given.step)
-    elif not isinstance(given, tuple):
-        options = list(given)
-        if all(isinstance(option, (int, float, np.number)) for option in options):
-            return widgets.SelectionSlider(options=options, **first, **common, layout=wide)
-        return widgets.Dropdown(options=options, **first, **common, layout=widgets.Layout(width="auto"))
-    low, high, *step = given
-    if all(isinstance(value, (int, np.integer)) for value in given):
-        return widgets.IntSlider(min=low, max=high, step=(step or [1])[0], **{"value": (low + high) // 2} | first,
-                                 **common, layout=wide)
-    return widgets.FloatSlider(min=low, max=high, step=(step or [(high - low) / 100])[0], layout=wide,
-                               **{"value": (low + high) / 2} | first, **common)
+    if isinstance(given, (tuple, bool)):
+        made = widgets.interactive.widget_from_abbrev(given)
+    elif not isinstance(given, dict) and all(isinstance(option, (int, float, np.number)) for option in given):
+        made = widgets.SelectionSlider(options=list(given))
+    else:
+        made = widgets.Dropdown(options=list(given))
+    if isinstance(made, widgets.FloatSlider) and len(given) == 2:
+        made.step = (made.max - made.min) / 100
+    if isinstance(made, widgets.Checkbox):
+        made.indent = False
+    elif not isinstance(made, widgets.Dropdown):
+        made.layout.flex = "0 0 auto"  # wide enough for the words, the whole track and the value
+    made.layout.width = "max-content" if made.layout.flex else "auto"
+    made.style.description_width, made.description = "initial", description
+    if start is not None:
+        made.value = start
+    return made
 
 
 def positions(widget):

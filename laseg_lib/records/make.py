@@ -288,6 +288,3 @@ def main(argv=None):
         print(f"record {args.record}: stopped; the same command continues it", file=sys.stderr)
         return 1
     return 0
-
-
-

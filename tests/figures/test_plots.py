@@ -34,7 +34,7 @@ FIGURES = {
     "cases": lambda: plots.case_comparison({"supervised": {"a": 0.5, "b": 0.4}, "MT": {"a": 0.7, "b": 0.8}}),
     "lines": lambda: plots.lines(np.arange(5), {"MT": np.arange(5), "other": np.arange(5)}, xlabel="t", ylabel="v"),
     "panels": lambda: plots.panels([np.eye(6)] * 5, [np.eye(6) > 0] * 5, list("abcde")),
-    "pipeline": lambda: pipeline_figure((np.eye(9), np.eye(9) > 0), np.eye(9)),
+    "pipeline": pipeline_figure,
     "ema": nb05_ema_teacher.draw_ema, "ema, long": lambda: nb05_ema_teacher.draw_ema(0.999, warm_up=False),
     "ramp": nb06_ramp_up.draw_ramp, "no ramp": lambda: nb06_ramp_up.draw_ramp(weight=0.0, length=0),
 }

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import ImageDraw
+from PIL.ImageColor import getrgb
 
 from laseg_lib.figures.slices import KEPT, PLANES, _name, draw_slices, plane_boxes
-from laseg_lib.figures.style import rgb
 
 SIZE = (600, 400)
 SHAPE = (24, 16, 10)
@@ -33,7 +33,7 @@ def draw(image, label=None, predictions=None, point=(12, 8, 5), **options):
 
 def coloured(picture, colour, plane=None, shape=SHAPE, spacing=0.625):
     """(row, column) of the pixels nearly of this colour, within a plane."""
-    close = np.abs(picture.astype(int) - rgb(colour)).max(2) < 40
+    close = np.abs(picture.astype(int) - getrgb(colour)).max(2) < 40
     if plane:
         left, top, width, height = plane_boxes(shape, spacing, SIZE)[plane]
         close = close[top : top + height, left : left + width]
@@ -83,7 +83,7 @@ def test_a_filled_label_tints_its_inside_only():
     label = np.zeros(SHAPE, np.uint8)
     label[8:17, 5:12, 3:8] = 1
     picture = draw(volume(), label, style="fill")
-    assert at(picture, "axial", (12, 10, 5)) == pytest.approx(np.multiply(rgb("#E69F00"), 0.4), abs=2)
+    assert at(picture, "axial", (12, 10, 5)) == pytest.approx(np.multiply(getrgb("#E69F00"), 0.4), abs=2)
     assert at(picture, "axial", (20, 10, 5)).max() == 0
 
 
@@ -175,7 +175,7 @@ def test_volumes_of_any_shape_show_a_label_where_it_is(shape):
     label[voxel] = 1
     picture = draw(volume(shape), label, point=voxel, style="fill")
     for plane in PLANES:
-        assert at(picture, plane, voxel, shape) == pytest.approx(np.multiply(rgb("#E69F00"), 0.4), abs=2)
+        assert at(picture, plane, voxel, shape) == pytest.approx(np.multiply(getrgb("#E69F00"), 0.4), abs=2)
         found = coloured(draw(volume(shape), label, point=voxel), "#E69F00", plane, shape)
         left, top, width, height = plane_boxes(shape, 0.625, SIZE)[plane]
         across, down, flip, *_ = PLANES[plane]

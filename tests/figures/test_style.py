@@ -4,9 +4,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from PIL.ImageColor import getrgb
 from skimage.color import rgb2lab
 
-from laseg_lib.figures.style import LOOKS, looks, rgb
+from laseg_lib.figures.style import LOOKS, looks
 
 # Machado, Oliveira and Fernandes 2009, severity 1, for linear RGB.
 SIMULATION = {
@@ -21,7 +22,7 @@ SEEN = 10    # CIE Lab distance: about five just-noticeable differences
 
 def seen(colour, kind):
     """CIE Lab of '#rrggbb' as seen with a kind of colour vision; 'grey' keeps its lightness only."""
-    light = np.array(rgb(colour)) / 255
+    light = np.array(getrgb(colour)) / 255
     if kind == "grey":
         return rgb2lab(light) * (1, 0, 0)
     linear = np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4)
