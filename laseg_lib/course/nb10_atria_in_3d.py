@@ -34,8 +34,8 @@ Fine = namedtuple("Fine", "gold spacing")
 def predicted_atrium(data, arms=("supervised", "MT"), seed=0, number=0):
     """A test case with the student's prediction of each arm.
 
-    Of the record ``scene``; for real volumes, or with nothing recorded, of networks trained here
-    for a minute.  ``number``: the first test case, of the first seed, unless told otherwise.
+    The predictions are those of the record ``scene``.  For real volumes, and without the record,
+    networks are trained here for a minute.  ``number``: which of the test cases.
     """
     if not data.real and (SCENE / "predictions.npz").exists():
         case = f"PHANTOM_{SCENE_DATA['train'] + number:04d}"

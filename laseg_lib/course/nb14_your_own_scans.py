@@ -21,9 +21,9 @@ def write_hospital(folder, cases=26, labelled=6, voxel=(1.25, 1.25, 2.5), **opti
     """Phantoms as a hospital would send them.
 
     The files are ``pNN_mri.nii.gz``, and ``pNN_la.nii.gz`` for the first ``labelled``.
-    Thick slices, a wider field than the heart, each patient a little turned (so the axes are
-    oblique), and each file stored in another order of axes.
-    Returns {name: label as SimpleITK's image} of all, which only a phantom has.
+    Slices are thick, the field of view is wider than the heart, each patient is turned a little
+    (so the axes are oblique), and the files have different orders of axes.
+    Returns {name: label as SimpleITK's image} of all cases, which only phantoms have.
     """
     size = tuple(int(n) for n in np.round(np.divide(np.multiply(FIELD_MM, (1.3, 1.3, 1)), voxel)))
     truth, options = {}, {**DEFAULTS, "scanner": 0.5, **options}

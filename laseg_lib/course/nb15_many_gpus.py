@@ -24,8 +24,8 @@ ALT = ALT_TEXTS["15_many_gpus"]
 def launch(processes, module, *words):
     """``torchrun --nproc-per-node PROCESSES -m MODULE WORDS``: the lines that were printed.
 
-    Each process has one thread.  The address is given because some machines don't know their own
-    name, and torchrun would wait without end.
+    Each process has one thread.  Without the address, torchrun waits for ever on machines that
+    can't resolve their own name.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
                "--local-addr", "127.0.0.1", "--nproc-per-node", str(processes),
@@ -39,7 +39,7 @@ def launch(processes, module, *words):
 
 
 class OnFourPatches(Trainer):
-    """A training with the same batch always: these ``slots`` of four patches, labelled first."""
+    """A training whose batch is always ``slots`` of the same four patches, labelled ones first."""
 
     def __init__(self, root, slots, *, shared):
         super().__init__(TrainConfig(
@@ -94,9 +94,9 @@ def draw_efficiency(seconds, megabytes, links, processes=(1, 2, 4, 8, 16)):
 
 
 def measured_scaling(path=RECORDED / "scaling.json"):
-    """Where, when and how tools/scaling.py was run, and a line a way.
+    """Lines about tools/scaling.py: how, where and when it ran, then the speed of each way.
 
-    Its volumes a second, and how many times as many as one process.
+    The last number of a line is the speed divided by that of one process.
     """
     record = json.loads(path.read_text(encoding="utf-8"))
     rates = record["volumes_a_second"]
