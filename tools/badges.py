@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""For a release: write what needs the repository's address, badges, a cell for Colab and Kaggle, the web site.
+"""For a release: write the badges, the cell for Colab and Kaggle, and the web site's workflow.
 
     python tools/badges.py
 
-The address stands in one place, [project.urls] of pyproject.toml. While it is a placeholder (OWNER), nothing is
-written, and what was written is taken out again. Afterwards: make notebooks, which stores the outputs.
+They need the repository's address, which stands in [project.urls] of pyproject.toml. While it is a placeholder
+(OWNER), they are removed. Afterwards run `make notebooks`, which stores the outputs.
 """
 
 import re
@@ -67,13 +67,15 @@ def with_badges(text, url):
 
 
 def with_site(text, url):
-    """The workflow that publishes the hand-out, switched on where there is an address."""
+    """The workflow that publishes the hand-out, switched on if there is an address."""
     return re.sub(r"^( +if: )\$\{\{ (?:true|false) \}\}$", rf"\1${{{{ {str(bool(url)).lower()} }}}}", text, flags=re.M)
 
 
 def with_hosted_cell(notebook, url, first=False):
-    """Put the cell for Colab and Kaggle, folded, before a notebook's first code cell, or take it out; the ``first``
-    notebook has the badges at its end of the first cell's line of links too."""
+    """Put the folded cell for Colab and Kaggle before a notebook's first code cell; without ``url`` remove it.
+
+    The ``first`` notebook has the badges too, below its title.
+    """
     notebook.cells = [cell for cell in notebook.cells if cell.get("id") != CELL_ID]
     top = notebook.cells[0]
     top.source = BADGES.sub("", top.source)
@@ -90,7 +92,7 @@ def with_hosted_cell(notebook, url, first=False):
 
 
 def hosted_cell(url):
-    """The code: it does something on Colab and Kaggle only, and there only where the course isn't installed yet."""
+    """The code of the cell.  It acts only on Colab and Kaggle, and only if the course isn't installed."""
     packages = ", ".join(f'"{name}"' for name in (f"git+{url}", *MISSING))
     return f'''# on Colab and Kaggle only: install the course, fetch what lies beside this notebook
 import importlib.util

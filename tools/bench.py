@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""For whoever changes what takes time: the walkthrough's way and ours, side by side, in turn; `make bench`.
+"""After a change of the speed: time the walkthrough's way and ours, side by side and in turn; `make bench`.
 
     python tools/bench.py [--rounds 3] [--json build/bench.json] [--only step] [--quick] [--checkpoint last.pth]
 
-Prints a row a task: median seconds of either way, and the ratio theirs/ours of each round as median and range.
-tools/bench_walkthrough.py is the walkthrough's way; a training step of either runs in a process of its own, which tells
-its peak of memory.  LASEG_DATA names real volumes; without it phantoms of the same size are made for the time being.
+It prints a row for each task: the median seconds of both ways, and the median and range of the ratio theirs/ours over
+the rounds.  tools/bench_walkthrough.py is the walkthrough's way.  A training step of either way runs in a process of
+its own, which reports its peak of memory.  LASEG_DATA names real volumes; otherwise phantoms of that size are used.
 
     python tools/bench.py --only methods --json data/recorded/steps.json
 
@@ -61,7 +61,7 @@ STEPS = {"training step 2+2, 48x48x32, 8 filters": (QUICK, 8, 1e9, 5),  # patch,
          "training step 2+2, 112x112x80, 16 filters": (FULL, 16, 14e9, 1)}
 TASKS = ("fetch", "metrics", "ema", "step", "inference", "methods")
 TIMED = 6  # windows of the full-size volume that the walkthrough's inference is timed on
-CASES = 4  # whose Dice the windows are compared on; with --checkpoint all test cases
+CASES = 4  # on which the Dice of the windows is compared; with --checkpoint all test cases
 
 
 def volumes(folder):
@@ -105,8 +105,11 @@ class Bench:
               f"  processor time {seed_cpu / ours_cpu:.1f} x", flush=True)
 
     def compare(self, theirs, ours, rounds, repeat=1, scale=1):
-        """The rounds' (walkthrough's, our) times of each of ``ours`` = {name: way}, all in turn, the former once a
-        round and its seconds times ``scale``, where only a part of its work is done."""
+        """{name: [(walkthrough's times, our times) of each round]} for ``ours`` = {name: way}.
+
+        A round times the walkthrough's way once, then each of ours.  ``scale`` multiplies the walkthrough's seconds if
+        only a part of its work is done.
+        """
         for way in (theirs, *ours.values()):
             way()  # warm-up
         pairs = {name: [] for name in ours}
@@ -117,7 +120,7 @@ class Bench:
         return pairs
 
     def fetch(self, rounds):
-        """Four samples each, in processes that keep their memory or don't, as their trainings would."""
+        """Four samples each, in processes that cache volumes (ours) or don't, as the trainings do."""
         with contextlib.ExitStack() as stack:
             ask = [stack.enter_context(child(self.root, way, FULL, 2, self.device)) for way in ("seed", "fp32")]
             pairs = [[one("fetch")["seconds"] for one in ask] for _ in range(5 * rounds + 1)]
@@ -182,7 +185,7 @@ class Bench:
                   f" {self.rows[-1]['seed_s'] / counted['convolutions_s']:.1f} x")
 
     def methods(self, rounds):
-        """Our step of every method on the strong base; no other way of making it, so beside its convolutions alone."""
+        """Our step of every method on the strong base, beside the time of its convolutions alone."""
         for precision in ["fp32"] + (["bf16"] if has_fast_bf16(self.device) else []):
             for filters, arm in product((16, 8), ("labels_only", "strong", *METHOD_ARMS)):
                 with child(self.root, f"{arm}:{precision}", HALF, filters, self.device) as ask:

@@ -68,7 +68,7 @@ def labels():
 
 
 def public():
-    """The same on the public split, by the record `public`, where the published ones are at home: a Figure."""
+    """The same on the public split, by the record `public`, the split of the published results: a Figure."""
     return label_curve(compare.label_rows(load_metrics("public")), published_points(),
                        title="real atria, the public split, half resolution scored at full")
 

@@ -7,8 +7,8 @@
 
 The same folder is the course's web site: any static host, or none, serves it. It has a search over an index
 written here, a light and a dark page, a list of pages, previous and next, and alternative texts.
-Not Jupyter Book 2 or MyST: these pages are to open from a USB stick, and theirs want a web server (mystmd's
-issues 188 and 950); the slice viewer, and scenes without a network, would be ours to write there too.
+Jupyter Book 2 and MyST aren't used: these pages open from a USB stick, theirs need a web server (mystmd's issues 188
+and 950). They have no slice viewer, and no scenes without a network.
 
 Formulas become MathML, which every browser since 2023 shows. Everything that moves stays alive: scenes by
 plotly.js, from plotly's own package, which lies beside the pages; sliders, curves and slice viewers by moving.py.
@@ -64,7 +64,7 @@ def main(argv=None):
 def write(notebooks, folder):
     """Convert ``notebooks`` (paths) and the course's prose into ``folder``; returns the pages' names."""
     folder.mkdir(parents=True, exist_ok=True)
-    read = [(path, read_page(path)) for path in notebooks]  # first: what can't be read has no end to resolve, perhaps
+    read = [(path, read_page(path)) for path in notebooks]  # first: a path that can't be read may not resolve
     sources = {path.resolve(): notebook for path, notebook in read}
     sources |= {REPO / path: prose((REPO / path).read_text(encoding="utf-8")) for path in PROSE}
     names = {path: page_name(path) for path in sources}
@@ -141,7 +141,7 @@ def read_page(path):
 
 
 def promise(notebook):
-    """What stands in bold under the heading, if anything does."""
+    """The sentence in bold under the heading, or nothing."""
     found = re.search(r"[*]{2}(.+?)[*]{2}", notebook.cells[0].source, re.S)
     return found[1] if found else ""
 
@@ -176,7 +176,7 @@ class Links(IPythonRenderer):
         return super(IPythonRenderer, self).image(text, url, title)
 
     def block_html(self, html):
-        # nbconvert would read a part of HTML as a whole, to put pictures in, and close a <details> before its words.
+        # To embed pictures, nbconvert parses each piece of HTML alone; it would close a <details> before its text.
         return super().block_html(html) if "<img" in html else html
 
     def link(self, text, url, title=None):
@@ -198,7 +198,7 @@ class Pages(HTMLExporter):
 
 
 class Alive(Preprocessor):
-    """Scenes and views as HTML that moves; words that speak to someone with a kernel go."""
+    """Scenes and views as HTML that moves, without the sentences for readers with a kernel."""
 
     def preprocess_cell(self, cell, resources, index):
         outputs, stem = [], resources.get("stem")
@@ -223,7 +223,7 @@ class Alive(Preprocessor):
 
 
 def scene(data, alt):
-    """Where a scene goes, its numbers, and the still for paper and for browsers without WebGL."""
+    """The HTML of a scene: its place, its numbers, and the still for paper and for browsers without WebGL."""
     numbers = json.dumps(data[PLOTLY]).replace("</", r"<\/")
     height = data[PLOTLY]["layout"].get("height", 450)
     return (f'<div class="scene alive" role="img" aria-label="{alt}" style="height: {height}px"></div>'

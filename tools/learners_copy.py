@@ -3,8 +3,8 @@
 
     python tools/learners_copy.py          what `make lab` does before it opens JupyterLab
 
-notebooks/ keeps the outputs, for readers, for the tests and for the hand-out. A notebook in learn/ that was changed,
-were it only run and saved, is never written over: when its original has changed since, a line says so.
+notebooks/ keeps the outputs, for readers, for the tests and for the hand-out. A changed notebook in learn/ is never
+overwritten, even if it was only run and saved. If its original has changed as well, a line says so.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main(argv=None):
 
 
 def copy_all(notebooks, folder):
-    """Copy what is missing in ``folder`` and what nobody changed there; returns the lines to tell."""
+    """Copy the files that are missing in ``folder``, or unchanged there; returns the lines to print."""
     folder.mkdir(parents=True, exist_ok=True)
     record, written, kept = folder / MADE_FROM, [], []
     made_from = read_record(record)
@@ -61,7 +61,7 @@ def copy_all(notebooks, folder):
 
 
 def read_record(path):
-    """What ``path`` noted; nothing where it is missing or broken: then every copy counts as changed."""
+    """The record at ``path``; {} if it is missing or broken, so that every copy counts as changed."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
     except (OSError, ValueError, TypeError, RecursionError):

@@ -5,15 +5,14 @@
     python tools/marks.py STUDENTS notebooks/05_ema_teacher.ipynb   the exercises of this notebook only
     python tools/marks.py STUDENTS --output marks.csv               default: build/marks.csv
 
-A student's folder is copied, and its copy executed in a kernel of its own: of each notebook only the
-statements that an exercise's function needs, as far as they can be told apart. The verdict is that of the
-library's own check, whatever the notebook prints or stores. What the walls keep off, and what they don't, stands
-in notebooks/INSTRUCTOR.md.
+A student's folder is copied, and the copy gets a kernel of its own. Of each notebook, only the statements are executed
+that an exercise's function needs. The verdict is that of the library's own check, whatever the notebook prints or
+stores. notebooks/INSTRUCTOR.md says what the walls stop, and what they don't.
 
     python tools/marks.py kernel BOX GIGABYTES SECONDS WALLS -f CONNECTION_FILE
 
-is such a kernel. BOX is the only folder that may be written. WALLS is "namespaces" where the process was started by
-``unshare`` with namespaces of its own, else "none".
+is such a kernel. BOX is the only folder that may be written. WALLS is "namespaces" if ``unshare`` has started the
+process with namespaces of its own, else "none".
 """
 
 import argparse
@@ -165,13 +164,13 @@ def verdict(kernel, notebook, path, check, name, given, seconds):
         return f"Not yet: Python can't read the cell: {error}"
     if not code:
         return f"Not attempted: no function {name}."
-    if code == [given]:  # as it was handed out: no kernel need say so
+    if code == [given]:  # unchanged: this needs no kernel
         return "Not attempted."
     return kernel.ask("\n".join(code), module_of(path).__name__, f"{check}.verdict({name})", seconds)
 
 
 class Kernel:
-    """A kernel between walls on a copy of ``folder``; it starts when it is first asked, and again when it was lost."""
+    """A kernel between walls on a copy of ``folder``.  It starts with the first question, and anew if it has ended."""
 
     def __init__(self, folder, args, walls):
         self.folder, self.args, self.walls, self.process, self.client = folder, args, walls, None, None
@@ -188,7 +187,7 @@ class Kernel:
         work = self.box / "work"
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(self.folder, work, symlinks=True, ignore=too_much)
-        # A file in place of a port, where the system has such: it works without a network, and nobody else can use it.
+        # On POSIX a file in place of a port: it works without a network, and no other user can open it.
         transport = {"transport": "ipc", "ip": str(self.box / f"k{secrets.token_hex(3)}")} if os.name == "posix" else {}
         key = secrets.token_hex(32).encode()
         file, _ = write_connection_file(str(self.box / "connection.json"), key=key, **transport)
@@ -207,7 +206,7 @@ class Kernel:
             raise RuntimeError(f"The kernel for {self.folder.name} does not start:\n{log}")
 
     def environment(self):
-        """What a kernel needs, and nothing else of the instructor's."""
+        """The environment variables that a kernel needs, and no others of the instructor's."""
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "SYSTEMROOT")}
         own = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "IPYTHONDIR", "MPLCONFIGDIR", "LASEG_HOME",
                              "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"), str(self.box))
@@ -215,8 +214,10 @@ class Kernel:
                              "MPLBACKEND": "Agg", "LASEG_PROGRESS": "off", "PYTHONUTF8": "1"}
 
     def ask(self, code, module, expression, seconds):
-        """The value of ``expression`` of ``module``, a str, after ``code`` in a namespace of its own; or what went
-        wrong, as words.  To load the module isn't on the student's clock."""
+        """The value of ``expression`` of ``module``, a str, after ``code`` in a fresh namespace; or what went wrong.
+
+        ``seconds`` limits the student's code, not the import of the module before it.
+        """
         if self.process is None:
             self.start()
         self.reply(self.client.execute(f"%reset -f\nimport {module}", silent=True), 120)

@@ -1,9 +1,9 @@
-"""For handout.py and slides.py: what moves on a page without a kernel (sliders, curves, viewers), from the cells.
+"""For handout.py and slides.py: sliders, curves and viewers that move on a page without a kernel.
 
-A cell's own call, such as ``SliderView(draw_ema, alpha=[...])``, is read from the notebook and evaluated here with
-what it draws from: so the very ``draw`` of the course makes the frames, one for each place of its sliders.  What only
-a training can give (curves, masks of a network) is kept in data/recorded/pages when tools/run_notebooks.py executes
-the notebook.  handout_template/moving.js does the rest on the page.
+A cell's call, such as ``SliderView(draw_ema, alpha=[...])``, is read from the notebook and evaluated here.  So the
+course's own ``draw`` makes the frames, one for each position of the sliders.  When tools/run_notebooks.py executes a
+notebook, it stores the results of trainings (curves, masks) in data/recorded/pages.  handout_template/moving.js moves
+the frames on the page.
 """
 
 import ast
@@ -33,10 +33,10 @@ from laseg_lib.records.read import RECORDED
 KEPT = RECORDED / "pages"
 CALLS = ("SliderView", "SliceViewer", "LiveCurves")
 SIZE = (95, 70, 44)  # the phantoms of notebook 01, voxels of 1.25 mm
-GREYS = 63  # of a slice viewer: noise in more of them would be most of its bytes
+GREYS = 63  # of a slice viewer: with more of them, most of its bytes would be noise
 STEPS = 12  # pictures of a curve that grows
 
-# What is kept of a kernel: {notebook: {name: expression}}; the names are those of ``context``.
+# The values that are stored from a kernel: {notebook: {name: expression}}; ``context`` has the same names.
 KEEP = {
     "00_start_here": {"history": "live.history", "image": "image", "gold": "gold", "found": "found",
                       "spacing": "list(map(float, spacing))"},
@@ -45,12 +45,12 @@ KEEP = {
                       "shares": "[list(map(float, masked_out(bits))) for bits in np.linspace(0.1, 1, 19)]"},
     "14_your_own_scans": {"image": "array_of(straight)", "gold": "gold", "ours": "ours"},
 }
-FIXED = {"05_ema_teacher": {"seed"}}  # sliders that a page without a kernel does without: ten times as many frames
+FIXED = {"05_ema_teacher": {"seed"}}  # sliders that are left out: they would need ten times as many frames
 
 
 def keep(stem, values):
-    """Write what a notebook's moving pictures are drawn from: {name: array, {name: mask} or plain numbers}.  Nothing
-    is kept of real volumes, which must not get into the repository."""
+    """Store the data of a notebook's moving pictures: {name: array, {name: mask} or plain numbers}.  Nothing is stored
+    of real volumes, which must not get into the repository."""
     if os.environ.get("LASEG_DATA"):
         return
     KEPT.mkdir(exist_ok=True)
@@ -70,14 +70,14 @@ def keep(stem, values):
 
 
 def keep_code(stem):
-    """A line for the kernel of a notebook that has come to its end."""
+    """The line that calls ``keep`` at the end of a notebook, in its kernel."""
     values = ", ".join(f"{name!r}: {code}" for name, code in KEEP[stem].items())
     folder = str(Path(__file__).resolve().parent)
     return f"import sys; sys.path.insert(0, {folder!r}); import moving; moving.keep({stem!r}, {{{values}}})"
 
 
 def kept(stem):
-    """What ``keep`` has written, or {} where nothing is."""
+    """The values that ``keep`` has stored, or {}."""
     path, values = KEPT / f"{stem}.npz", {}
     if not path.exists():
         return values
@@ -100,7 +100,7 @@ def kept(stem):
 
 
 def context(stem):
-    """The names that the calls of a notebook's views are evaluated with; None where something of it was not kept."""
+    """The names that the calls of a notebook's views are evaluated with; None if a stored value is missing."""
     if not importlib.util.find_spec(f"laseg_lib.course.nb{stem}"):
         return None
     page = importlib.import_module(f"laseg_lib.course.nb{stem}")
@@ -145,7 +145,7 @@ def alive(source, stem, names):
     if given.call == "SliceViewer":
         return slice_viewer(given)
     if given.call == "LiveCurves":
-        limit = re.search(r"max_iterations // (\d+)", source)  # of 07's two pictures the first ends early
+        limit = re.search(r"max_iterations // (\d+)", source)  # the first of 07's two pictures ends early
         history = names["history"][:len(names["history"]) // int(limit[1])] if limit else names["history"]
         return curves(given, history)
     return ramp(given) if getattr(given.args[0], "__name__", "") == "draw_ramp" else sliders(given, FIXED.get(stem, ()))
@@ -185,7 +185,7 @@ def curves(given, history):
 
 
 def meaning(choice, place):
-    """What ``draw`` gets for a place: of a dict its value, not its name."""
+    """The value that ``draw`` gets for a place; of a dict, the value behind the name."""
     return choice[place] if isinstance(choice, dict) else place
 
 
@@ -194,7 +194,7 @@ def in_words(value):
 
 
 def frame(picture):
-    """A picture as a WebP in a data URI: without loss where that is small, as of lines and letters."""
+    """A picture as a WebP in a data URI: lossless if that is small, as with lines and letters."""
     image, found = Image.fromarray(pixels(picture, dpi=110 if hasattr(picture, "savefig") else None)), []
     for options in ({"lossless": True, "quality": 60, "method": 3}, {"quality": 80, "method": 4}):
         file = io.BytesIO()

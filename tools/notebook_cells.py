@@ -29,7 +29,7 @@ def read_notebook(path):
                 cell.outputs, cell.execution_count  # noqa: B018
     except OSError:
         raise
-    except Exception as error:  # nbformat raises another kind for every way that a file can be no notebook
+    except Exception as error:  # nbformat raises another kind of error for each defect
         raise LasegError(f"{path}: not a notebook ({type(error).__name__}); get it from where it came") from error
     return notebook
 
@@ -65,8 +65,8 @@ def names_of(code):
 def needed_by(name, sources):
     """The statements of ``sources`` (cells) that make ``name``, and all that these read, in their order.
 
-    What changes a thing without naming it anew (``names.append(1)``) can't be seen and is left out.  Cells that Python
-    can't read are left out too; SyntaxError where ``name`` stands in one of them and is made nowhere else.
+    A statement that changes a value without binding its name (``names.append(1)``) is not found.  Cells that Python
+    can't read are left out; SyntaxError if ``name`` stands in one of them and is made nowhere else.
     """
     lines, broken = [], None
     for source in sources:

@@ -2,7 +2,7 @@
 """For whoever adds a record: write the tables of data/recorded/README.md between their markers, with all comparisons.
 
     python tools/readme_results.py            writes them
-    python tools/readme_results.py --check    fails when one isn't what the records say
+    python tools/readme_results.py --check    fails if one differs from the records
 
 The tables are those of our own results, of published ones, of each record's comparisons, and of speeds.  New numbers
 for the speeds come by

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""To record anew what notebook 10 shows: data/recorded/scene, of a phantom whose veins look like veins.
+"""To record the scenes of notebook 10 again: data/recorded/scene, phantoms with voxels small enough for veins.
 
     nice python tools/record_scene.py            some minutes on a core; what is there is kept
 

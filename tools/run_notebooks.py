@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""After a change of a notebook: execute it from nothing, store its outputs, and check them; `make notebooks`.
+"""After a change of a notebook: execute it in a fresh kernel, store its outputs, and check them; `make notebooks`.
 
     python tools/run_notebooks.py notebooks/*.ipynb            execute, store, check
     python tools/run_notebooks.py notebooks/05_ema_teacher.ipynb
@@ -35,7 +35,7 @@ EXEMPT_TAGS = {"nbval-ignore-output", "nbval-skip"}    # the cells that nbval do
 KEPT = ("tags", "jupyter", "slideshow")    # of a cell's metadata; slideshow: see tools/slides.py
 HIDE_TAG = "hide-input"    # set-up and plotting, which a talk leaves out
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-# Not after a base64 character, or pictures would be found to hold paths.
+# Not after a base64 character: the bytes of a picture may look like a path.
 MACHINE_PATH = re.compile(r"(?<![\w+/=.])(/(home|root|tmp|work|Users|var|opt|mnt)/\w|[A-Z]:\\\w)")
 
 
@@ -67,11 +67,11 @@ def execute(path, timeout=300, slow=MAX_CELL_SECONDS):
     notebook = read_notebook(path)
     notebook.metadata.pop("widgets", None)
     neighbours = set(path.parent.iterdir())
-    # coalesce_streams: one output a stream, however the kernel happened to chop it
+    # coalesce_streams: one output for each stream, however the kernel has split it
     client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", coalesce_streams=True,
                             resources={"metadata": {"path": str(path.resolve().parent)}})
     start, keeps = time.perf_counter(), path.stem in moving.KEEP and path.parent == NOTEBOOKS
-    if keeps:  # what its moving pictures are drawn from where there is no kernel
+    if keeps:  # the data of its moving pictures, for pages without a kernel
         notebook.cells.append(nbformat.v4.new_code_cell(moving.keep_code(path.stem)))
     try:
         client.execute()
@@ -83,7 +83,7 @@ def execute(path, timeout=300, slow=MAX_CELL_SECONDS):
     seconds = {number: cell_seconds(cell) for number, cell in enumerate(notebook.cells)}
     slowest = max(seconds, key=seconds.get, default=0)
     print(f"{path.name:32} {took:6.1f} s   slowest: cell {slowest}, {seconds.get(slowest, 0):.1f} s", flush=True)
-    write_whole(path, nbformat.writes(tidy(notebook)) + "\n")  # a full disk leaves the notebook of before
+    write_whole(path, nbformat.writes(tidy(notebook)) + "\n")  # if the disk is full, the old notebook stays
     left = sorted(p.name for p in set(path.parent.iterdir()) - neighbours - {path.parent / ".ipynb_checkpoints"})
     return ([f"cell {slowest} took {seconds[slowest]:.0f} s, more than {slow}"]
             if seconds.get(slowest, 0) > slow else []) + \
@@ -100,7 +100,7 @@ def cell_seconds(cell):
 
 
 def tidy(notebook):
-    """Drop what changes from run to run, or from machine to machine, without meaning anything.
+    """Remove what differs from run to run or from machine to machine and has no meaning.
 
     Widget views go too: their model dies with the kernel, and a page that finds the view shows an error
     in its place instead of the picture beside it.

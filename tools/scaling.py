@@ -3,8 +3,8 @@
 
     python tools/scaling.py [--rounds 5] [--steps 20] [--json build/scaling.json]
 
-Each process has one thread and makes mean-teacher steps of 1+1 (48x48x32, 8 filters, float32) on phantoms, so that from
-way to way only the company changes.  Run it on an idle machine; notebook 15 reads data/recorded/scaling.json.
+Each process has one thread and makes mean-teacher steps of 1+1 (48x48x32, 8 filters, float32) on phantoms.  So the ways
+differ only in the other processes.  Run it on an idle machine; notebook 15 reads data/recorded/scaling.json.
 """
 
 import argparse

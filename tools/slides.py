@@ -4,7 +4,7 @@
     python tools/slides.py                                   00, 01, 05, 07, 09 and 10
     python tools/slides.py notebooks/05_ema_teacher.ipynb    some of them
 
-Which cell begins a slide, goes on with one, or is left out is the notebook's own metadata, as JupyterLab edits
+The notebook's metadata says which cell begins a slide, continues one or is left out. JupyterLab edits
 it: the gears at the top right, *Slide Type*. Folded code is left out, exercises too. The pages are the hand-out's
 own, formulas and live scenes included, with a few lines that show one slide at a time. nbconvert's slides load
 reveal.js, MathJax and more from a network; these need none.

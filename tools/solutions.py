@@ -42,7 +42,7 @@ def main(argv=None):
 
 
 def write(notebooks, folder):
-    """Fill the answers in, without executing anything; returns the paths of the notebooks in ``folder``, with the
+    """Fill in the answers, without executing them; returns the paths of the notebooks in ``folder``, with the
     glossary beside them."""
     folder.mkdir(parents=True, exist_ok=True)
     for page in (REPO / "notebooks").glob("*.md"):

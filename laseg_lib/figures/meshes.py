@@ -67,7 +67,7 @@ def surface_distance(vertices, mask, spacing=0.625):
     if not len(vertices):
         return np.empty(0, np.float32)
     spacing = np.broadcast_to(np.asarray(spacing, float), 3)
-    # The box that holds mask and vertices is enough, and a fraction of the volume.
+    # The box of mask and vertices is enough: a small part of the volume.
     at = vertices / spacing - 0.5  # in voxels: their centres lie at half spacings
     low = np.minimum(_bounds(mask)[0], np.floor(at.min(0)).astype(int))
     high = np.maximum(_bounds(mask)[1], np.ceil(at.max(0)).astype(int) + 1)
@@ -114,7 +114,7 @@ def distance_scene(gold, prediction, spacing=0.625, *, faces=4000, limit=None, t
     """The predicted surface, coloured by its distance to the gold surface, with a bar in mm.
 
     The gold surface lies in it as a faint shell that the legend toggles.  ``limit``: the bar's top in mm,
-    by default the distance that 99 % of the vertices keep below.
+    by default the 99th percentile of the distances.
     """
     import plotly.graph_objects as go
 

@@ -9,7 +9,7 @@ import re
 
 
 def in_html(name):
-    """For HTML, attributes too, and for plotly, whose words are HTML."""
+    """For HTML and its attributes, and for plotly, whose texts are HTML."""
     return html.escape(str(name))
 
 

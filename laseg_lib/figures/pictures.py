@@ -15,7 +15,7 @@ _drawing = threading.Lock()  # widget callbacks run on another thread than the c
 def to_png(picture, dpi=None, small=False):
     """PNG bytes of a uint8 array (H, W, 3), a matplotlib Figure made without pyplot, or PNG bytes.
 
-    ``small`` spends time on size, for what is stored in a notebook.
+    ``small``: fewer bytes but slower, for a notebook's stored outputs.
     """
     if isinstance(picture, bytes):
         return _shrink(picture) if small else picture

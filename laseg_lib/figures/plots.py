@@ -144,9 +144,6 @@ class LiveCurves:
         display(bundle(self.draw(self.history), self.alt, STILL), raw=True)
 
 
-# The figures that stand in files of their own, for whom ``plots`` is the one place to look.
-
-
 def arm_comparison(table, *, value="Dice", arms=ARMS, title=""):
     """Dot per seed, mean and 95 % interval per arm, student and teacher.
 

@@ -30,7 +30,7 @@ class Progress:
         return self.at
 
     def at(self, number, *, now=False):
-        """Say that ``number`` of them are done."""
+        """Show that ``number`` of them are done."""
         if now or number >= self.total or time.monotonic() - self._last >= self.every:
             self._last = time.monotonic()
             self.bar.value, self.words.value = number, f"{self.what} {number} of {self.total}"

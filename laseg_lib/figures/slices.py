@@ -21,7 +21,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from .style import looks_by_class
 
 KEPT = 60  # planes between steps: some 30 MB
-PANEL, WIDE = 120, 480  # px: the text's height below planes in a row, and from where on it has two columns
+PANEL, WIDE = 120, 480  # px: height of the text below planes in a row; its width for two columns
 GAP, LINE, PAPER, INK, DIM = 10, 28, (16, 16, 16), (240, 240, 240), (165, 165, 165)  # px; grey levels
 #        axes shown (right, down), is "down" the reverse of the array, letters left-right, top-bottom
 PLANES = {"axial": (0, 1, False, "RL", "AP"), "coronal": (0, 2, True, "RL", "SI"),
@@ -258,7 +258,7 @@ def _readout_place(width, rows):
 def voxel_at(place, point, shape, boxes):
     """The voxel under ``place`` (x, y) of a picture with these ``boxes``: (plane, x, y, z), or None beside the planes.
 
-    ``point``: the cross-hair now, which says where along the plane's own axis it is.
+    ``point``: the cross-hair, which gives the place along the plane's own axis.
     """
     for plane, (across, down, flip, *_) in PLANES.items():
         left, top, width, height = boxes[plane]
@@ -272,16 +272,15 @@ def voxel_at(place, point, shape, boxes):
 
 
 def _name(pen, place, text, width):
-    """A name in the legend; a long one is set in two lines of smaller letters, divided at a space if possible."""
+    """A name in the legend; a long one has two lines of smaller letters, divided at the middlemost space."""
     (x, y), small = place, 13
     if font(16).getlength(text) <= width:
         pen.text((x, y), text, INK, font(16))
         return
-    fits = max((n for n in range(len(text) + 1) if font(small).getlength(text[:n]) <= width), default=0)
-    cut = text.rfind(" ", 0, fits + 1) if font(small).getlength(text) > width else fits
-    first, second = text[:cut if cut > 0 else fits].rstrip(), text[cut if cut > 0 else fits:].lstrip()
-    pen.text((x, y - 4), first, INK, font(small))
-    pen.text((x, y + 10), _fit(second, width, small), INK, font(small))
+    spaces = [at for at, letter in enumerate(text) if letter == " "] or [len(text) // 2]
+    cut = min(spaces, key=lambda at: abs(at - len(text) / 2))
+    for row, part in ((y - 4, text[:cut]), (y + 10, text[cut:].lstrip())):
+        pen.text((x, row), _fit(part, width, small), INK, font(small))
 
 
 def _fit(text, width, size, bold=False):

@@ -24,7 +24,7 @@ LIGHT = np.array([-0.35, -0.75, 0.55])
 
 
 def scene_still(figure, width=9.6, note=""):
-    """A matplotlib Figure of a plotly ``figure``: its meshes as they lie, seen from its first camera.
+    """A matplotlib Figure of a plotly ``figure``: its meshes, seen from its first camera.
 
     ``note``: a line below, such as how the scene comes to life.
     """

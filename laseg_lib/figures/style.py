@@ -29,7 +29,7 @@ ARMS = [name for name in LOOKS if name != "gold"]
 CLASS_COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#F0E442", "#0072B2")
 INK, GRID = "#222222", "#D0D0D0"
 TEXT, SMALL = 13, 12  # points; a figure is 9.6 inches wide
-# Wherever the two stand side by side: blue and green, as in every curve; the lighter blue, to be seen on a dark scan.
+# Side by side, the student is light blue, which shows on a dark scan, and the teacher is green.
 _ROLES = {"student": "supervised_equal", "teacher": "MT"}
 _SPARE = ["strong", "supervised_equal", "lambda0", "MT", "supervised", "strong_supervised"]
 
@@ -78,7 +78,7 @@ def new_axes(columns=1, *, height=4.2, width=9.6, rows=1, xlabel="", ylabel="", 
 
 
 def dress(ax, xlabel="", ylabel="", title=""):
-    """Text sizes, a light grid, no box; SI units belong into the labels."""
+    """Text sizes, a light grid, no box.  Labels should name SI units."""
     ax.set_xlabel(xlabel, fontsize=TEXT, color=INK)
     ax.set_ylabel(ylabel, fontsize=TEXT, color=INK)
     ax.set_title(title, fontsize=TEXT + 1, color=INK, loc="left")

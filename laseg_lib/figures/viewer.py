@@ -33,7 +33,7 @@ class LivePicture(widgets.VBox):
 
     def __init__(self, picture, alt, below=(), asks=False):
         self.alt, self.asks = alt or "A still of a picture that changes.", asks
-        # With its bytes from the first: a page that had to wait for them would show the sign of a broken picture.
+        # It is made with its bytes: without them a page would show the sign of a broken picture.
         self.picture = LiveImage(value=self._encoded(picture), alt=self.alt, asks=asks)
         self.picture.add_class("laseg-image")
         super().__init__([self.picture, *below, widgets.HTML(_STYLE)])
@@ -155,7 +155,7 @@ class SliderView(LivePicture):
         below = [*rows, self.message]
         try:
             picture = draw(**self.values)
-        except BaseException:  # no view comes of it: a cell that fails again and again must leave no widgets behind
+        except BaseException:  # there will be no view, so none of its widgets may stay in the kernel
             for row in below:
                 _close_parts(row)
                 row.close()
@@ -181,7 +181,7 @@ class SliderView(LivePicture):
         return {name: self._meant(name, w.value) for name, w in self.controls.items()}
 
     def _meant(self, name, value):
-        """The value that ``draw`` gets: for a dict its value, not its name."""
+        """The value that ``draw`` gets; of a dict, the value behind the name."""
         return self._choices[name][value] if name in self._choices else value
 
     def set(self, **values):
@@ -198,7 +198,7 @@ class SliderView(LivePicture):
     def _changed(self, change=None):
         if self._held:
             return
-        with self._lock:  # whoever waited here draws the newest values, or nothing if they are drawn
+        with self._lock:  # a call that has waited here draws the newest values, unless they are drawn
             state = [w.value for w in self.controls.values()]
             if state == self._drawn:
                 return
