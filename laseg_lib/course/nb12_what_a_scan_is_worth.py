@@ -9,9 +9,6 @@ from .exercise import Exercise
 ALT = ALT_TEXTS["12_what_a_scan_is_worth"]
 
 
-# --- The exercise --------------------------------------------------------------------------------
-
-
 def by_fold(gains, each):
     """(mean, half of the 95 % interval) of the folds' means; ``each``: gains of one fold."""
     folds = np.reshape(gains, (-1, each)).mean(axis=1)

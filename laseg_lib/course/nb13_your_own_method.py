@@ -8,9 +8,6 @@ from .exercise import Exercise
 ALT = ALT_TEXTS["13_your_own_method"]
 
 
-# --- The exercise --------------------------------------------------------------------------------
-
-
 def mean_entropy(atrium):
     """The mean entropy, in nats, of voxels that are atrium with these probabilities (0 < p < 1)."""
     atrium = np.asarray(atrium, float)

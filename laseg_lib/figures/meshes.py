@@ -56,9 +56,8 @@ def _bounds(mask):
 def surface_distance(vertices, mask, spacing=0.625):
     """The distance of each vertex (N, 3, in mm) to the border of ``mask``, in mm (float32, never negative).
 
-    From SciPy's exact Euclidean distance to voxel centres inside and outside (the border lies half a voxel
-    further), sampled linearly at the vertices: accurate to about half a voxel.
-    Raises ValueError for an empty mask.
+    It is SciPy's exact Euclidean distance to voxel centres (the border lies half a voxel further), sampled linearly at
+    the vertices: accurate to about half a voxel.  Raises ValueError for an empty mask.
     """
     from scipy.ndimage import distance_transform_edt, map_coordinates
 
@@ -90,10 +89,9 @@ def enclosed(label, k, classes):
 def atrium_scene(masks, spacing=0.625, *, opacity=None, faces=4000, title="", classes=()):
     """A plotly Figure of {name: mask}; clicking a name in the legend hides or shows its surface.
 
-    'gold' and the arms have their colours of the course.  ``opacity``: {name: 0 to 1}; by default the
-    first of several surfaces is see-through (0.35), so that the others show inside it.  ``classes``: the names of the
-    classes 1 to K of these labels, a surface and a colour each.  One that encloses another, as a wall does, is drawn by
-    its outer surface, see-through.
+    'gold' and the arms have their colours of the course.  ``opacity``: {name: 0 to 1}; by default the first of several
+    surfaces is see-through (0.35).  ``classes``: the names of the classes 1 to K of these labels, a surface and colour
+    each.  A class that encloses another, as a wall does, is drawn by its outer surface, see-through.
     """
     import plotly.graph_objects as go
 
@@ -171,16 +169,11 @@ def show_scene(figure, alt):
 
     still = to_png(scene_still(figure, width=8.4, note=WAITS), dpi=100, small=True)
     png = base64.b64encode(still).decode()
-    display({PLOTLY: figure_json(figure), "image/png": png, "text/plain": alt}, metadata={"image/png": {"alt": alt}},
-            raw=True)
+    scene = json.loads(figure.to_json()) | {"config": {"displaylogo": False}}
+    display({PLOTLY: scene, "image/png": png, "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True)
     # JupyterLab shows the still, at its own size, until the mouse comes: it must not be cut on a narrow page.
     display({"text/html": f"<style>.jp-RenderedPlotly img {{max-width: 100%; height: auto}}</style><p><em>"
                           f"{in_html(alt)}</em></p>", "text/plain": alt}, raw=True)
-
-
-def figure_json(figure):
-    """The scene as plotly's JSON, arrays as base64."""
-    return json.loads(figure.to_json()) | {"config": {"displaylogo": False}}
 
 
 def packed_size(figure):

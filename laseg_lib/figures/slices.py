@@ -1,10 +1,9 @@
 """Three orthogonal slices through a volume as one picture: pure NumPy, Pillow and Agg, no pyplot.
 
-Orientation: the h5 files have none, so it was found from the anatomy of twelve public cases.  In all
-of them the liver is at low z and low x, the spine at high y, and the descending aorta lies beside
-the spine at higher x.  Hence x runs from the patient's right to the left, y from front to back, z
-from feet to head (LPS in NIfTI's and DICOM's terms).  The pictures follow the radiologists'
-convention: **patient's left on the right of the screen**, head up.
+Orientation: the h5 files have none, so it was found from the anatomy of twelve public cases.  In all of them the liver
+is at low z and low x, the spine at high y, and the descending aorta lies beside the spine at higher x.  Hence x runs
+from the patient's right to the left, y from front to back, z from feet to head (LPS in NIfTI's and DICOM's terms).  The
+pictures follow the radiologists' convention: **patient's left on the right of the screen**, head up.
 """
 
 from functools import lru_cache
@@ -29,12 +28,10 @@ PLANES = {"axial": (0, 1, False, "RL", "AP"), "coronal": (0, 2, True, "RL", "SI"
 
 
 def plane_boxes(shape, spacing=0.625, size=(880, 560), in_a_row=False):
-    """The position of each plane on a canvas of ``size`` (width, height) in pixels.
+    """{'axial' | 'coronal' | 'sagittal' | 'panel': (left, top, width, height)} on a canvas of ``size`` pixels.
 
-    Returns {'axial' | 'coronal' | 'sagittal' | 'panel': (left, top, width, height)}: axial over
-    coronal (same x), sagittal beside coronal (same z), text in the fourth corner.  ``in_a_row``: all
-    three side by side, the text below the last two, for a low page.  One scale in
-    pixels per mm holds for all, so that non-square voxels keep their true proportions.
+    Axial is over coronal (same x), sagittal beside coronal (same z), text in the fourth corner.  ``in_a_row``: all
+    three side by side, the text below the last two.  One scale in pixels per mm holds for all, whatever the voxels.
     """
     mm = np.asarray(shape) * np.broadcast_to(spacing, 3)
     if in_a_row:
@@ -64,12 +61,11 @@ def draw_slices(image, label=None, predictions=None, x=None, y=None, z=None, *, 
                 in_a_row=False, classes=()):
     """The axial, coronal and sagittal slice through voxel (x, y, z) → uint8 (height, width, 3).
 
-    ``image`` (W, H, D) of any real dtype; ``label`` and each of ``predictions`` ({name: mask}) of
-    the same shape, foreground where non-zero; or, with the names of two ``classes`` or more, labels of 0 and 1 to K, a
-    colour a class.  x, y, z default to the middle and are clipped to the
-    volume.  ``spacing`` in mm, one number or three.  ``style`` is 'outline', 'fill' or 'both';
-    ``smooth=False`` shows single voxels.  ``kept``: a dict for drawn planes of these volumes, kept by
-    the caller; a step along z then draws one plane, not three.  ``in_a_row`` as for ``plane_boxes``.
+    ``image`` (W, H, D) of any real dtype; ``label`` and each of ``predictions`` ({name: mask}) of the same shape,
+    foreground where non-zero.  With the names of two ``classes`` or more, they hold 0 and 1 to K; a class has a colour.
+    x, y, z default to the middle and are clipped to the volume.  ``spacing`` in mm, one number or three.  ``style`` is
+    'outline', 'fill' or 'both'; ``smooth=False`` shows single voxels; ``in_a_row`` as for ``plane_boxes``.
+    ``kept``: the caller's dict for drawn planes of these volumes, so that a step along z draws one plane, not three.
     Raises ValueError if a mask's shape isn't the image's.
     """
     masks = ({} if label is None else {"gold": label}) | (predictions or {})

@@ -1,13 +1,13 @@
 """One slider class for the whole course, and the slice viewer built on it.
 
-The picture is a widget that receives encoded bytes: no pyplot, because widget callbacks run
-on another thread than the cell.  The browser holds back slider moves while one is being drawn and
-sends only the newest, so that quick sliding leaves out frames instead of queueing them.
+The picture is a widget that receives encoded bytes.  There is no pyplot, because widget callbacks run on another thread
+than the cell.  While a picture is drawn, the browser keeps only the newest slider move, so that no moves queue up.
 
-Each view also leaves a still in the output, for a page without a kernel.  JupyterLab would show
-still and live view one under the other: a style that lives only with the live view hides it.
+Each view also leaves a still in the output, for a page without a kernel.  A style that is part of the live view hides
+the still, which JupyterLab would show below it.
 """
 
+import contextlib
 import itertools
 import math
 import textwrap
@@ -128,12 +128,11 @@ def _parts(widget):
 class SliderView(LivePicture):
     """``draw(**values)`` under sliders, drop-downs and toggles; display it as a cell's last line.
 
-    ``draw`` is a pure function to a picture: uint8 array (H, W, 3), Figure without pyplot, or PNG
-    bytes.  Each control is given by its values: ``(low, high)`` or ``(low, high, step)`` or a range
-    → slider; list of numbers → slider over just these; list of strings or a dict {name: value} →
-    drop-down; True or False → toggle; an ipywidget → itself.
-    ``start``: {name: first value}; ``labels``: {name: text beside it}; ``play``: names of
-    whole-number sliders that get a play button; ``alt``: what is seen, in a sentence or two.
+    ``draw`` is a pure function that returns a uint8 array (H, W, 3), a Figure without pyplot, or PNG bytes.
+    The values of a control choose its kind: ``(low, high)``, ``(low, high, step)`` or a range → slider; list of numbers
+    → slider over these; list of strings or dict {name: value} → drop-down; bool → toggle; an ipywidget → itself.
+    ``start``: {name: first value}; ``labels``: {name: text beside it}; ``play``: names of whole-number sliders that get
+    a play button; ``alt``: a sentence or two that describe the picture.
     An error in the first drawing is raised; later errors are shown under the last good picture.
     Each position is drawn once; if there are few, all are drawn at the start.
     """
@@ -186,14 +185,19 @@ class SliderView(LivePicture):
 
     def set(self, **values):
         """Move several controls at once, with one drawing."""
-        with self._lock:
-            self._held = True
-            try:
-                for name, value in values.items():
-                    self.controls[name].value = value
-            finally:
-                self._held = False
+        with self._lock, self._hold():
+            for name, value in values.items():
+                self.controls[name].value = value
         self._changed()
+
+    @contextlib.contextmanager
+    def _hold(self):
+        """Controls move without a drawing."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
 
     def _changed(self, change=None):
         if self._held:
@@ -281,15 +285,14 @@ def _explain(error):
 class SliceViewer(SliderView):
     """Three orthogonal planes in a row, with cross-hair, gold label and any number of predictions.
 
-    Sliders move the planes, and so does the mouse: click or drag in a picture for the cross-hair.  After a click, or
-    with Ctrl, the wheel over it moves its slice; otherwise it scrolls the page.  With the focus on the picture, arrow
-    keys do: left and right for x, up and down for z, with Shift for y.
+    Sliders move the planes.  A click or drag in a picture moves the cross-hair.  After a click, or with Ctrl, the wheel
+    moves the slice under the mouse; otherwise it scrolls the page.  If the picture has the focus, so do the arrow keys:
+    left and right for x, up and down for z, with Shift for y.
 
-    ``image`` (W, H, D), ``label`` and ``predictions`` ({name: mask}) as for ``draw_slices``; or
-    ``cases``: {name: (image, label) or (image, label, predictions), or a function without arguments
-    that returns this}, which a drop-down picks from and loads when asked for.
-    Opens where the label's centre is.  ``spacing`` in mm; ``size`` of the picture in pixels.  ``classes``: the names of
-    the labels' classes 1 to K, where there are several (``LAHeart.classes``).
+    ``image`` (W, H, D), ``label`` and ``predictions`` ({name: mask}) as for ``draw_slices``; or ``cases``, a drop-down:
+    {name: (image, label) or (image, label, predictions), or a function without arguments that loads them}.
+    It opens at the label's centre.  ``spacing`` in mm; ``size`` of the picture in pixels; ``classes``: the names of the
+    labels' classes 1 to K, if there are several (``LAHeart.classes``).
     """
 
     def __init__(self, image=None, label=None, predictions=None, *, spacing=0.625, cases=None, size=(880, 276),
@@ -365,12 +368,9 @@ class SliceViewer(SliderView):
 
     def _fit(self):
         """Sliders to the new case's size and its label's centre, without drawing in between."""
-        self._held = True
-        try:
+        with self._hold():
             for axis, n, at in zip("xyz", self.image.shape, self.centre):
                 self.controls[axis].max = n - 1
                 self.controls[axis].value = at
             window, level = window_of(self.image)
             self.controls["window"].value, self.controls["level"].value = round(window, 1), round(level, 1)
-        finally:
-            self._held = False

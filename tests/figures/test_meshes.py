@@ -14,7 +14,6 @@ from laseg_lib.figures.meshes import (
     WAITS,
     atrium_scene,
     distance_scene,
-    figure_json,
     packed_size,
     show_scene,
     surface,
@@ -90,10 +89,10 @@ def test_arrays_travel_as_base64_below_the_limit():
     mask = ball(34, (80, 80, 80), (40, 40, 40))
     mask[::7] = np.roll(mask, 3, 1)[::7]  # rough, so that decimation has to work
     for scene in (atrium_scene({"gold": mask}), distance_scene(mask, np.roll(mask, 2, 0))):
-        for trace in figure_json(scene)["data"]:
+        for trace in json.loads(scene.to_json())["data"]:
             assert all("bdata" in trace[key] for key in "xyzijk")
         assert max(packed_size(scene).values()) < 100_000
-    trace = figure_json(scene)["data"][1]
+    trace = json.loads(scene.to_json())["data"][1]
     assert len(unpack(trace["intensity"])) == len(unpack(trace["x"]))
 
 
