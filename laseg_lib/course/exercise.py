@@ -223,13 +223,11 @@ def shape_of(answer):
 
 def format_value(value, digits=4):
     """A value in short: numbers with ``digits`` digits, of long lists and arrays the first values."""
-    if not isinstance(value, (str, bytes)):
-        value = (tuple(value) if isinstance(value, tuple) else as_numbers(value))
-    if isinstance(value, tuple):
-        return "(" + ", ".join(format_value(part, digits) for part in value) + ")"
-    if isinstance(value, list):
-        shown = [format_value(part, digits) for part in value[:12]]
-        return "[" + ", ".join(shown + ["…"] * (len(value) > 12)) + "]"
+    if not isinstance(value, (str, bytes, list, tuple)):
+        value = as_numbers(value)
+    if isinstance(value, (list, tuple)):
+        shown = [format_value(part, digits) for part in value[:12]] + ["…"] * (len(value) > 12)
+        return ("({})" if isinstance(value, tuple) else "[{}]").format(", ".join(shown))
     if isinstance(value, np.ndarray):
         if value.size <= 12:
             return format_value(value.tolist(), digits)

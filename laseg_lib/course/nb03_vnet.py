@@ -90,18 +90,13 @@ def receptive_field(layers):
 
 
 def kernel_side(parameters, n_in, n_out, dimensions):
-    """The side of a convolution's kernel, from the number of its parameters; all sides are equal."""
+    """The side of a convolution's kernel, all sides equal, from the number of its parameters."""
     return round(((parameters / n_out - 1) / n_in) ** (1 / dimensions))
 
 
 def padded_size(size, divisor):
     """The smallest size that contains ``size`` and that ``divisor`` divides, side by side."""
     return tuple(-(-side // d) * d for side, d in zip(size, divisor))
-
-
-def _steps(layers):
-    """The distance of neighbours before each layer, in input voxels."""
-    return np.cumprod([1, *(stride for _, stride in layers)])[:-1]
 
 
 def _late_step(layers):
@@ -136,7 +131,7 @@ check_receptive_field = Exercise(
     receptive_field, [([(3, 1)],), ([(3, 1), (2, 2), (3, 1), (3, 1)],), ([(2, 2), (2, 2), (3, 1)],),
                       ([(2, 2), (3, 3), (3, 1)],), ([(5, 1), (3, 2), (7, 3), (1, 1)],)],
     {"A kernel of k voxels adds k - 1 voxels, not k: one of them was there before.":
-        lambda layers: 1 + sum(k * step for (k, _), step in zip(layers, _steps(layers))),
+        lambda layers: receptive_field([(kernel + 1, stride) for kernel, stride in layers]),
      "A stride need not be 2: multiply by each layer's own stride.":
         lambda layers: receptive_field([(kernel, min(stride, 2)) for kernel, stride in layers]),
      "Behind a stride of 2 neighbours are two input voxels apart: count (kernel - 1) times that step.":

@@ -45,7 +45,7 @@ def mse_slope(p, q):
 
 
 def coins_dice_loss(share):
-    """The Dice loss of a network that predicts 0.5 everywhere; ``share`` of the voxels are atrium."""
+    """The Dice loss of predicting 0.5 everywhere, where ``share`` of the voxels are atrium."""
     return 1 - share / (0.25 + share)
 
 

@@ -131,7 +131,7 @@ def _ema_figure(steps):
 
 
 def half_way(alpha):
-    """The number of steps in which a teacher comes from 0 to 1/2 or more; the student stays at 1."""
+    """The steps that a teacher takes from 0 to 1/2 or more; the student stays at 1."""
     teacher, steps = 0.0, 0
     while teacher < 0.5:
         teacher, steps = alpha * teacher + (1 - alpha) * 1.0, steps + 1
