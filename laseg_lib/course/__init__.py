@@ -133,18 +133,12 @@ def try_on_test(trainer, number=0):
 
 def scratch_folder(name):
     """A new folder under data/ for this kernel's files; it is removed when the kernel ends."""
-    parent = HOME / "data" / "scratch_of_notebooks"
+    parent = HOME / "data"
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{name}_", dir=parent))  # two kernels may run the same notebook
-    atexit.register(_remove, folder)
-    return folder
-
-
-def _remove(folder):
-    """Remove a scratch folder, and its parent if that is empty."""
-    shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):  # it holds another kernel's folder
-        folder.parent.rmdir()
+    # A new name each time, because two kernels may run the same notebook.
+    folder = tempfile.TemporaryDirectory(prefix=f"scratch_{name}_", dir=parent, ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 class Listing(Code):

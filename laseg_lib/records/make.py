@@ -241,8 +241,8 @@ def cpu_name():
 
 
 def split_by_dependency(todo):
-    """The runs without dependencies, then those that learn from another run's labels.  Otherwise two workers could
-    train that other run at the same time, in the same folder."""
+    """The runs without dependencies, then those that learn from another run's labels: two workers must not train that
+    other run at the same time, in the same folder."""
     return [run for run in todo if run.arm != "self_training"], [run for run in todo if run.arm == "self_training"]
 
 
