@@ -106,8 +106,10 @@ class Slides(Preprocessor):
 
 
 def for_a_talk(text):
-    """Markdown without the lines of links to other pages, exercises, and where their answers are."""
+    """Markdown without the lines of links to other pages, links to the glossary, exercises, and where their answers
+    are."""
     text = re.sub(r"^\[.*\]\(GLOSSARY\.md\)$", "", text, flags=re.M)
+    text = re.sub(r"\[([^]]*)\]\(GLOSSARY\.md\)", r"\1", text)
     text = re.sub(r"\(Ours: `source\([^)]*\)`\.\)\s*", "", text)
     return re.sub(r"^#+ Exercise.*", "", text, flags=re.M | re.S).strip()
 
