@@ -86,7 +86,7 @@ def mask_ml(mask, spacing):
 
 
 _BLOCK = np.zeros((20, 20, 10), np.uint8)
-_BLOCK[5:15, 5:15, 2:7] = 1
+_BLOCK[5:15, 5:15, 2:7] = _BLOCK[15:18, 5:9, 2:4] = 1  # no box: its bounding box holds more
 
 check_mask_ml = Exercise(
     mask_ml, [(_BLOCK, (1.25, 1.25, 2.5)), (_BLOCK, (1.0, 1.5, 2.5)), (_BLOCK, (1.0, 1.0, 1.0)),

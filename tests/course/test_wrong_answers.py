@@ -153,6 +153,8 @@ WRONG = [
     ("check_paired", lambda a, b: tuple(-x for x in EXERCISES["check_paired"].reference(a, b)), "the mean should be"),
     ("check_confident", lambda p: EXERCISES["check_confident"].reference([np.mean(p)]), "should be"),
     ("check_mask_ml", lambda mask, mm: float(mask.sum() * sum(mm) / 1000), "should be"),
+    ("check_mask_ml", lambda mask, mm: float(np.prod(np.ptp(np.argwhere(mask), axis=0) + 1) * np.prod(mm) / 1000),
+     "should be"),
 ]
 
 
