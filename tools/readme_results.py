@@ -21,13 +21,23 @@ import pandas as pd
 
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.figures.style import ARMS, LOOKS
-from laseg_lib.records.plans import ARM_NAMES, FIRST_SEEDS, LEVERS, OTHER_SEEDS
+from laseg_lib.records.plans import (
+    ALL_SEEDS,
+    ARM_NAMES,
+    FIRST_SEEDS,
+    FOLDS,
+    LEVERS,
+    METHOD_ARMS,
+    NNUNET,
+    OTHER_SEEDS,
+)
 from laseg_lib.records.read import RECORDED, load_metrics, missing_runs, published
 from laseg_lib.records.statistics import (
     UNCLEAR,
     Pick,
     differences,
     of_values,
+    one_family,
     over_folds,
     per_seed,
     rows_of,
@@ -44,6 +54,8 @@ WORDS = {"quick": "phantoms 32x32x16, 4 labelled of 40, 500 iterations, 4 filter
                  "1,500 iterations, 8 filters",
          "labels": "real volumes at half resolution, four folds of 20 cases tested and 80 trained on, 1,500 iterations "
                    "(twice as long: 3,000), 8 filters, scored at full size",
+         "methods": "the volumes, settings and budget of `labels`",
+         "nnunet": "the volumes, settings and budget of `labels`",
          "public": "real volumes at half resolution, the public lists, 1,500 iterations (twice as long: 3,000), 16 "
                    "filters, scored at full size"}
 TRIED = {"": "the base: rotations up to 15°, InstanceNorm", "turned": "turns and mirrors", "batchnorm": "BatchNorm",
@@ -96,6 +108,22 @@ BY_NORM = [(f"{n} labels: {name}", a, b) for n in (2, 4) for name, a, b in (
     ("BatchNorm, company − labels only", teacher("company", n, BN), teacher("labels_only", n, BN)),
     ("BatchNorm, strong − company", teacher("strong", n, BN), teacher("company", n, BN)),
     ("InstanceNorm, labels only − BatchNorm, strong", teacher("labels_only", n), teacher("strong", n, BN)))]
+METHODS = ("strong", *METHOD_ARMS, "self_training")
+
+
+def family(labels, rival):
+    """A declared family of `methods`: every method − ``rival``."""
+    return [(f"{ARM_NAMES[method]} − {ARM_NAMES[rival]}", teacher(method, labels), teacher(rival, labels))
+            for method in METHODS if method != rival]
+
+
+def augmented(variant):
+    """The family of `nnunet`, of one of its variants."""
+    return [(f"{labels} labels: {name}", a, b) for labels in (2, 8) for name, a, b in (
+        ("nnU-Net's augmentation − ours", teacher("nnunet", labels, variant), teacher("labels_only", labels)),
+        ("strong − nnU-Net's augmentation", teacher("strong", labels), teacher("nnunet", labels, variant)))]
+
+
 # {record: [(what these rows are, the seeds that count or None, [(name, a, b)])]}
 COMPARISONS = {
     "quick": [("BatchNorm", None, [
@@ -144,17 +172,30 @@ COMPARISONS = {
              teacher("labels_only", 80))]),
         ("rivals, the first four trainings", FIRST_SEEDS, RIVALS), ("normalisation", None, BY_NORM)],
     "public": [("teachers", None, PUBLIC)],
+    "methods": [(f"{labels} labels", seeds, family(labels, rival)) for rival in ("labels_only", "self_training")
+                for labels, seeds in ((2, ALL_SEEDS[:2 * FOLDS]), (4, FIRST_SEEDS))],
+    "nnunet": [(title, FIRST_SEEDS, augmented(variant)) for title, variant in zip(
+        ("with mirror images", "without mirror images"), NNUNET)],
 }
+BY_CASE = ("half", "labels", "public", "methods", "nnunet")  # several seeds have the same test cases
+OPEN = "not complete"  # the verdict of a record that lacks runs
+ON_LABELS = ("methods", "nnunet")  # the other halves of their pairs are runs of `labels`; each part is one family
 
 
 def compared(record, largest=False):
     """[(what these rows are, [Difference])] of a record; ``largest``: of the largest components alone."""
     table = load_metrics(record, largest=largest)
     if record == "levers":  # added to the mean teacher of `quick`: the same phantoms
-        table = pd.concat([load_metrics("quick"), table])
+        table = pd.concat([load_metrics("quick", largest=largest), table])
+    if record in ON_LABELS:
+        table = pd.concat([load_metrics("labels", largest=largest), table])
     found = [(title, differences(table if seeds is None else table[table.seed.isin(seeds)], rows,
-                                 cases=record in ("half", "labels", "public")))
+                                 cases=record in BY_CASE))
              for title, seeds, rows in COMPARISONS[record]]
+    if record in ON_LABELS:
+        found = [(title, one_family([row for row in rows if len(row.values) > 1])) for title, rows in found]
+        if missing_runs(record):  # the declared verdicts are those of all trainings
+            found = [(title, [row._replace(verdict=OPEN) for row in rows]) for title, rows in found]
     if record == "two_labels":
         bn, norm = found[0][1][:2]
         found.insert(0, ("the declared comparison", [of_values("BatchNorm's gain − InstanceNorm's gain", {
@@ -276,9 +317,9 @@ def others():
 
 def comparison_lines(record):
     """The table of a record's comparisons, as lines of Markdown: as predicted, and of the largest components alone."""
-    folds = record == "labels"
+    folds, families = record in ("labels", *ON_LABELS), record in ON_LABELS
     columns = ["difference of Dice", "pairs above zero", "lowest to highest", "mean ± trainings"]
-    columns += ["± cases"] * (record in ("half", "labels", "public")) + ["± folds"] * folds
+    columns += ["± cases"] * (record in BY_CASE) + ["± folds"] * folds + ["p (Holm)"] * families
     columns += ["smallest visible", "largest component: mean ± trainings"]
     clean = [row for _, rows in compared(record, largest=True) for row in rows]
     if not any(row.values for row in clean):
@@ -292,6 +333,8 @@ def comparison_lines(record):
             alone = next(clean)
             cells["largest component: mean ± trainings"] = bold(alone)
             yield f"| {' | '.join(cells[column] for column in columns)} |"
+    if record in ON_LABELS:
+        yield from ("", note(record))
 
 
 def tried():
@@ -312,13 +355,14 @@ def cells_of(row):
     return {"pairs above zero": f"{sum(gain > 0 for gain in gains)} of {len(gains)}",
             "lowest to highest": f"{signed(min(gains))} to {signed(max(gains))}",
             "mean ± trainings": bold(row), "± cases": f"{row.cases:.3f}" if row.cases is not None else "",
-            "± folds": f"{folds.half:.3f}", "smallest visible": f"{row.smallest:.3f}" if row.verdict == UNCLEAR else ""}
+            "± folds": f"{folds.half:.3f}", "p (Holm)": "" if row.verdict == OPEN else f"{row.p:.3f}",
+            "smallest visible": f"{row.smallest:.3f}" if row.verdict == UNCLEAR else ""}
 
 
 def bold(row):
     """Mean and interval; in bold where the Difference is above or below zero."""
     text = f"{signed(row.mean)} ± {row.half:.3f}"
-    return text if row.verdict == UNCLEAR else f"**{text}**"
+    return text if row.verdict in (UNCLEAR, OPEN) else f"**{text}**"
 
 
 def seconds(value):
