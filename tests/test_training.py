@@ -452,7 +452,7 @@ def test_weights_of_another_network_are_told_with_its_settings(config, tmp_path)
     with pytest.raises(LasegError, match="given.safetensors.*--normalization instancenorm .here batchnorm"):
         Trainer(config(init_weights=str(tmp_path / "given.safetensors")))
     trainer = Trainer(config(init_weights=str(tmp_path / "given.safetensors"), normalization="instancenorm"))
-    given, _ = read_weights(tmp_path / "given.safetensors")
+    given = read_weights(tmp_path / "given.safetensors")["student"]
     mine = trainer.student.state_dict()
     assert mine["out_conv.weight"].shape[0] == 2, "three classes there, two here: the last layer is new"
     assert all(torch.equal(mine[name], value) for name, value in given.items() if not name.startswith("out_conv"))

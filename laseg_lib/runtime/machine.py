@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
 import torch
 
 from ..errors import LasegError, visible
@@ -75,24 +76,10 @@ def explain_memory():
 
 
 def available_memory(device):
-    """Bytes that a program can still allocate on ``device``; None if the system doesn't say."""
+    """Bytes that a program can still allocate on ``device``."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    there = [free_memory(), *container_memory(), address_space()]
-    return min((number for number in there if number is not None), default=None)
-
-
-def free_memory():
-    """The system's free bytes; None if it doesn't say."""
-    try:
-        import psutil  # comes with Jupyter
-
-        return psutil.virtual_memory().available
-    except ImportError:
-        try:
-            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # the whole memory, free or not
-        except (AttributeError, ValueError, OSError):
-            return None
+    return min([psutil.virtual_memory().available, *container_memory()])
 
 
 def container_memory(root="/sys/fs/cgroup", own="/proc/self/cgroup"):
@@ -122,19 +109,6 @@ def container_memory(root="/sys/fs/cgroup", own="/proc/self/cgroup"):
     return found
 
 
-def address_space():
-    """The bytes that ``ulimit -v`` leaves this process; None without a limit."""
-    try:
-        import resource  # not on Windows
-
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if limit == resource.RLIM_INFINITY:
-            return None
-        return limit - int(_read("/proc/self/statm").split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    except (ImportError, IndexError, ValueError, OSError):
-        return None
-
-
 def _read(path):
     try:
         return Path(path).read_text()
@@ -145,7 +119,7 @@ def _read(path):
 def require_memory(needed, device, what, remedy):
     """LasegError if ``what`` needs more bytes than are free.  Otherwise the system would kill the process silently."""
     there = available_memory(device)
-    if there is not None and needed > there:
+    if needed > there:
         raise LasegError(f"not enough memory: {what} needs {needed / 1e9:.1f} GB, {there / 1e9:.1f} GB are free "
                          f"on this machine ({device}); {remedy}")
 

@@ -7,7 +7,6 @@ import os
 import socket
 import time
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 import torch
 from filelock import FileLock, Timeout
@@ -23,29 +22,23 @@ SCALARS = {  # the walkthrough's TensorBoard names, and the column of history.cs
 }
 HISTORY_COLUMNS = ["iteration", *SCALARS.values()]
 
-
-_LOCKS = WeakValueDictionary()  # this process's locks by folder: a notebook may have two trainers in one folder
-
-
 def lock_folder(folder):
     """The lock of a run's folder.  It is released with its last reference, or when the process ends.
 
     LasegError if another process trains there: two trainings would mix their histories.
     """
-    place = os.path.realpath(folder)
-    held = _LOCKS.get(place)
-    if held is None:
-        held = _LOCKS[place] = FileLock(Path(place) / ".lock")
-        try:
-            held.acquire(timeout=0)
-        except Timeout as error:
-            raise LasegError(f"{folder}: another process is training in this folder; wait for it, stop it, or choose "
-                             "another --snapshot_path") from error
-        except (OSError, NotImplementedError) as error:  # some network and shared folders have no locks
-            if os.access(folder, os.W_OK):
-                notify(f"WARNING: {folder}: this file system can't lock a file ({error}), so nothing prevents a second "
-                       "training in this folder: start only one, or put --snapshot_path on a local disk")
-    return held
+    # A notebook may have two trainers in one folder: in one process they share the lock.
+    lock = FileLock(Path(os.path.realpath(folder), ".lock"), is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise LasegError(f"{folder}: another process is training in this folder; wait for it, stop it, or choose "
+                         "another --snapshot_path") from error
+    except (OSError, NotImplementedError) as error:  # some network and shared folders have no locks
+        if os.access(folder, os.W_OK):
+            notify(f"WARNING: {folder}: this file system can't lock a file ({error}), so nothing prevents a second "
+                   "training in this folder: start only one, or put --snapshot_path on a local disk")
+    return lock
 
 
 class Scalars:

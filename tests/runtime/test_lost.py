@@ -235,16 +235,6 @@ def test_the_memory_of_a_container_is_what_its_groups_leave(tmp_path, version):
     assert machine.container_memory(tmp_path, tmp_path / "none") == []
 
 
-def test_a_limit_of_the_address_space_is_seen():
-    code = ("import resource; from laseg_lib.runtime import machine; import torch; "
-            "before = machine.address_space(); "
-            "used = int(open('/proc/self/statm').read().split()[0]) * 4096; "
-            "resource.setrlimit(resource.RLIMIT_AS, (used + 10**9, -1)); "
-            "print(before, round(machine.available_memory(torch.device('cpu')) / 1e9, 1) <= 1.0)")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.split() == ["None", "True"], done.stderr
-
-
 @pytest.mark.parametrize("error", [OSError(524, "Unknown error 524"), OSError(37, "No locks available"),
                                    NotImplementedError("flock")])
 def test_a_file_system_without_locks_is_told_and_trained_on(phantom_root, tmp_path, monkeypatch, capsys, error):
