@@ -18,9 +18,9 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
     """(label uint8, probability of atrium float32), both W x H x D, for one normalised ``image`` of that shape, an
     array or a tensor.  With more than two classes the probabilities are K x W x H x D, for the classes 1 to K.
 
-    ``downsample``: blocks of so many voxels a side are averaged first.  It must be that of the network's training.
-    Both results then have the smaller size.  With ``enlarge`` the probabilities are interpolated to the size of
-    ``image`` (trilinear, the border repeated), and the label is made from them.
+    ``downsample``: blocks of so many voxels a side are averaged first, as in the network's training.  Both results then
+    have the smaller size.  With ``enlarge`` the probabilities are interpolated to the size of ``image`` (trilinear, the
+    border repeated), and the label is made from them.
 
     ``window='walkthrough'`` (or 'seed'): windows of ``patch_size`` at stride 18, 18, 4 for a 112 x 112 x 80 patch, in
     proportion for others.  Softmax is averaged where windows overlap.  A smaller volume is padded with zeros.
@@ -30,8 +30,7 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
 
     A voxel's label is its most probable class; with two classes, atrium if its probability exceeds one half.
     Call ``model.eval()`` first: the mode is not changed.  ``model`` may be any network from (B, 1, W, H, D) to logits
-    (B, C, W, H, D).  If it returns a tuple, a list or a dictionary, the first element counts.
-    ``progress``: a bar over the windows.
+    (B, C, W, H, D); see ``first_output``.  ``progress``: a bar over the windows.
     """
     window = "walkthrough" if window == "seed" else window
     if window not in WINDOWS:
@@ -76,8 +75,8 @@ def most_probable(score):
 
 
 def first_output(output, x):
-    """The logits in a network's ``output`` for ``x`` (B, 1, W, H, D): the output itself, or its first element.
-    LasegError if they have another size than ``x``, or fewer than two classes."""
+    """The logits in a network's ``output`` for ``x`` (B, 1, W, H, D): the output itself, or the first element of a
+    tuple, a list or a dictionary.  LasegError if they have another size than ``x``, or fewer than two classes."""
     while isinstance(output, (tuple, list, dict)) and len(output):
         output = next(iter(output.values() if isinstance(output, dict) else output))
     if not torch.is_tensor(output):

@@ -16,7 +16,7 @@ from children import tiny_config
 
 from laseg_lib.data import download
 from laseg_lib.data.phantom import write_phantoms
-from laseg_lib.data.volumes import case_names, read_volume, write_volume
+from laseg_lib.data.volumes import case_names, read_list, read_volume, write_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.runtime import machine
 from laseg_lib.training import Trainer
@@ -52,7 +52,7 @@ def test_a_list_that_somebody_changed_stays_and_it_is_said(tmp_path, capsys):
 def test_fetch_keeps_a_list_that_somebody_edited(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(download, "fetch_file", lambda url, path, *rest: (
         path.parent.mkdir(parents=True, exist_ok=True), path.write_text("")))
-    names = download.public_names("train")
+    names = read_list(download.PUBLIC / "train.list")
     root = download.fetch(tmp_path, progress=False)
     assert case_names(root) == names
     (tmp_path / "train.list").write_text("\n".join(names[1:3]))
