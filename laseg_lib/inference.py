@@ -106,7 +106,7 @@ def walkthrough_stride(patch_size):
 
 def divisor_of(model):
     """The numbers that the sides of a network's input must be multiples of.  V-Net knows its own, inside DataParallel
-    too.  Others, such as MONAI's, are assumed to halve at most five times."""
+    too.  Other networks are assumed to halve at most five times."""
     return getattr(getattr(model, "module", model), "divisor", (32, 32, 32))
 
 

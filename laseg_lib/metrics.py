@@ -6,8 +6,8 @@ COLUMNS = ["dice", "jaccard", "hd95", "asd", "hd95_mm", "asd_mm", "empty"]
 
 
 def masks_of(one, two):
-    """Two masks as bool arrays.  ValueError if one holds more than 0 and one other value (probabilities, several
-    labels, NaN), or if their shapes differ."""
+    """Two masks as bool arrays.  ValueError if their shapes differ, or if one holds probabilities, several labels or
+    NaN."""
     masks = []
     for mask in map(np.asarray, (one, two)):
         if mask.dtype != bool and mask.size:
@@ -79,11 +79,10 @@ def nsd_of(one, two, tolerance, spacing):
     """Normalised surface distance: the share of both surfaces' voxels that lie within ``tolerance`` (mm) of the other
     surface, from 0 to 1; two empty masks agree.
 
-    ``spacing``: a voxel's side in mm, or all its sides; NaN gives NaN.  If a wall is two voxels thin, a shift of one
-    voxel halves Dice; this metric says whether the wall is in the right place.
+    ``spacing``: a voxel's side in mm, or all its sides; NaN gives NaN.  For thin walls: a shift of one voxel halves the
+    Dice of a wall of two.
     Source: Nikolov et al. 2018 (arXiv:1809.04430), who weight each voxel by its area; here all weights are equal, as in
-    MONAI.
-    Raises ValueError as ``case_metrics`` does.
+    MONAI.  Raises ValueError as ``case_metrics`` does.
 
     >>> wall, moved = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
     >>> wall[2:4], moved[3:5] = True, True
@@ -105,8 +104,8 @@ def nsd_of(one, two, tolerance, spacing):
 def case_metrics(prediction, label, spacing=float("nan"), *, tolerance=None):
     """A dict of COLUMNS for one case; with a ``tolerance`` in mm also ``nsd`` (see ``nsd_of``).
 
-    ``prediction`` and ``label``: W x H x D masks, or W x H.  ``spacing``: a voxel's side in mm, or all its sides.  If
-    it is not known (NaN), the columns in mm are NaN.
+    ``prediction`` and ``label``: W x H x D masks, or W x H.  ``spacing``: a voxel's side in mm, or all its sides; NaN
+    gives NaN in mm.
 
     ``dice`` and ``jaccard`` are from 0 to 1.  ``hd95`` is the 95th percentile of the surface distances of both
     directions pooled.  ``asd`` is the mean distance from the prediction's surface to the label's, in one direction.

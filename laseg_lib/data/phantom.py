@@ -1,12 +1,12 @@
 """Synthetic left atria: what the public scans show, made from formulas, so nothing has to be downloaded.
 
 Every organ is a signed distance in mm (``shapes.py``): ``d <= 0`` is the label, ``maximum(a, 3 - b)`` keeps a 3 mm
-away from b, ``0 < d < 2`` is a wall 2 mm thick.  The organs are painted one over the other, then
+away from b, ``0 < d < 2`` is a wall 2 mm thick.  The organs are painted one over the other.  Then
 shading and noise are added.
 
 Axes are those of the public files: x grows towards the patient's left (right in the picture), y towards the spine
-(down in the picture), z towards the head.  The origin is the middle of the volume.  A phantom of any ``size`` covers the
-field of view of a real scan, so more voxels show more detail of the same patient.  ``seed`` alone decides who that is.
+(down in the picture), z towards the head.  The origin is the middle of the volume.  A phantom of any ``size`` covers
+the field of view of a real scan, so more voxels show more detail of the same patient, whom ``seed`` alone decides.
 """
 
 from pathlib import Path

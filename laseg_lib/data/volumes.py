@@ -385,8 +385,9 @@ def with_split(config, n_cases, *, processes=1, labelled=np.inf, labelled_at_end
     if labelnum is None:
         labelnum = max(1, max_samples // 5) if labelled >= max_samples else labelled
     if max_samples < 1 or max_samples + val_num > n_cases:
-        raise LasegError(f"train.list names {n_cases} cases: --max_samples {max_samples} must be at least 1, and with "
-                         f"--val_num {val_num} at most {n_cases}: try --max_samples {n_cases - val_num}, or --val_num 0")
+        raise LasegError(f"train.list names {n_cases} cases: --max_samples {max_samples} must be at least 1, and "
+                         f"together with --val_num {val_num} at most {n_cases}: try --max_samples {n_cases - val_num}, "
+                         "or --val_num 0")
     each = f"a batch on each of {processes} processes" if processes > 1 else "a batch"
     if labelnum > max_samples or max_samples - labelnum < config.unlabeled_bs * processes:
         raise LasegError(f"--labelnum {labelnum} of --max_samples {max_samples} leaves fewer unlabelled cases than "

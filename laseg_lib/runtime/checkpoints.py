@@ -27,11 +27,10 @@ NUMPY_SCALARS = [_scalar, (_scalar, "numpy.core.multiarray.scalar"), np.dtype,
 
 
 def save_checkpoint(path, state, *, keep_previous=False):
-    """Write ``state`` (tensors, numbers, strings, lists, dicts) to ``path``; if that fails, the old file is unchanged.
+    """Write ``state`` (tensors, numbers, strings, lists, dicts) to ``path``, by a temporary file beside it.
 
-    A temporary file beside it is written, flushed to the disk and renamed.  ``keep_previous``
-    first renames the old file to ``previous.pth``, so that there is always a complete one.
-    Raises LasegError if the file can't be written.
+    ``keep_previous``: the old file is first renamed to ``previous.pth``, so that there is always a complete one.
+    Raises LasegError if the file can't be written; the old one is then unchanged.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.partial")  # always this name, so that a killed process's file is replaced
@@ -138,20 +137,15 @@ def read_weights(path):
     return {"student": student, "config": config, **state}
 
 
-def require_same_cases(folder, ours, theirs, kind, warn):
+def require_same_cases(folder, ours, theirs, kind):
     """LasegError unless ``ours``, {case: SHA-256} in order, equals ``theirs``, the checkpoint's in ``folder``.
-    ``kind``: 'training' or 'validation'.  ``warn``: called with a message if an older checkpoint doesn't name them."""
-    if ours is None:
-        return None
-    if theirs is None:
-        return warn("an older checkpoint, which doesn't name its training cases: they are not checked")
+    ``kind``: 'training' or 'validation'."""
     for number, (mine, other) in enumerate(zip_longest(ours.items(), theirs.items())):
         if mine != other:
             name, before = (pair[0] if pair else "no case" for pair in (mine, other))
             what = f"{name} has other contents now" if name == before else f"it is {name} now, it was {before}"
             raise LasegError(f"{folder}: the checkpoint was made with other cases: number {number + 1} of the {kind} "
                              f"list: {what}; restore them, or start a new training")
-    return None
 
 
 def load_network(path, weights="student"):
@@ -204,11 +198,10 @@ def load_network(path, weights="student"):
 
 
 def load_to_predict(path, weights="student", patch_size=None, downsample=None):
-    """``load_network`` for prediction: its config also has ``patch_size``, the windows' size, and ``downsample``, the
-    number of voxels that are averaged to one: the given values, or those of the training.
+    """``load_network``, with ``patch_size`` and ``downsample`` (see ``predict_volume``) in its config: those given, or
+    the training's.
 
-    LasegError for a network with more than one input channel, a patch size that can't be halved so often, and an
-    impossible downsampling.
+    LasegError for a network with more than one input channel, and for sizes that can't work.
     """
     network, config = load_network(path, weights)
     channels = network.block_one.conv[0].in_channels

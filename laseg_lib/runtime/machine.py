@@ -85,8 +85,8 @@ def available_memory(device):
 def container_memory(root="/sys/fs/cgroup", own="/proc/self/cgroup"):
     """The bytes that each memory limit of this process's control groups leaves: a container's, a batch system's.
 
-    Version 2 has ``memory.max``, version 1 ``memory/.../memory.limit_in_bytes``, in the group's folder and in all
-    folders above it.  The cache of files is not counted as used, because the system can free it.
+    A group's limits are in its folder and in all folders above it; version 1 of control groups names them in another
+    way than version 2.  The cache of files is not counted as used, because the system can free it.
     """
     found = []
     for line in _read(own).splitlines():
@@ -135,9 +135,8 @@ def training_bytes(config):
 def keep_memory():
     """Let this process keep freed memory for its next step.
 
-    glibc returns each block above 32 MB to the system, which then clears its pages again: at 112 x 112 x 80 this takes
-    up to a third of a step.  Blocks above 192 MB are still returned; keeping them would raise the peak by a fifth.
-    Without glibc nothing happens.
+    glibc returns each block above 32 MB to the system, which clears its pages again: at 112 x 112 x 80 up to a third of
+    a step.  Blocks above 192 MB are still returned; keeping them would raise the peak by a fifth.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -150,10 +149,9 @@ def keep_memory():
 
 class StopRequest:
     """Within ``with StopRequest() as stop``, Ctrl-C sets ``stop.signal``; so do a scheduler's SIGTERM or SIGUSR1 and a
-    closed terminal's SIGHUP.
+    closed terminal's SIGHUP.  The loop reads it between two steps, so no step is interrupted.
 
-    The loop reads it between two steps, so no step is interrupted.  A second Ctrl-C raises KeyboardInterrupt, but not
-    under torchrun, which sends each signal again to processes that got it from the terminal.
+    A second Ctrl-C raises KeyboardInterrupt, but not under torchrun, which sends a terminal's signal once more.
     Outside the main thread Python allows no handlers, and ``stop.signal`` is never set.
     """
 
@@ -184,8 +182,8 @@ def notify(message):
 
 @contextlib.contextmanager
 def one_thread():
-    """Compute with one thread.  For small volumes: a second thread gains little, and loses much on a busy machine.  And
-    for results that must not depend on the number of cores, which changes the order in which sums are rounded."""
+    """Compute with one thread: for small volumes, and for results that must not depend on the number of cores, which
+    changes the order in which sums are rounded."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

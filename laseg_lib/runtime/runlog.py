@@ -42,11 +42,8 @@ def lock_folder(folder):
 
 
 class Scalars:
-    """The scalars of one run for TensorBoard.  They are written without a thread of their own: SummaryWriter's prints a
-    stack trace if the disk is full.
-
-    ``going_on``: the first iteration that is written again; TensorBoard drops the points of earlier files from there.
-    """
+    """The scalars of one run for TensorBoard, without SummaryWriter's thread, which prints a stack trace if the disk is
+    full.  ``going_on``: the first iteration that is written again; TensorBoard drops older points from there on."""
 
     def __init__(self, folder, going_on=None):
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -79,8 +76,8 @@ class RunLog:
     """Appends to the files of one run.  With ``sizes``, from a checkpoint, the files are first cut back to the
     checkpoint, so that a resumed run leaves the same files as an uninterrupted one.
 
-    If a file has been edited, cut or deleted since the checkpoint, it is kept under another name, a message says so,
-    and new rows go to a new file.
+    A file that was edited, cut or deleted since the checkpoint is kept under another name, with a message, and a new
+    one begins.
     """
 
     def __init__(self, folder, sizes=None, iteration=0):

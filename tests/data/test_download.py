@@ -12,7 +12,7 @@ import pytest
 
 from laseg_lib.data import download
 from laseg_lib.data.download import FOLDER, PUBLIC_URL, fetch, registry
-from laseg_lib.data.volumes import read_list
+from laseg_lib.data.volumes import PUBLIC, read_list
 from laseg_lib.errors import LasegError
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")    # requests leaves failed connections to the GC

@@ -141,7 +141,8 @@ def test_lists(tmp_path):
 @pytest.mark.parametrize("text, message", [
     (b"", "no case"), (b" \n\n", "no case"), (b"\xff\xfe\x00", "save it as UTF-8"),
     (bytes(range(99)), "save it as UTF-8"), ("a\nb\n".encode("utf-16-le"), "save it as UTF-8"),
-    ("Müller\n".encode("cp1252"), "save it as UTF-8"), ("左心房\n".encode("gb18030"), "save it as UTF-8"), (b"a\nb\na\n", "a more than once"),
+    ("Müller\n".encode("cp1252"), "save it as UTF-8"), ("左心房\n".encode("gb18030"), "save it as UTF-8"),
+    (b"a\nb\na\n", "a more than once"),
     (b"../a\n", "can't be a case"), (b"..\n", "can't be a case"), (b"/etc\n", "can't be a case"),
     (b"C:\\x\n", "can't be a case"),
     (b"a\x07\n", "can't be a case")])
