@@ -264,8 +264,7 @@ def may_write_list(path, names):
 
 
 def keep_or_write_list(path, names):
-    """Write a list unless somebody changed the one that is there, which stays, with a word: lists decide whose labels
-    count.  See ``may_write_list``."""
+    """Write a list.  One that somebody changed stays, and a message says so; see ``may_write_list``."""
     if not may_write_list(path, names):
         notify(f"{path}: was changed by somebody and is kept as it is; delete it to have it written anew")
     elif not Path(path).exists():
@@ -301,12 +300,11 @@ def training_names(config):
     """
     if config.train_list and not Path(config.train_list).is_file():
         raise LasegError(f"--train_list {config.train_list}: no such list; it must have one case in each line")
-    names = read_list(config.train_list) if config.train_list else case_names(config.root_path, "train")
-    test = list_path(config.root_path, "test")
-    if config.train_list and (own := Path(config.train_list).with_name("test.list")).is_file():
-        test = own
+    train = Path(config.train_list) if config.train_list else list_path(config.root_path, "train")
+    names, beside = read_list(train), train.with_name("test.list")
+    test = beside if beside.is_file() else list_path(config.root_path, "test")
     if test.is_file():
-        keep_apart(config.train_list or list_path(config.root_path, "train"), names, test, read_list(test))
+        keep_apart(train, names, test, read_list(test))
     return names
 
 
@@ -323,9 +321,9 @@ def split_of(config, names, processes=1):
     """``config`` with a complete split of the training cases ``names``.
 
     If some have no label, the labelled cases at the beginning are the labelled ones, and those at the end are for
-    validation, unless the config says otherwise.  No patient of ``patients.list`` is in both training and validation:
-    the number of validation cases is chosen near the usual one, so that no patient is divided.  LasegError if the
-    config's own number divides one.
+    validation, unless the config says otherwise.  The number of validation cases is chosen near the usual one, so that
+    no patient of ``patients.list`` is in both training and validation.  LasegError if the config's own number divides
+    one.
     """
     first = last = len(names)
     if config.labelnum is None or config.val_num is None:
@@ -356,8 +354,7 @@ def split_of(config, names, processes=1):
 
 
 def read_patients(root_path):
-    """{case: its patient} by ``patients.list`` beside ``root_path``, which ``prepare`` writes where it knows them; {}
-    where there is no such list."""
+    """{case: its patient} by ``patients.list`` beside ``root_path``; {} without such a list."""
     path = list_path(root_path, "patients")
     rows = [line.split("\t") for line in text_of(path).splitlines() if line.strip()] if path.is_file() else []
     if wrong := [row for row in rows if len(row) != 2]:
@@ -399,10 +396,7 @@ def with_split(config, n_cases, *, processes=1, labelled=np.inf, labelled_at_end
 
 
 def find_root(path):
-    """The folder that holds the cases; ``path`` is that folder or the one around it.
-
-    Raises LasegError if neither has a ``train.list`` in the right place.
-    """
+    """The folder that holds the cases; ``path`` is that folder or the one around it.  LasegError if it is neither."""
     path = Path(path)
     if list_path(path, "train").is_file():
         return path
@@ -414,11 +408,8 @@ def find_root(path):
 
 
 def downsample(image, label, factor):
-    """``factor`` voxels to one along each axis: ``image`` averaged, ``label`` by the greatest share.  In a tie between
-    background and a class the class wins.
-
-    Up to factor - 1 voxels at the end of an axis, which fill no block, are cut off.
-    """
+    """``factor`` voxels to one along each axis: ``image`` averaged, ``label`` by ``of_greatest_share``.  Up to
+    factor - 1 voxels at the end of an axis, which fill no block, are cut off."""
     if factor == 1:
         return image, label
     if factor < 1 or min(image.shape) < factor:
@@ -455,8 +446,7 @@ class LAHeart(Dataset):
 
     ``cache``: None reads the file each time, 'memory' keeps the volumes, 'cpu' or 'cuda' keeps them as tensors on that
     device (5 bytes a voxel).  ``downsample``: see the function.  ``names``: these cases instead of the list's.
-    ``labelled``: only so many of the first cases are read with their label; the samples of all others have a label of
-    zeros.
+    ``labelled``: only so many of the first cases are read with their label; all others get a label of zeros.
     Raises LasegError at once if the list or a named case is missing, and when a damaged file is read.
     """
 
@@ -494,11 +484,8 @@ class LAHeart(Dataset):
         return self.transform(sample) if self.transform else sample
 
     def _read(self, name, labelled=True):
-        if labelled:
-            image, label = downsample(*read_volume(self.path(name)), self.downsample)
-        else:
-            image, _ = read_volume(self.path(name), with_label=False)
-            image, label = downsample(image, np.zeros(image.shape, np.uint8), self.downsample)
+        image, label = read_volume(self.path(name), with_label=labelled)
+        image, label = downsample(image, label if labelled else np.zeros(image.shape, np.uint8), self.downsample)
         if labelled and not label.any():
             raise LasegError(f"{self.path(name)}: its label is too small, nothing is left of it at --downsample "
                              f"{self.downsample}; use a smaller factor, or remove this case from the list")
@@ -511,8 +498,7 @@ class LAHeart(Dataset):
 
     @functools.cached_property
     def classes(self):
-        """{name: value in the original label} of the classes 1 to K, from the cases whose labels count.  LasegError if
-        two cases have different classes."""
+        """``read_classes`` of the cases whose labels count.  LasegError if two of them have different classes."""
         found = {name: read_classes(self.path(name)) for name in self.image_list[:self.labelled]}
         first = next(iter(found.values()), ATRIUM)
         if other := [name for name, classes in found.items() if list(classes) != list(first)]:
@@ -521,13 +507,12 @@ class LAHeart(Dataset):
         return first
 
     def spacing(self, name, spacing=None):
-        """The three sides in mm of a sample's voxels, after downsampling; NaN if they aren't known.
-        ``spacing``: those of a stored voxel, where its file doesn't say."""
+        """The three sides in mm of a sample's voxels; NaN if they aren't known.  ``spacing``: see ``read_geometry``."""
         return read_geometry(self.path(name), spacing)["spacing"] * self.downsample
 
     def usual_spacing(self, warn):
-        """The sides in mm of the cases' voxels; if the cases differ, the commonest, and ``warn`` gets a message; None
-        if they aren't known."""
+        """The commonest sides in mm of the cases' stored voxels; None if none is known.  If the cases differ, ``warn``
+        gets a message."""
         sides = {name: read_geometry(self.path(name))["spacing"] for name in self.image_list}
         known = {name: mm.tolist() for name, mm in sides.items() if not np.isnan(mm).any()}
         if not known:
@@ -541,7 +526,7 @@ class LAHeart(Dataset):
         return usual
 
     def require_labels(self):
-        """LasegError if a case that needs a label has none, before the training and not in its middle."""
+        """LasegError if a case that needs a label has none."""
         missing = [name for name in self.image_list[:self.labelled] if not has_label(self.path(name))]
         if missing:
             raise LasegError(f"{self.path(missing[0])}: holds no label, and so do {len(missing)} of {self.split}.list "
@@ -555,7 +540,7 @@ class LAHeart(Dataset):
                              f"{', '.join(classes)} are needed; prepare all cases with the same classes")
 
     def require_sound(self):
-        """Read every case once: LasegError for the first damaged one, before the work and not in its middle."""
+        """Read every case once: LasegError for the first damaged one."""
         for index in range(len(self)):
             self[index]
 

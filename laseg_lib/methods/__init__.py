@@ -31,9 +31,9 @@ from ..errors import LasegError
 
 
 def find(config):
-    """The method that ``config.method`` names: a function, or a class to be made from ``(config, n_classes)``.
+    """The method that ``config.method`` names: one of the library's, or the reader's own, ``FILE.py:NAME``.
 
-    The name is one of the library's, or ``FILE.py:NAME`` for the reader's own.
+    Returns a function, or a class to be made from ``(config, n_classes)``.
     Raises LasegError if it doesn't exist, and for a batch without unlabelled volumes.
     """
     if config.method == "mean_teacher":
@@ -51,7 +51,7 @@ def find(config):
 
 
 def _from_file(text):
-    """The function or class that ``text``, FILE.py:NAME, names."""
+    """The function or class that ``text`` names: FILE.py:NAME."""
     file, _, name = text.rpartition(":")
     if not Path(file).is_file():
         raise LasegError(f"--method {text}: there is no file {file}; write FILE.py:NAME")

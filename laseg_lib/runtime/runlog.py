@@ -110,11 +110,12 @@ class RunLog:
 
     @staticmethod
     def _put_aside(path, why):
-        aside = _free_name(path)
+        kept = ""
         if path.exists():
-            path.rename(aside)
-        notify(f"{path}: {why}; " + (f"it is kept as {aside.name}, and " if aside.exists() else "")
-               + "a new one begins here")
+            names = (path.with_name(f"{path.stem}.old{number}{path.suffix}") for number in ("", *range(2, 10**6)))
+            aside = path.rename(next(name for name in names if not name.exists()))
+            kept = f"it is kept as {aside.name}, and "
+        notify(f"{path}: {why}; {kept}a new one begins here")
 
     @staticmethod
     def _is_ours(path):
@@ -180,12 +181,6 @@ def digest_of(path, size):
     """SHA-256 of a file's first ``size`` bytes."""
     with open(path, "rb") as file:
         return hashlib.sha256(file.read(size)).hexdigest()
-
-
-def _free_name(path):
-    """``path`` with .old, .old2, ... before its suffix: the first name that is free."""
-    names = (path.with_name(f"{path.stem}.old{number or ''}{path.suffix}") for number in (0, *range(2, 10**6)))
-    return next(name for name in names if not name.exists())
 
 
 def read_history(path):

@@ -205,7 +205,8 @@ def test_the_root_is_found_from_either_folder(root, tmp_path):
 @pytest.mark.parametrize("cache, reads", [(None, 2), ("memory", 1), ("cpu", 1)])
 def test_the_cache_reads_once_and_gives_the_same(root, cache, reads, monkeypatch):
     counted = []
-    monkeypatch.setattr("laseg_lib.data.volumes.read_volume", lambda path: counted.append(path) or read_volume(path))
+    monkeypatch.setattr("laseg_lib.data.volumes.read_volume",
+                        lambda path, **options: counted.append(path) or read_volume(path, **options))
     dataset = LAHeart(root, cache=cache)
     first, second = dataset[0], dataset[0]
     assert len(counted) == reads and torch.is_tensor(first["image"]) == (cache == "cpu")
