@@ -32,6 +32,8 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
     Call ``model.eval()`` first: the mode is not changed.  ``model`` may be any network from (B, 1, W, H, D) to logits
     (B, C, W, H, D); see ``first_output``.  ``progress``: a bar over the windows.
     """
+    from monai.inferers import sliding_window_inference
+
     window = "walkthrough" if window == "seed" else window
     if window not in WINDOWS:
         raise ValueError(f"window must be one of {', '.join(WINDOWS)}; not {window!r}")
@@ -53,12 +55,15 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
         bar.update(len(x))
         return F.softmax(logits, dim=1)[:, 1:]
 
+    if window == "whole":  # one window; the border is repeated: a step to zero would look like the edge of an organ
+        patch_size = [-(-side // d) * d for side, d in zip(volume.shape[2:], divisor_of(model))]
+        overlap, padding = 0, "replicate"
+    else:
+        stride = walkthrough_stride(patch_size) if window == "walkthrough" else [side // 2 for side in patch_size]
+        # MONAI takes the overlap as a share and truncates the stride; the small excess keeps 18 from becoming 17.
+        overlap, padding = [1 - (step + 1e-3) / side for step, side in zip(stride, patch_size)], "constant"
     with torch.inference_mode(), autocast(device, precision), explain_memory(), bar:
-        if window == "whole":
-            score = _whole(probability, volume, divisor_of(model))
-        else:
-            stride = walkthrough_stride(patch_size) if window == "walkthrough" else [side // 2 for side in patch_size]
-            score = _sliding(probability, volume, patch_size, stride, batch_size)
+        score = sliding_window_inference(volume, patch_size, batch_size, probability, overlap, padding_mode=padding)
     if enlarge and downsample > 1:
         score = enlarged(score.float(), size, downsample)
     score = score[0].float().cpu().numpy()
@@ -108,24 +113,6 @@ def divisor_of(model):
     """The numbers that the sides of a network's input must be multiples of.  V-Net knows its own, inside DataParallel
     too.  Other networks are assumed to halve at most five times."""
     return getattr(getattr(model, "module", model), "divisor", (32, 32, 32))
-
-
-def _sliding(probability, volume, patch_size, stride, batch_size):
-    from monai.inferers import sliding_window_inference
-
-    # MONAI takes the overlap as a share and truncates the stride; the small excess keeps 18 from becoming 17.
-    overlap = [1 - (step + 1e-3) / size for step, size in zip(stride, patch_size)]
-    return sliding_window_inference(volume, patch_size, batch_size, probability, overlap=overlap, mode="constant")
-
-
-def _whole(probability, volume, divisor):
-    size = volume.shape[2:]
-    missing = [-side % d for side, d in zip(size, divisor)]
-    before = [m // 2 for m in missing]
-    pads = [n for b, m in reversed(list(zip(before, missing))) for n in (b, m - b)]
-    # The border is repeated: a step to zero would look like the edge of an organ.
-    score = probability(F.pad(volume, pads, mode="replicate"))
-    return score[(..., *(slice(b, b + side) for b, side in zip(before, size)))]
 
 
 def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):

@@ -65,9 +65,6 @@ class Scalars:
         point = self._summary.Value(tag=name, simple_value=float(value))
         self._write(step=step, summary=self._summary(value=[point]))
 
-    def flush(self):
-        self.file.flush()
-
     def close(self):
         self.file.close()
 
@@ -161,7 +158,7 @@ class RunLog:
     def sizes(self):
         """The files' current sizes, for the checkpoint; everything up to there is on the disk."""
         with self._explain_disk():
-            self.scalars.flush()
+            self.scalars.file.flush()
             for file in (self.text, self.table):
                 file.flush()
                 os.fsync(file.fileno())
