@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.ndimage import center_of_mass
 from tqdm.auto import tqdm
 
 from .classes import ATRIUM, with_values
@@ -195,10 +196,9 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
     if not found.any():
         return None
     for axis, most in enumerate(USUAL_MM):
-        along = (found * weight).sum(axis=tuple({0, 1, 2} - {axis}))
-        middle = np.average(np.arange(len(along)), weights=along)
-        keep = np.abs(np.arange(len(along)) - middle) <= most / voxel[axis] / 2
-        found = found * np.expand_dims(keep, tuple({0, 1, 2} - {axis})).astype(np.uint8)
+        middle = center_of_mass(found * weight)[axis]
+        planes = np.moveaxis(found, axis, 0)  # a view
+        planes[np.abs(np.arange(len(planes)) - middle) > most / voxel[axis] / 2] = 0
         if not found.any():
             return None
     found = look([(crop_box(found, voxel), [0, 0, 0])])

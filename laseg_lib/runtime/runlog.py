@@ -90,13 +90,10 @@ class RunLog:
 
     def _open(self, sizes, iteration):
         for name, path in self.paths.items():
-            keep = (sizes or {}).get(name, 0)
-            if sizes is not None and not self._is_as_left(path, keep, sizes.get(f"{name} sha256")):
-                self._put_aside(path, "was edited, cut or deleted after the last checkpoint")
-            elif sizes is None and not self._is_ours(path):
-                self._put_aside(path, "existed before, and no training wrote it")
+            if why := reason_to_keep(path, sizes):
+                self._put_aside(path, why)
             with open(path, "ab") as file:
-                file.truncate(min(keep, path.stat().st_size))
+                file.truncate(min((sizes or {}).get(name, 0), path.stat().st_size))
         self.text = open(self.paths["log.txt"], "a", encoding="utf-8")
         self.table = open(self.paths["history.csv"], "a", encoding="utf-8", newline="")
         self.rows = csv.DictWriter(self.table, HISTORY_COLUMNS, extrasaction="ignore", lineterminator="\n")
@@ -113,21 +110,6 @@ class RunLog:
             aside = path.rename(next(name for name in names if not name.exists()))
             kept = f"it is kept as {aside.name}, and "
         notify(f"{path}: {why}; {kept}a new one begins here")
-
-    @staticmethod
-    def _is_ours(path):
-        """Whether the file may be overwritten: it doesn't exist, or begins as a training's file does."""
-        begins = {"log.txt": b"TrainConfig(", "history.csv": ",".join(HISTORY_COLUMNS).encode()}[path.name]
-        if not path.exists():
-            return True
-        with open(path, "rb") as file:
-            return file.read(len(begins)) in (begins, b"")
-
-    @staticmethod
-    def _is_as_left(path, size, digest):
-        if not path.exists() or path.stat().st_size < size or not size:
-            return False
-        return digest is None or digest == digest_of(path, size)  # older checkpoints have only the size
 
     @contextlib.contextmanager
     def _explain_disk(self):
@@ -172,6 +154,17 @@ class RunLog:
                     getattr(self, name).close()
 
     __del__ = close  # a notebook may drop a trainer and make another
+
+
+def reason_to_keep(path, sizes):
+    """Why a file must be kept under another name, not continued or overwritten; '' if a training left it so."""
+    if sizes is None:
+        begins = {"log.txt": b"TrainConfig(", "history.csv": ",".join(HISTORY_COLUMNS).encode()}[path.name]
+        ours = not path.exists() or path.read_bytes()[:len(begins)] in (begins, b"")
+        return "" if ours else "existed before, and no training wrote it"
+    size, digest = sizes.get(path.name, 0), sizes.get(f"{path.name} sha256")  # older checkpoints have only the size
+    as_left = path.exists() and 0 < size <= path.stat().st_size and digest in (None, digest_of(path, size))
+    return "" if as_left else "was edited, cut or deleted after the last checkpoint"
 
 
 def digest_of(path, size):
