@@ -210,15 +210,15 @@ def name_problem(name):
     return "it is too long" if len(name.encode("utf-8", "replace")) > 200 else ""
 
 
-def text_of(path):
-    """The text of a list in UTF-8, or in UTF-16 with a byte order mark, as PowerShell writes it.  LasegError for any
-    other: no other encoding can be told from its bytes."""
+def lines_of(path):
+    """The lines of a list, without blank ones.  It is in UTF-8, or in UTF-16 with a byte order mark, as PowerShell
+    writes it.  LasegError for any other encoding, because its bytes don't say which it is."""
     content = Path(path).read_bytes()
     encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     with contextlib.suppress(UnicodeDecodeError):
         text = content.decode(encoding)
         if "\0" not in text:
-            return text
+            return [line.strip() for line in text.splitlines() if line.strip()]
     raise LasegError(f"{path}: isn't text in UTF-8; a list has one case in each line: save it as UTF-8")
 
 
@@ -237,14 +237,13 @@ def read_list(path):
     if not path.is_file():
         raise LasegError(f"{path}: no such list; --root_path is the folder that holds the cases, "
                          "and train.list and test.list lie beside that folder")
-    names = [unicodedata.normalize("NFC", line.strip()) for line in text_of(path).splitlines() if line.strip()]
+    names = [unicodedata.normalize("NFC", line) for line in lines_of(path)]
     if not names:
         raise LasegError(f"{path}: names no case; it must have one case in each line")
     for name in names:
         if problem := name_problem(name):
             raise LasegError(f"{path}: {name[:40]!r} can't be a case's name ({problem}); each line names one folder")
-    if len(set(names)) < len(names):
-        twice = sorted(name for name, times in Counter(names).items() if times > 1)
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise LasegError(f"{path}: names {', '.join(twice[:3])} more than once; remove the repeats")
     return names
 
@@ -356,10 +355,11 @@ def split_of(config, names, processes=1):
 def read_patients(root_path):
     """{case: its patient} by ``patients.list`` beside ``root_path``; {} without such a list."""
     path = list_path(root_path, "patients")
-    rows = [line.split("\t") for line in text_of(path).splitlines() if line.strip()] if path.is_file() else []
-    if wrong := [row for row in rows if len(row) != 2]:
-        raise LasegError(f"{path}: {wrong[0][0][:40]!r} is no row of it; each is a case, a tab and its patient. "
+    lines = lines_of(path) if path.is_file() else []
+    if wrong := [line for line in lines if line.count("\t") != 1]:
+        raise LasegError(f"{path}: {wrong[0][:40]!r} is no row of it; each is a case, a tab and its patient. "
                          "Correct it, or delete this list and prepare again")
+    rows = [line.split("\t") for line in lines]
     return {unicodedata.normalize("NFC", case.strip()): patient.strip() for case, patient in rows}
 
 
