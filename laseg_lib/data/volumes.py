@@ -180,8 +180,10 @@ def read_classes(path):
 
 
 def _classes_of(file, path):
-    texts = file.attrs.get("classes")
-    return ATRIUM if texts is None else parse_classes(np.atleast_1d(texts).tolist(), path)
+    if "classes" not in file.attrs:
+        return ATRIUM
+    texts = np.atleast_1d(file.attrs["classes"]).tolist()  # MATLAB, for example, writes bytes
+    return parse_classes([text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in texts], path)
 
 
 @functools.cache
