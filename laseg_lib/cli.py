@@ -25,8 +25,17 @@ def main(argv=None):
     program.restore_ctrl_c()
     if hasattr(sys.stdout, "reconfigure"):  # the terminal's encoding may lack a path's characters
         sys.stdout.reconfigure(errors="backslashreplace")
-    args = parser().parse_args(argv)
-    return program.exit_status(program.run_or_explain(lambda: args.run(args), f"laseg {args.command}") or 0)
+    command = ""
+    try:
+        args = parser().parse_args(argv)
+        command = f" {args.command}"
+        return program.exit_status(args.run(args) or 0)
+    except (LasegError, OSError) as error:
+        message = program.in_one_line(error)
+    except KeyboardInterrupt:
+        message = "interrupted"
+    program.print_error(f"laseg{command}: {message}")
+    return program.exit_status(1)
 
 
 def parser():

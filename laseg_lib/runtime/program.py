@@ -49,25 +49,18 @@ def print_error(message):
         print(message, file=sys.stderr, flush=True)
 
 
-def run_or_explain(run, name):
-    """What ``run()`` returns; for a LasegError, an OSError and Ctrl-C one line on stderr, which begins with the
-    program's ``name``, and 1."""
-    try:
-        return run()
-    except (LasegError, OSError) as error:
-        message = in_one_line(error)
-    except KeyboardInterrupt:
-        message = "interrupted"
-    print_error(f"{name}: {message}")
-    return 1
-
-
 def one_line_errors(main):
-    """``main`` with ``run_or_explain``, under the name of its file."""
+    """``main``, with one line on stderr and status 1 for a LasegError, an OSError and Ctrl-C."""
     @functools.wraps(main)
     def run(*args, **options):
-        name = Path(sys.modules[main.__module__].__file__).name
-        return run_or_explain(lambda: main(*args, **options), name)
+        try:
+            return main(*args, **options)
+        except (LasegError, OSError) as error:
+            message = in_one_line(error)
+        except KeyboardInterrupt:
+            message = "interrupted"
+        print_error(f"{Path(sys.modules[main.__module__].__file__).name}: {message}")
+        return 1
     return run
 
 
