@@ -56,7 +56,9 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
         return F.softmax(logits, dim=1)[:, 1:]
 
     if window == "whole":  # one window; the border is repeated: a step to zero would look like the edge of an organ
-        patch_size = [-(-side // d) * d for side, d in zip(volume.shape[2:], divisor_of(model))]
+        # V-Net knows its divisor, inside DataParallel too; other networks are assumed to halve at most five times.
+        divisor = getattr(getattr(model, "module", model), "divisor", (32, 32, 32))
+        patch_size = [-(-side // d) * d for side, d in zip(volume.shape[2:], divisor)]
         overlap, padding = 0, "replicate"
     else:
         stride = walkthrough_stride(patch_size) if window == "walkthrough" else [side // 2 for side in patch_size]
@@ -107,12 +109,6 @@ def walkthrough_stride(patch_size):
     """18, 18, 4 for the 112 x 112 x 80 patch, in the same proportion for other patches; at least 1."""
     return tuple(max(1, round(size * stride / full))
                  for size, stride, full in zip(patch_size, WALKTHROUGH_STRIDE, (112, 112, 80)))
-
-
-def divisor_of(model):
-    """The numbers that the sides of a network's input must be multiples of.  V-Net knows its own, inside DataParallel
-    too.  Other networks are assumed to halve at most five times."""
-    return getattr(getattr(model, "module", model), "divisor", (32, 32, 32))
 
 
 def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):

@@ -59,9 +59,7 @@ def load_checkpoint(path):
     if not path.is_file():
         raise LasegError(f"{path}: no such checkpoint")
     try:
-        with open(path, "rb") as file:
-            zipped = file.read(4) == b"PK\x03\x04"
-        if zipped:  # torch doesn't check the checksums that it writes
+        if zipfile.is_zipfile(path):  # torch doesn't check the checksums that it writes
             with zipfile.ZipFile(path) as file:
                 if (changed := file.testzip()) is not None:
                     raise OSError(f"{changed} has another checksum")

@@ -27,8 +27,8 @@ def lock_folder(folder):
 
     LasegError if another process trains there: two trainings would mix their histories.
     """
-    # A notebook may have two trainers in one folder: in one process they share the lock.
-    lock = FileLock(Path(os.path.realpath(folder), ".lock"), is_singleton=True)
+    # A notebook may have two trainers in one folder: in one process they share the lock, in any thread.
+    lock = FileLock(Path(os.path.realpath(folder), ".lock"), is_singleton=True, thread_local=False)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
