@@ -88,5 +88,5 @@ def predict_cases(network, dataset, patch_size, *, window="walkthrough", precisi
 
 
 def measure_case(dataset, name, mask, label, spacing=None):
-    """The rows of one case; see ``metric_rows``, and for ``spacing`` ``evaluate_network``."""
+    """The rows of one case, as ``metric_rows`` gives them; ``spacing`` as in ``evaluate_network``."""
     return metric_rows(name, mask, label, dataset.classes, dataset.spacing(name, spacing))

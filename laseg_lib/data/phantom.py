@@ -1,8 +1,8 @@
 """Synthetic left atria: what the public scans show, made from formulas, so nothing has to be downloaded.
 
 Every organ is a signed distance in mm (``shapes.py``): ``d <= 0`` is the label, ``maximum(a, 3 - b)`` keeps a 3 mm
-away from b, ``0 < d < 2`` is a wall 2 mm thick.  The organs are painted one over the other.  Then
-shading and noise are added.
+away from b, ``0 < d < 2`` is a wall 2 mm thick.  The organs are painted one over the other;
+shading and noise follow.
 
 Axes are those of the public files: x grows towards the patient's left (right in the picture), y towards the spine
 (down in the picture), z towards the head.  The origin is the middle of the volume.  A phantom of any ``size`` covers
