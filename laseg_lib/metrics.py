@@ -78,8 +78,8 @@ def nsd_of(one, two, tolerance, spacing):
     """Normalised surface distance: the share of both surfaces' voxels that lie within ``tolerance`` (mm) of the other
     surface, from 0 to 1; two empty masks agree.
 
-    ``spacing``: a voxel's side in mm, or all its sides; NaN gives NaN.  A shift of one voxel halves the Dice of a wall of
-    two voxels, but not this metric.
+    ``spacing``: a voxel's side in mm, or all its sides; NaN gives NaN.  A shift of one voxel halves the Dice of a wall
+    of two voxels, but not this metric.
     Source: Nikolov et al. 2018 (arXiv:1809.04430), who weight each voxel by its area; here all weights are equal, as in
     MONAI.  Raises ValueError as ``case_metrics`` does.
 
