@@ -218,8 +218,7 @@ class Trainer:
     def weights(self):
         """Everything that prediction needs: copies of both networks; the settings; the sides in mm of a stored voxel,
         or None; {case: SHA-256} of the training files; the classes, if they aren't the left atrium alone."""
-        copies = {name: {key: value.detach().clone() for key, value in network.state_dict().items()}
-                  for name, network in (("student", self.student), ("teacher", self.teacher))}
+        copies = {name: copy.deepcopy(getattr(self, name).state_dict()) for name in ("student", "teacher")}
         return {"config": self.config.to_dict(), "spacing": self.spacing, "iteration": self.iteration,
                 "cases": self.cases, **copies, **({} if self.classes == ATRIUM else {"classes": as_text(self.classes)})}
 

@@ -480,9 +480,7 @@ class LAHeart(Dataset):
         sample = self._kept.get(name) or self._read(name, self.labelled is None or index % len(self) < self.labelled)
         if self.cache is not None:
             self._kept[name] = sample
-            # A copy (1 ms at full size): a transform that works in place must not change the cached volume.
-            sample = {key: copy.copy(volume) if isinstance(volume, np.ndarray) else volume.clone()
-                      for key, volume in sample.items()}
+            sample = copy.deepcopy(sample)  # a transform that works in place must not change the cached volume
         return self.transform(sample) if self.transform else sample
 
     def _read(self, name, labelled=True):

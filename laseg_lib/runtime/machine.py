@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import sys
 import threading
@@ -18,14 +19,11 @@ def pick_device(name="auto"):
     """The ``torch.device`` for 'auto', 'cpu', 'cuda' or 'cuda:1'.  LasegError if it doesn't exist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise LasegError(f"--device {name}: must be auto, cpu, cuda or cuda:N")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise LasegError("--device cuda: PyTorch finds no GPU; use --device cpu, or install PyTorch's CUDA build")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise LasegError(f"--device {name}: must be auto, cpu, cuda or cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise LasegError(f"--device {name}: must be auto, cpu, cuda or cuda:N")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise LasegError(f"--device {name}: there are {torch.cuda.device_count()} GPUs, counted from 0")
     return device
