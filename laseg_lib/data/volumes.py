@@ -357,11 +357,10 @@ def split_of(config, names, processes=1):
 def read_patients(root_path):
     """{case: its patient} by ``patients.list`` beside ``root_path``; {} without such a list."""
     path = list_path(root_path, "patients")
-    lines = lines_of(path) if path.is_file() else []
-    if wrong := [line for line in lines if line.count("\t") != 1]:
-        raise LasegError(f"{path}: {wrong[0][:40]!r} is no row of it; each is a case, a tab and its patient. "
+    rows = [line.split("\t") for line in lines_of(path)] if path.is_file() else []
+    if wrong := [row for row in rows if len(row) != 2]:
+        raise LasegError(f"{path}: {wrong[0][0][:40]!r} is no row of it; each is a case, a tab and its patient. "
                          "Correct it, or delete this list and prepare again")
-    rows = [line.split("\t") for line in lines]
     return {unicodedata.normalize("NFC", case.strip()): patient.strip() for case, patient in rows}
 
 
