@@ -311,7 +311,7 @@ def test_files_under_the_walkthroughs_names(config, tmp_path):
 
     trainer = Trainer(config(max_iterations=4, val_every=2, snapshot_path=str(tmp_path)))
     history = trainer.run(progress=False)
-    trainer.log.scalars.flush()
+    trainer.log.scalars.file.flush()
     lines = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
     assert "base_lr=0.01" in lines[0] and len(lines) == 5
     assert lines[1] == ("iteration 1 : loss : {loss:f} cons_dist: {consistency_dist:f}, "
