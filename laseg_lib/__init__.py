@@ -9,9 +9,8 @@ from .runtime import program
 if sys.argv[:1] == ["-m"] or os.path.basename(sys.argv[0] if sys.argv else "") in ("laseg", "laseg.exe"):
     program.before_imports()  # this is the command line: Ctrl-C must be answered while the imports below take seconds
 
-# libgomp's threads (PyTorch's on Linux) wait for one another by spinning, which is slow beside other programs: on two
-# cores with two other trainings a small step took 6.2 s, with this setting 0.2 s (idle: 0.055 and 0.065 s; AMD EPYC,
-# torch 2.13.0, 2026-11-24).  torch reads it when it is imported, so it stands first.  A value from outside wins.
+# libgomp's threads (PyTorch's on Linux) wait for one another by spinning.  Beside two other trainings on two cores a
+# small step took 6.2 s, with this setting 0.2 s (AMD EPYC, torch 2.13.0).  torch reads it when it is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "1.1.0"

@@ -51,7 +51,7 @@ class Batches:
 
 
 def augmentation(config, rng):
-    """The transforms of every volume, as ``config`` sets them: a list."""
+    """The list of a volume's transforms, as ``config`` sets them."""
     turns = [RandomRotFlip(flip_probability=config.flip_probability, rng=rng)] if config.turns else []
     affine = [RandomAffine(config.affine, 1.2 ** (config.affine / 15), rng=rng)] if config.affine else []
     crop = RandomCrop(config.patch_size, walkthrough_offsets=config.walkthrough_offsets, rng=rng)

@@ -1,6 +1,6 @@
 """The classes of a label: 0 is the background, 1 to K have names.
 
-A dictionary {name: value} holds them in order.  ``value`` is the k-th class's value in the original label, and in a
+A dictionary {name: value} holds them in order.  ``value`` is the class's value in the original label, and in a
 predicted mask.  As text, in files and on the command line, they are ``wall=1 cavity=2``.
 """
 

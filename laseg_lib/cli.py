@@ -50,8 +50,8 @@ def parser():
 
     trained = "last.pth or best.pth of a training, or another V-Net's weights"
     window = "walkthrough (or seed): stride 18/18/4; fast: windows that overlap by half; whole: the volume at once"
-
-    orientation = "which of a NIfTI file's two matrices counts, if they differ"
+    orientation = {"choices": ["qform", "sform"], "help": "which of a NIfTI file's two matrices counts, if they differ"}
+    three_sides = {"type": millimetres, "nargs": 3, "metavar": ("X", "Y", "Z")}
 
     phantom = command("phantom", run_phantom, "write synthetic atria", "data --train 40 --test 10")
     phantom.add_argument("dest", type=Path, metavar="DEST", help="the folder to write into; cases lie in DEST/phantoms")
@@ -65,7 +65,7 @@ def parser():
 
     fetch = command("fetch", run_fetch, "download the 100 public volumes, verified (about 220 MB)", "data/la2018")
     fetch.add_argument("dest", type=Path, metavar="DEST", help="the folder to write into")
-    fetch.add_argument("--base-url", help="a mirror of the public folder")
+    fetch.add_argument("--base-url", help="a mirror of the public folder (default: UA-MT's repository)")
 
     prepare = command("prepare", run_prepare, "turn scans (NIfTI, NRRD, MetaImage, DICOM) and the labels of some into "
                       "training files", "scans data/mine --scan '*_mri.nii.gz' --label '*_la.nii.gz'")
@@ -78,9 +78,8 @@ def parser():
     which = prepare.add_mutually_exclusive_group()
     which.add_argument("--label-value", type=int, nargs="+", metavar="N",
                        help="the value (or values) of the atrium, if a label holds others too")
-    which.add_argument("--classes", nargs="+", metavar="NAME=VALUE",
-                       help="several classes, such as wall=1 cavity=2")
-    prepare.add_argument("--orientation", choices=["qform", "sform"], help=orientation)
+    which.add_argument("--classes", nargs="+", metavar="NAME=VALUE", help="several classes, such as wall=1 cavity=2")
+    prepare.add_argument("--orientation", **orientation)
     prepare.add_argument("--label-as-scan", action="store_true",
                          help="ignore the labels' headers: their voxels lie where the scans' do")
     prepare.add_argument("--labelled-list", type=Path, metavar="FILE", help="the labelled training cases, in order")
@@ -92,8 +91,7 @@ def parser():
                          "nnU-Net's names)")
     prepare.add_argument("--skip-bad", action="store_true",
                          help="leave out cases that can't be prepared; DEST/left_out.txt lists them with the reason")
-    prepare.add_argument("--spacing", type=millimetres, nargs=3, metavar=("X", "Y", "Z"),
-                         help="a voxel's sides in mm, for headers without them")
+    prepare.add_argument("--spacing", **three_sides, help="a voxel's sides in mm, for headers without them")
     prepare.add_argument("--voxel", type=millimetres, default=0.625, metavar="MM", help="side of the prepared voxels")
     prepare.add_argument("--checkpoint", type=Path, metavar="FILE",
                          help="a trained network; unlabelled scans are cropped around the atrium that it finds")
@@ -115,8 +113,7 @@ def parser():
                          help=window + unfit)
         sub.add_argument("--patch_size", type=int, nargs=3, metavar=("W", "H", "D"), help="default: the training's")
         sub.add_argument("--downsample", type=int, help="default: the training's")
-        sub.add_argument("--spacing", type=millimetres, nargs=3, metavar=("X", "Y", "Z"),
-                         help="a voxel's sides in mm, for files without them")
+        sub.add_argument("--spacing", **three_sides, help="a voxel's sides in mm, for files without them")
         sub.add_argument("--device", default="auto", help=explanations()["device"])
         sub.add_argument("--precision", choices=choices("precision"), default="fp32", help=explanations()["precision"])
 
@@ -154,7 +151,7 @@ def parser():
     predict.add_argument("--whole", action="store_true", help="segment the whole scan at once, not coarse to fine")
     predict.add_argument("--all_parts", action="store_true",
                          help="keep every part of the prediction, not only the largest connected one")
-    predict.add_argument("--orientation", choices=["qform", "sform"], help=orientation)
+    predict.add_argument("--orientation", **orientation)
     predict.add_argument("--voxel", type=millimetres, nargs="+", metavar="MM", default=None,
                          help="side, or three sides, of the voxels that the network was trained on (default: those in "
                               "the checkpoint, or 0.625)")
@@ -180,7 +177,7 @@ def add_config_arguments(sub):
 
 
 def print_line(message):
-    """Print a line; invisible characters, in a file's name for example, are written as escapes."""
+    """Print a line without invisible characters, which a file's name may hold."""
     print(visible(message), flush=True)
 
 
@@ -193,10 +190,9 @@ def run_phantom(args):
 
 
 def run_fetch(args):
-    from .data.download import fetch
+    from .data.download import PUBLIC_URL, fetch
 
-    options = {"base_url": args.base_url} if args.base_url else {}
-    print_line(f"all volumes verified in {fetch(args.dest, **options)}")
+    print_line(f"all volumes verified in {fetch(args.dest, args.base_url or PUBLIC_URL)}")
 
 
 def run_prepare(args):
@@ -234,14 +230,13 @@ def run_train(args):
     values = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if hasattr(args, f.name)}
     if args.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
-    from .data.volumes import split_of, training_names
-    from .training import Trainer
-
-    if args.gpu is not None:
         import torch
 
         if not torch.cuda.is_available():
             raise LasegError(f"--gpu {args.gpu}: there is no such GPU; train on the processor without --gpu")
+    from .data.volumes import split_of, training_names
+    from .training import Trainer
+
     config = TrainConfig(**{**RECIPES[args.recipe], **values})
     config = split_of(config, training_names(config))
     if not config.snapshot_path:

@@ -33,25 +33,21 @@ WALKTHROUGH_RECIPE = {"flip_probability": 1.0, "walkthrough_offsets": True, "tea
 
 # Chosen by trials on held-out training cases (the last 20 of the public 80, half resolution).  The record `trials` has
 # those about the form of the consistency loss and about turns; earlier trials were not recorded.
-# The base: small rotations and scales in place of turns and mirrors, InstanceNorm, no dropout, a learning rate that
-# starts higher and falls to 0, varied intensities.  The consistency: the teacher's sure answers are labels for a
-# student that sees the volume moved once more.
 STRONG_RECIPE = {"has_dropout": False, "base_lr": 0.05, "schedule": "poly", "intensity": 1.0, "turns": False,
                  "affine": 15.0, "student_affine": 15.0, "normalization": "instancenorm", "consistency_type": "pseudo",
                  "consistency": 1.0}
 
 RECIPES = {"right": {}, "walkthrough": WALKTHROUGH_RECIPE, "seed": WALKTHROUGH_RECIPE, "strong": STRONG_RECIPE}
 
-# For files of earlier versions: settings with another name today, and settings that no longer exist, with the value
-# that turned them off.
+# For files of earlier versions: settings with another name today; settings that are gone, with the value for "off".
 RENAMED = {"seed_offsets": "walkthrough_offsets"}
 RETIRED = {"copy_paste": False, "consistency_on": "unlabelled"}
 
 
 @dataclass
 class TrainConfig:
-    """The settings of one training.  Defaults are the walkthrough's with its plain bugs fixed.  ``WALKTHROUGH_RECIPE``
-    restores the bugs; ``STRONG_RECIPE`` turns on what helps.  Raises LasegError for a value that can't work."""
+    """The settings of one training.  Defaults are the walkthrough's with its plain bugs fixed; see ``RECIPES`` for
+    others.  Raises LasegError for a value that can't work."""
 
     root_path: str = ""
     """the folder that holds the cases; train.list and test.list lie beside it"""

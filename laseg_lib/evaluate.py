@@ -1,5 +1,4 @@
-"""Measures a checkpoint on the cases of a split: a row of metrics for each case; with several classes, for each class
-and their mean."""
+"""Measures a checkpoint on the cases of a split."""
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
                         precision="fp32", spacing=None):
     """``evaluate_network`` for a checkpoint file; patch and downsampling are those of its training unless given.
 
-    ``spacing``: a voxel's three sides in mm, for files without them.
     ``at``: 'same' compares with labels at the network's resolution, 'full' with the labels as they are stored.
     """
     network, config = load_to_predict(checkpoint, weights, patch_size, downsample)
@@ -64,13 +62,11 @@ def warn_about_comparability(checkpoint, config, dataset, spacing):
 def evaluate_network(network, dataset, patch_size, *, window="walkthrough", keep_largest=False, precision="fp32",
                      downsample=1, progress=True, spacing=None):
     """Predict and measure every volume of ``dataset``: a list of dicts, ``case`` and the metrics' COLUMNS; of several
-    classes with ``class`` too, see ``measure_case``.
+    classes with ``class`` too, see ``metric_rows``.
 
-    ``downsample``: the network's, if ``dataset`` holds the volumes at their stored size: metrics are at full size.
-
-    Metrics in voxels are in voxels of ``dataset``'s volumes.  Metrics in mm are NaN if neither the file nor ``spacing``
-    (three sides in mm of a stored voxel) gives a voxel's size.  An empty prediction is reported on stderr and scored as
-    a failure.
+    ``downsample``: the network's, if ``dataset`` holds the volumes at their stored size.  Metrics in voxels are in
+    voxels of ``dataset``'s volumes.  Metrics in mm are NaN if neither the file nor ``spacing`` (three sides in mm of a
+    stored voxel) gives a voxel's size.  An empty prediction is reported on stderr and scored as a failure.
     """
     found = predict_cases(network, dataset, patch_size, window=window, precision=precision,
                           downsample=downsample, progress=progress)
@@ -79,9 +75,7 @@ def evaluate_network(network, dataset, patch_size, *, window="walkthrough", keep
 
 
 def predict_cases(network, dataset, patch_size, *, window="walkthrough", precision="fp32", downsample=1, progress=True):
-    """Yield (case, prediction, label) of every volume of ``dataset``, W x H x D.  An empty prediction of a class is
-    reported on stderr.  ``downsample``: the network sees so many voxels averaged to one, and its prediction is enlarged
-    again (``predict_volume``)."""
+    """Yield (case, prediction, label) of every volume of ``dataset``, W x H x D; see ``evaluate_network``."""
     for i, name in enumerate(tqdm(dataset.image_list, disable=not progress, desc="evaluate")):
         sample = dataset[i]
         mask, _ = predict_volume(network, sample["image"], patch_size, window=window, precision=precision,
@@ -94,6 +88,5 @@ def predict_cases(network, dataset, patch_size, *, window="walkthrough", precisi
 
 
 def measure_case(dataset, name, mask, label, spacing=None):
-    """The rows of one case, see ``metric_rows``; ``spacing`` (mm, of a stored voxel) counts where its file
-    doesn't say."""
+    """The rows of one case, as ``metric_rows`` gives them; ``spacing`` as in ``evaluate_network``."""
     return metric_rows(name, mask, label, dataset.classes, dataset.spacing(name, spacing))

@@ -18,9 +18,9 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
     """(label uint8, probability of atrium float32), both W x H x D, for one normalised ``image`` of that shape, an
     array or a tensor.  With more than two classes the probabilities are K x W x H x D, for the classes 1 to K.
 
-    ``downsample``: blocks of so many voxels a side are averaged first.  It must be that of the network's training.
-    Both results then have the smaller size.  With ``enlarge`` the probabilities are interpolated to the size of
-    ``image`` (trilinear, the border repeated), and the label is made from them.
+    ``downsample``: blocks of so many voxels a side are averaged first, as in the network's training.  Both results then
+    have the smaller size.  With ``enlarge`` the probabilities are interpolated to the size of ``image`` (trilinear, the
+    border repeated), and the label is made from them.
 
     ``window='walkthrough'`` (or 'seed'): windows of ``patch_size`` at stride 18, 18, 4 for a 112 x 112 x 80 patch, in
     proportion for others.  Softmax is averaged where windows overlap.  A smaller volume is padded with zeros.
@@ -30,9 +30,10 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
 
     A voxel's label is its most probable class; with two classes, atrium if its probability exceeds one half.
     Call ``model.eval()`` first: the mode is not changed.  ``model`` may be any network from (B, 1, W, H, D) to logits
-    (B, C, W, H, D).  If it returns a tuple, a list or a dictionary, the first element counts.
-    ``progress``: a bar over the windows.
+    (B, C, W, H, D); see ``first_output``.  ``progress``: a bar over the windows.
     """
+    from monai.inferers import sliding_window_inference
+
     window = "walkthrough" if window == "seed" else window
     if window not in WINDOWS:
         raise ValueError(f"window must be one of {', '.join(WINDOWS)}; not {window!r}")
@@ -54,12 +55,17 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
         bar.update(len(x))
         return F.softmax(logits, dim=1)[:, 1:]
 
+    if window == "whole":  # one window; the border is repeated: a step to zero would look like the edge of an organ
+        # V-Net knows its divisor, inside DataParallel too; other networks are assumed to halve at most five times.
+        divisor = getattr(getattr(model, "module", model), "divisor", (32, 32, 32))
+        patch_size = [-(-side // d) * d for side, d in zip(volume.shape[2:], divisor)]
+        overlap, padding = 0, "replicate"
+    else:
+        stride = walkthrough_stride(patch_size) if window == "walkthrough" else [side // 2 for side in patch_size]
+        # MONAI takes the overlap as a share and truncates the stride; the small excess keeps 18 from becoming 17.
+        overlap, padding = [1 - (step + 1e-3) / side for step, side in zip(stride, patch_size)], "constant"
     with torch.inference_mode(), autocast(device, precision), explain_memory(), bar:
-        if window == "whole":
-            score = _whole(probability, volume, divisor_of(model))
-        else:
-            stride = walkthrough_stride(patch_size) if window == "walkthrough" else [side // 2 for side in patch_size]
-            score = _sliding(probability, volume, patch_size, stride, batch_size)
+        score = sliding_window_inference(volume, patch_size, batch_size, probability, overlap, padding_mode=padding)
     if enlarge and downsample > 1:
         score = enlarged(score.float(), size, downsample)
     score = score[0].float().cpu().numpy()
@@ -76,8 +82,8 @@ def most_probable(score):
 
 
 def first_output(output, x):
-    """The logits in a network's ``output`` for ``x`` (B, 1, W, H, D): the output itself, or its first element.
-    LasegError if they have another size than ``x``, or fewer than two classes."""
+    """The logits in a network's ``output`` for ``x`` (B, 1, W, H, D): the output itself, or the first element of a
+    tuple, a list or a dictionary.  LasegError if they have another size than ``x``, or fewer than two classes."""
     while isinstance(output, (tuple, list, dict)) and len(output):
         output = next(iter(output.values() if isinstance(output, dict) else output))
     if not torch.is_tensor(output):
@@ -103,30 +109,6 @@ def walkthrough_stride(patch_size):
     """18, 18, 4 for the 112 x 112 x 80 patch, in the same proportion for other patches; at least 1."""
     return tuple(max(1, round(size * stride / full))
                  for size, stride, full in zip(patch_size, WALKTHROUGH_STRIDE, (112, 112, 80)))
-
-
-def divisor_of(model):
-    """The numbers that the sides of a network's input must be multiples of.  V-Net knows its own, inside DataParallel
-    too.  Others, such as MONAI's, are assumed to halve at most five times."""
-    return getattr(getattr(model, "module", model), "divisor", (32, 32, 32))
-
-
-def _sliding(probability, volume, patch_size, stride, batch_size):
-    from monai.inferers import sliding_window_inference
-
-    # MONAI takes the overlap as a share and truncates the stride; the small excess keeps 18 from becoming 17.
-    overlap = [1 - (step + 1e-3) / size for step, size in zip(stride, patch_size)]
-    return sliding_window_inference(volume, patch_size, batch_size, probability, overlap=overlap, mode="constant")
-
-
-def _whole(probability, volume, divisor):
-    size = volume.shape[2:]
-    missing = [-side % d for side, d in zip(size, divisor)]
-    before = [m // 2 for m in missing]
-    pads = [n for b, m in reversed(list(zip(before, missing))) for n in (b, m - b)]
-    # The border is repeated: a step to zero would look like the edge of an organ.
-    score = probability(F.pad(volume, pads, mode="replicate"))
-    return score[(..., *(slice(b, b + side) for b, side in zip(before, size)))]
 
 
 def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):

@@ -6,8 +6,8 @@ COLUMNS = ["dice", "jaccard", "hd95", "asd", "hd95_mm", "asd_mm", "empty"]
 
 
 def masks_of(one, two):
-    """Two masks as bool arrays.  ValueError if one holds more than 0 and one other value (probabilities, several
-    labels, NaN), or if their shapes differ."""
+    """Two masks as bool arrays.  ValueError if their shapes differ, or if one holds probabilities, several labels or
+    NaN."""
     masks = []
     for mask in map(np.asarray, (one, two)):
         if mask.dtype != bool and mask.size:
@@ -42,12 +42,11 @@ def jaccard_of(one, two):
 
 def crop_to_both(prediction, label):
     """Both masks cut to their common bounding box plus one voxel.  No distance changes, and the box is far smaller."""
-    window = []
-    both = prediction | label
-    for axis in range(both.ndim):
-        hit = np.flatnonzero(both.any(tuple(a for a in range(both.ndim) if a != axis)))
-        window.append(slice(max(hit[0] - 1, 0), hit[-1] + 2))
-    return prediction[tuple(window)], label[tuple(window)]
+    from scipy.ndimage import find_objects
+
+    box = find_objects((prediction | label).astype(np.uint8))[0]
+    window = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)
+    return prediction[window], label[window]
 
 
 def surface_distances(prediction, label, spacing=1.0):
@@ -79,11 +78,10 @@ def nsd_of(one, two, tolerance, spacing):
     """Normalised surface distance: the share of both surfaces' voxels that lie within ``tolerance`` (mm) of the other
     surface, from 0 to 1; two empty masks agree.
 
-    ``spacing``: a voxel's side in mm, or all its sides; NaN gives NaN.  If a wall is two voxels thin, a shift of one
-    voxel halves Dice; this metric says whether the wall is in the right place.
+    ``spacing``: a voxel's side in mm, or all its sides; NaN gives NaN.  A shift of one voxel halves the Dice of a wall
+    of two voxels, but not this metric.
     Source: Nikolov et al. 2018 (arXiv:1809.04430), who weight each voxel by its area; here all weights are equal, as in
-    MONAI.
-    Raises ValueError as ``case_metrics`` does.
+    MONAI.  Raises ValueError as ``case_metrics`` does.
 
     >>> wall, moved = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
     >>> wall[2:4], moved[3:5] = True, True
@@ -105,8 +103,8 @@ def nsd_of(one, two, tolerance, spacing):
 def case_metrics(prediction, label, spacing=float("nan"), *, tolerance=None):
     """A dict of COLUMNS for one case; with a ``tolerance`` in mm also ``nsd`` (see ``nsd_of``).
 
-    ``prediction`` and ``label``: W x H x D masks, or W x H.  ``spacing``: a voxel's side in mm, or all its sides.  If
-    it is not known (NaN), the columns in mm are NaN.
+    ``prediction`` and ``label``: W x H x D masks, or W x H.  ``spacing``: a voxel's side in mm, or all its sides; NaN
+    gives NaN in mm.
 
     ``dice`` and ``jaccard`` are from 0 to 1.  ``hd95`` is the 95th percentile of the surface distances of both
     directions pooled.  ``asd`` is the mean distance from the prediction's surface to the label's, in one direction.

@@ -1,5 +1,4 @@
-"""Everything that makes the inputs of student and teacher differ.  With equal inputs their answers would agree, and
-agreement teaches nothing.
+"""Everything that makes the inputs of student and teacher differ: equal answers would teach nothing.
 
     teacher's input   noise; the volume turned and mirrored
     student's input   noise; varied intensities (strong recipe); rotated and scaled, the targets moved with it
@@ -53,7 +52,7 @@ def vary_intensity(image, strength=1.0, generator=None):
 
 
 def _smooth_field(image, generator):
-    """Normal numbers on a grid of 3 x 3 x 3, interpolated to the volume's size."""
+    """Normal numbers on a grid of 3 x 3 x 3, interpolated to ``image``'s size."""
     grid = torch.randn(image.shape[0], 1, *[3] * (image.ndim - 2), generator=generator, device=image.device)
     mode = "bilinear" if image.ndim == 4 else "trilinear"
     return F.interpolate(grid, size=image.shape[2:], mode=mode, align_corners=True)
@@ -92,9 +91,8 @@ def predict_view(network, volumes, view="same", generator=None):
 
 
 def move_unlabelled(seen, targets, n, degrees, generator=None):
-    """(``seen`` with its unlabelled volumes, index n and later, rotated and scaled; ``targets`` moved in the same way).
-    The student must find in its view what the teacher found in another one.
-    """
+    """(``seen`` with its unlabelled volumes, index n and later, rotated and scaled; ``targets`` moved in the same
+    way)."""
     change = RandomAffine(degrees, 1.2 ** (degrees / 15), probability=1.0, rng=numpy_generator(generator))
     matrices = np.stack([change.draw(seen.ndim - 2) for _ in range(len(targets))])
     return torch.cat([seen[:n], resample(seen[n:], matrices)]), resample(targets, matrices)

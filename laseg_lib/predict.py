@@ -1,7 +1,7 @@
 """A mask for a scan in its own geometry, by a trained network.
 
-The network was trained on volumes that were cropped around the atrium, and in a scan nobody knows yet where the atrium
-is.  So the scan is segmented from coarse to fine:
+The network was trained on volumes that were cropped around the atrium, but in a scan the atrium's place is not known.
+So the scan is segmented from coarse to fine:
 
 1. in boxes side by side across the middle of the scan, each as large as a training patch (``looks_across``);
 2. in a box around the largest part that was found near the middle, to find its size (``find_atrium``);
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.ndimage import center_of_mass
 from tqdm.auto import tqdm
 
 from .classes import ATRIUM, with_values
@@ -48,8 +49,7 @@ Found = namedtuple("Found", "mask probability volume_ml")
 class Predictor:
     """A loaded checkpoint: ``predictor(scan)`` calls ``predict_scan`` with its network and settings.
 
-    Patch, downsampling and voxel size are those of its training unless given; ``options`` are passed to
-    ``predict_scan``.
+    Patch, downsampling and voxel size are those of its training unless given.
     Raises LasegError for a checkpoint that can't predict scans.
     """
 
@@ -65,8 +65,7 @@ class Predictor:
         return predict_scan(self.network, scan, **{**self.options, **options})
 
     def find(self, volume, voxel):
-        """A mask of the atrium in a straight, normalised scan (float32 W x H x D) with voxels of ``voxel`` mm, which
-        ``prepare`` crops around; None if the network finds nothing."""
+        """``find_atrium`` in a straight, normalised scan (float32 W x H x D) with voxels of ``voxel`` mm."""
         scan = image_of(volume, spacing=voxel, origin=(0, 0, 0))
         straight = straighten(scan, self.options["voxel_mm"])
         values, voxel = array_of(straight), straight.GetSpacing()
@@ -88,8 +87,7 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
     without them.  ``orientation``: see ``read_scan``.  ``whole``: the whole scan is segmented at once, not from coarse
     to fine; always so for ``mri_norm2.h5``, which is cropped already.  ``keep_largest``: only the largest connected
     part of each class is kept.  ``classes``: {name: value in the mask} of the network's classes.
-    The probabilities are resampled to the scan's grid.  A voxel then gets its most probable class: with two classes
-    atrium, if its probability exceeds one half.
+    The probabilities are resampled to the scan's grid; there each voxel gets its most probable class.
     """
     scan = Path(scan)
     if scan.name.endswith(".h5"):
@@ -127,9 +125,9 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
 def looks_around(box, shape, voxel, downsample=1):
     """The last looks at ``box`` of a volume of ``shape``: [(a box, voxels of border to repeat before each side)].
 
-    The outermost voxel of an earlier look decides where ``box`` ends, and that is partly chance.  So the boxes begin up
-    to 12.5 mm before it, and end the rest of 12.5 mm behind it.  A network at half resolution sees means of 2 x 2 x 2
-    voxels, and its mask depends on where the first block begins.  So the boxes begin at even and at odd voxels.
+    The outermost voxel of an earlier look decides where ``box`` ends, and that is partly chance.  So each box begins up
+    to 12.5 mm before ``box``, and all have the same size.  A network at half resolution sees means of 2 x 2 x 2 voxels,
+    and its mask depends on where the first block begins.  So the boxes begin at even and at odd voxels.
     """
     before = np.array([[downsample * round(far / mm / downsample) + (odd if downsample > 1 else 0)
                         for far, mm, odd in zip((x, y, 0), voxel, odds)] for x, y, odds in LAST_LOOKS])
@@ -143,9 +141,8 @@ def looks_around(box, shape, voxel, downsample=1):
 
 
 def looks_across(shape, voxel, patch_size, downsample=1):
-    """The first looks at a scan of ``shape``, as in ``looks_around``: boxes side by side in x and y, which reach
-    ``REACH_MM`` and half a training case from the middle, each as large as a training patch of a usual atrium.
-    """
+    """The first looks at a scan of ``shape``, as in ``looks_around``: boxes side by side in x and y, each as large as a
+    training patch of a usual atrium.  They reach ``REACH_MM`` and half a training case from the middle."""
     sides = []
     for n, usual, mm, patch in zip(shape, USUAL_MM, voxel, patch_size):
         case = usual + 2 * np.mean(MARGIN_MM)
@@ -184,9 +181,9 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
     ``network`` finds nothing.
 
     Away from the heart the network sees what it was never trained on.  A part that it finds there can be larger than
-    the atrium, or touch it.  But a scan of a heart has the heart near its middle.  So of the parts that the first looks
-    find, the largest is taken, with voxels weighted by ``near_middle``.  It is cut to the size of a usual atrium.  Then
-    the network looks once more, at a box around the rest: this restores an end that was cut off.
+    the atrium, or touch it.  The heart is near the middle of its scan.  So the largest part of the first looks is
+    taken, with voxels weighted by ``near_middle``, and cut to the size of a usual atrium.  Then the network looks once
+    more, at a box around the rest: this restores an end that was cut off.
     """
     weight = near_middle(volume.shape, voxel)
 
@@ -199,10 +196,9 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
     if not found.any():
         return None
     for axis, most in enumerate(USUAL_MM):
-        along = (found * weight).sum(axis=tuple({0, 1, 2} - {axis}))
-        middle = np.average(np.arange(len(along)), weights=along)
-        keep = np.abs(np.arange(len(along)) - middle) <= most / voxel[axis] / 2
-        found = found * np.expand_dims(keep, tuple({0, 1, 2} - {axis})).astype(np.uint8)
+        middle = center_of_mass(found * weight)[axis]
+        planes = np.moveaxis(found, axis, 0)  # a view
+        planes[np.abs(np.arange(len(planes)) - middle) > most / voxel[axis] / 2] = 0
         if not found.any():
             return None
     found = look([(crop_box(found, voxel), [0, 0, 0])])

@@ -89,10 +89,8 @@ class Trainer:
                                  downsample=config.downsample, labelled=config.labelnum)
         self.val_set = LAHeart(config.root_path, names=names[len(names) - config.val_num:] if self.first else [],
                                cache=cache and "memory", downsample=config.downsample)
-        self.cases = self.val_cases = None  # needed only if a checkpoint is written: its files may change later
-        if config.snapshot_path:
-            self.cases, self.val_cases = ({name: fingerprint(some.path(name)) for name in some.image_list}
-                                          for some in (self.train_set, self.val_set))
+        self.cases, self.val_cases = ({name: fingerprint(some.path(name)) for name in some.image_list}
+                                      for some in (self.train_set, self.val_set))  # the files may change later
         self.classes, self.spacing = self.train_set.classes, self.train_set.usual_spacing(self.notify)
         self.train_set.require_labels()
         self.val_set.require_labels()
@@ -107,8 +105,8 @@ class Trainer:
         config = self.config
         if resume and not config.snapshot_path:
             raise LasegError("resume needs a --snapshot_path, the folder that holds the checkpoint")
-        self.iteration, self.saved, self.history, self.best, self.log = 0, 0, [], None, None
-        self.cut_short = False
+        self.iteration, self.saved, self.cut_short = 0, 0, False
+        self.history, self.best, self.log = [], None, None
         state = checkpoints.load_last(config.snapshot_path, warn=self.notify) if resume else None
         if config.snapshot_path and not resume and checkpoints.has_checkpoints(config.snapshot_path):
             raise LasegError(f"{config.snapshot_path}: holds a training already; "
@@ -218,11 +216,9 @@ class Trainer:
                              "Lower --base_lr (or use --precision fp32)")
 
     def weights(self):
-        """Everything that prediction needs: copies of both networks, the settings, the voxel's sides in mm (before any
-        downsampling; None if the files don't say), {case: SHA-256} of the training files, and the classes, if they
-        aren't the left atrium alone."""
-        copies = {name: {key: value.detach().clone() for key, value in network.state_dict().items()}
-                  for name, network in (("student", self.student), ("teacher", self.teacher))}
+        """Everything that prediction needs: copies of both networks; the settings; the sides in mm of a stored voxel,
+        or None; {case: SHA-256} of the training files; the classes, if they aren't the left atrium alone."""
+        copies = {name: copy.deepcopy(getattr(self, name).state_dict()) for name in ("student", "teacher")}
         return {"config": self.config.to_dict(), "spacing": self.spacing, "iteration": self.iteration,
                 "cases": self.cases, **copies, **({} if self.classes == ATRIUM else {"classes": as_text(self.classes)})}
 
@@ -231,8 +227,7 @@ class Trainer:
         return {**self.weights(), "optimizer": copy.deepcopy(self.optimizer.state_dict()), "best": self.best,
                 "method": [copy.deepcopy(network.state_dict()) for network in self.own_networks],
                 "streams": distributed.gather(self.batches.state_dict()),  # one for each process
-                "val_cases": self.val_cases,
-                "files": self.log.sizes() if self.log else {}}
+                "val_cases": self.val_cases, "files": self.log.sizes() if self.log else {}}
 
     def load_state_dict(self, state):
         """Return to a saved state.  LasegError if it was made with other settings, classes or cases."""
@@ -249,11 +244,12 @@ class Trainer:
             raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with the classes "
                              f"{', '.join(before)}, and the volumes now have {', '.join(self.classes)}; restore the "
                              "earlier ones, or start a new training")
-        checkpoints.require_same_cases(self.config.snapshot_path, self.cases, state.get("cases"), "training",
-                                       self.notify)
+        if state.get("cases") is None:
+            self.notify("an older checkpoint, which doesn't name its training cases: they are not checked")
+        else:
+            checkpoints.require_same_cases(self.config.snapshot_path, self.cases, state["cases"], "training")
         if self.first and state.get("val_cases") is not None:  # an older checkpoint hasn't got it
-            checkpoints.require_same_cases(self.config.snapshot_path, self.val_cases, state["val_cases"], "validation",
-                                           self.notify)
+            checkpoints.require_same_cases(self.config.snapshot_path, self.val_cases, state["val_cases"], "validation")
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         for network, weights in zip(self.own_networks, state.get("method", []), strict=True):

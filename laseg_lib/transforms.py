@@ -17,10 +17,8 @@ _OF_WORKER = {}  # in a DataLoader's worker: id(rng) -> (rng, kept alive; this w
 
 
 def _of_worker(rng):
-    """``rng`` itself; in a DataLoader's worker a generator that differs by worker and epoch.
-
-    In every epoch each worker gets a new copy of the same Generator, so all of them would draw the same numbers.
-    """
+    """``rng`` itself; in a DataLoader's worker a generator for this worker and epoch.  Each worker gets a copy of
+    ``rng``, and all copies would draw the same numbers in every epoch."""
     info = get_worker_info()
     if info is None:
         return rng
@@ -30,7 +28,7 @@ def _of_worker(rng):
 
 
 def _checked(rng):
-    """``rng``; TypeError if it is neither a Generator nor None: a seed, for example, would be ignored silently."""
+    """``rng``; TypeError if it is neither a Generator nor None, such as a seed."""
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator, as np.random.default_rng(seed) makes one, or None; not "
                         f"{type(rng).__name__}")
@@ -92,9 +90,7 @@ def rotation(angles):
 
 def resample(volumes, matrices):
     """``volumes`` (B, C, W, H, D) float, transformed: output(p) = input(matrix p), p in voxels from the middle.
-    Trilinear, the border repeated.  ``matrices``: (B, 3, 3).  Shape and device are kept.  For images (B, C, W, H) and
-    (B, 2, 2).
-    """
+    Trilinear, the border repeated.  ``matrices``: (B, 3, 3).  For images (B, C, W, H) and (B, 2, 2)."""
     # torch's positions run from -1 to 1 along each side, last axis first; the matrix is for positions in voxels.
     sides = np.array(volumes.shape[:1:-1], float)
     flipped = np.asarray(matrices)[:, ::-1, ::-1] * sides / sides[:, None]
@@ -144,7 +140,7 @@ def each_class(label):
 
 def of_greatest_share(shares):
     """The label (int64) with the greatest share in each voxel.  ``shares`` (K, ...): of the classes 1 to K; the rest is
-    background.  In a tie between background and a class the class wins."""
+    background's, which loses every tie."""
     most, k = shares.max(0)
     return torch.where(most >= 1 - shares.sum(0), k + 1, 0)
 
@@ -210,10 +206,7 @@ class RandomCrop(_Crop):
 
 
 class ToTensor:
-    """``image`` to float32 (1, W, H, D), ``label`` to int64 (W, H, D), both contiguous, on the same device as before.
-
-    Both are copies: changing the sample in place does not change the volume that it came from.
-    """
+    """Copies: ``image`` to float32 (1, W, H, D), ``label`` to int64 (W, H, D), contiguous, on the same device."""
 
     def __call__(self, sample):
         image, label = _copy(sample["image"], "float32"), _copy(sample["label"], "int64")

@@ -144,19 +144,22 @@ class VNet(nn.Module):
 
 
 def settings_of(state):
-    """The arguments of the VNet whose weights ``state`` (a state dict) holds, read from the shapes of its tensors.
+    """The arguments of the VNet whose weights ``state`` (a state dict) holds, read from its names and shapes.
     KeyError, AttributeError, TypeError or IndexError if it isn't a V-Net's."""
     first, bottom = state["block_one.conv.0.weight"], state["block_four_dw.conv.0.weight"].shape[2:]
-    norm = "batchnorm" if "block_one.conv.1.running_mean" in state else (
-        "groupnorm" if "block_one.conv.1.weight" in state else _norm_without_parameters(state))
+    if "block_one.conv.1.running_mean" in state:
+        norm = "batchnorm"
+    elif "block_one.conv.1.weight" in state:
+        norm = "groupnorm"
+    else:  # InstanceNorm has no weights, but it changes the numbers of the convolutions
+        norm = "instancenorm" if "block_two.conv.3.weight" in state else "none"
     return {"n_channels": first.shape[1], "n_classes": state["out_conv.weight"].shape[0], "n_filters": first.shape[0],
             "normalization": norm, "bottom_stride": bottom[0] if len(set(bottom)) == 1 else tuple(bottom)}
 
 
 def network_from_state(state, *, has_dropout=False):
-    """The VNet whose weights ``state`` (a state dict) holds, with them loaded strictly.
+    """The VNet whose weights ``state`` (a state dict) holds, with them loaded strictly; see ``settings_of``.
 
-    Width, channels, classes, bottom stride and normalisation are read from the shapes of the tensors.
     Raises ValueError when the keys are not those of a V-Net of this family.
     """
     try:
@@ -169,8 +172,3 @@ def network_from_state(state, *, has_dropout=False):
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(f"these are the weights of another architecture: {reason}") from error
     return network
-
-
-def _norm_without_parameters(state):
-    """'instancenorm' or 'none': InstanceNorm has no weights, but it changes the numbers of the convolutions."""
-    return "instancenorm" if "block_two.conv.3.weight" in state else "none"

@@ -197,7 +197,7 @@ def test_only_figures_and_course_show_anything(module):
 
 
 IMPORTED_AS = {"simpleitk": "SimpleITK", "pynrrd": "nrrd"}
-BROUGHT = {"psutil", "urllib3"}  # by Jupyter, and asked only where it is there; by requests
+BROUGHT = {"urllib3"}  # by requests
 
 
 @pytest.mark.parametrize("module", [name for name in GRAPH if layer(name) not in ("figures", "course")])

@@ -311,7 +311,7 @@ def test_files_under_the_walkthroughs_names(config, tmp_path):
 
     trainer = Trainer(config(max_iterations=4, val_every=2, snapshot_path=str(tmp_path)))
     history = trainer.run(progress=False)
-    trainer.log.scalars.flush()
+    trainer.log.scalars.file.flush()
     lines = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
     assert "base_lr=0.01" in lines[0] and len(lines) == 5
     assert lines[1] == ("iteration 1 : loss : {loss:f} cons_dist: {consistency_dist:f}, "
@@ -452,7 +452,7 @@ def test_weights_of_another_network_are_told_with_its_settings(config, tmp_path)
     with pytest.raises(LasegError, match="given.safetensors.*--normalization instancenorm .here batchnorm"):
         Trainer(config(init_weights=str(tmp_path / "given.safetensors")))
     trainer = Trainer(config(init_weights=str(tmp_path / "given.safetensors"), normalization="instancenorm"))
-    given, _ = read_weights(tmp_path / "given.safetensors")
+    given = read_weights(tmp_path / "given.safetensors")["student"]
     mine = trainer.student.state_dict()
     assert mine["out_conv.weight"].shape[0] == 2, "three classes there, two here: the last layer is new"
     assert all(torch.equal(mine[name], value) for name, value in given.items() if not name.startswith("out_conv"))

@@ -33,8 +33,8 @@ def replacing(path):
 
 
 def remove_leftovers(path):
-    """Remove temporary files beside ``path`` that are older than an hour: a killed process left them.  A younger one
-    may belong to a running process."""
+    """Remove what killed processes left beside ``path``: temporary files older than an hour.  A younger one may belong
+    to a running process."""
     for left in path.parent.glob(f"{glob.escape(path.name)}.????????.partial"):
         with contextlib.suppress(OSError):
             if time.time() - left.lstat().st_mtime > 3600:
@@ -45,17 +45,15 @@ def require_writable(path, option):
     """LasegError if no file can be written to ``path``, which was given as ``option``: before the work and not after
     it.  Makes its folder."""
     path = Path(path)
-    try:
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LasegError(f"{option} {path}: can't be written; name a file in a folder that you may write to "
-                         f"({error.strerror})") from error
-    if (path.exists() and not path.is_file()) or not os.access(path.parent, os.W_OK):
+    may_write = path.parent.is_dir() and os.access(path.parent, os.W_OK)
+    if not may_write or path.exists() and not path.is_file():
         raise LasegError(f"{option} {path}: can't be written; name a file in a folder that you may write to")
 
 
 def write_whole(path, content):
-    """Write a file, completely or not at all: bytes, or text in UTF-8."""
+    """Write a file, completely or not at all.  ``content``: bytes, or text, which is written in UTF-8."""
     with replacing(path) as partial:
         partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
@@ -88,23 +86,19 @@ def write_table(path, rows):
 def require_same_settings(folder, settings):
     """Write the settings of a folder's cases to ``folder/settings.json``, before the first case is made.
 
-    Raises LasegError if there are cases with other settings: new cases would not fit them.  Settings without cases are
-    replaced.
+    Raises LasegError if there are cases with other settings: new cases would not fit them.
     """
     path = Path(folder) / "settings.json"
-    settings = json.loads(json.dumps(settings))  # tuples become lists, as they are in the file
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        differ = sorted(k for k in {*found, *settings} if found.get(k) != settings.get(k))
-    except FileNotFoundError:
+    if not path.exists() or not any(child.name != path.name for child in path.parent.iterdir()):  # no case is made yet
         write_whole(path, json.dumps(settings, indent=1) + "\n")
         return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(json.dumps(settings))  # tuples become lists, as they are in the file
+        differ = sorted(k for k in {*found, *settings} if found.get(k) != settings.get(k))
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise LasegError(f"{path}: can't be read ({error}); "
-                         "delete the folder around it, or choose another") from error
-    if differ and not any(child.name != path.name for child in path.parent.iterdir()):  # no case was made with them
-        write_whole(path, json.dumps(settings, indent=1) + "\n")
-    elif differ:
+        raise LasegError(f"{path}: can't be read ({error}); delete the folder around it, or choose another") from error
+    if differ:
         was, now = ({k: d.get(k) for k in differ} for d in (found, settings))
         raise LasegError(f"{path}: the cases here were made with {was}, but now {now} is given; "
                          "choose another folder, or delete this one")

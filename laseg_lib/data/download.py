@@ -1,7 +1,6 @@
 """Downloads the public volumes: 100 files from UA-MT's repository, each checked against its SHA-256.
 
-pooch gives a file its name only when it is complete and correct, so an interrupted fetch continues at the first missing
-file.
+pooch names a file only when it is complete and correct, so an interrupted fetch continues at the first missing file.
 """
 
 import contextlib
@@ -19,11 +18,6 @@ COMMIT = "88ed29ad794f877122e542a7fa9505a76fa83515"  # the checksums are of this
 PUBLIC_URL = f"https://raw.githubusercontent.com/yulequan/UA-MT/{COMMIT}/data/{quote(FOLDER)}"
 
 
-def public_names(split):
-    """The 80 names of the public ``train`` list or the 20 of ``test``, in their order."""
-    return read_list(PUBLIC / f"{split}.list")
-
-
 def registry():
     """{case: SHA-256 of its mri_norm2.h5}"""
     lines = (PUBLIC / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
@@ -38,7 +32,8 @@ def fetch(dest, base_url=PUBLIC_URL, *, timeout=30, attempts=4, progress=True):
     Correct files are kept.  Raises LasegError, with what to do, if a file can't be downloaded.
     """
     dest = Path(dest)
-    root, lists = dest / FOLDER, {dest / f"{split}.list": public_names(split) for split in ("train", "test")}
+    root = dest / FOLDER
+    lists = {dest / f"{split}.list": read_list(PUBLIC / f"{split}.list") for split in ("train", "test")}
     for path, names in lists.items():  # lists of another data set are refused before any download
         may_write_list(path, names)
     for name, digest in tqdm(registry().items(), desc="fetch", unit="file", disable=not progress):

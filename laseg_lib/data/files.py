@@ -60,7 +60,7 @@ def network_and_scans(files):
 
 
 def require_text(path):
-    """LasegError for a name that isn't UTF-8: SimpleITK would end the whole program."""
+    """LasegError for a path that isn't valid UTF-8: SimpleITK would end the whole program."""
     try:
         str(path).encode()
     except UnicodeEncodeError as error:

@@ -1,13 +1,12 @@
 """Synthetic left atria: what the public scans show, made from formulas, so nothing has to be downloaded.
 
-Every organ is a signed distance (``shapes.py``): mm to its surface, negative inside. That makes anatomy
-easy: ``d <= 0`` is the label, ``minimum`` unites two organs, ``maximum(a, 3 - b)`` keeps a 3 mm away from b,
-``0 < d < 2`` is a wall 2 mm thick. The organs are painted one over the other, and the scanner does its worst.
+Every organ is a signed distance in mm (``shapes.py``): ``d <= 0`` is the label, ``maximum(a, 3 - b)`` keeps a 3 mm
+away from b, ``0 < d < 2`` is a wall 2 mm thick.  The organs are painted one over the other;
+shading and noise follow.
 
-Axes are those of the public files: x grows towards the patient's left (right in the picture), y towards
-the spine (down in the picture), z towards the head. The origin is the middle of the volume. Whatever
-the ``size``, a phantom covers the field of view of a real scan, so more voxels show more detail of
-the same patient; and ``seed`` alone decides who that patient is.
+Axes are those of the public files: x grows towards the patient's left (right in the picture), y towards the spine
+(down in the picture), z towards the head.  The origin is the middle of the volume.  A phantom of any ``size`` covers
+the field of view of a real scan, so more voxels show more detail of the same patient, whom ``seed`` alone decides.
 """
 
 from pathlib import Path
@@ -168,13 +167,12 @@ def largest_piece(mask):
 def make_phantom(seed, size=(64, 48, 32), *, variability=1.0, contrast=1.0, noise=1.0, scanner=1.0, classes=1):
     """One patient: (image float32 W x H x D of zero mean and unit variance, label uint8 W x H x D).
 
-    ``seed``: an integer of 0 or more, who the patient is.  ``size``: voxels; each is FIELD_MM / size mm wide.
-    ``variability``: how much anatomy differs between patients, 0 = everybody is the average.
+    ``seed``: an integer of 0 or more.  ``size``: voxels; each is FIELD_MM / size mm wide.
+    ``variability``: how much anatomy differs between patients; 0: all have the average anatomy.
     ``contrast``: how far everything else is from the brightness of the atrium's blood; 0 hides the atrium.
-    ``noise``: noise, in units of a usual scan's.
-    ``scanner``: how much brightness, shading and noise differ between patients.
-    ``classes``: 1, the atrium's cavity; 2: its wall too, ``WALL_MM`` thick, as class 2.  Its outer border can hardly be
-    seen, as in life.
+    ``noise``: in units of a usual scan's.  ``scanner``: how much brightness, shading and noise differ between patients.
+    ``classes``: 1, the atrium's cavity; 2: its wall too, ``WALL_MM`` thick, as class 2.  The wall's outer border can
+    hardly be seen, as in real scans.
     """
     image, label = scan(seed, size, FIELD_MM, variability, contrast, noise, scanner, classes)
     image = image.astype(np.float32)
@@ -187,11 +185,10 @@ def write_phantoms(dest, train=40, test=10, size=(64, 48, 32), seed=0, raw=False
     """Write ``train`` + ``test`` phantoms as the public data lie on disk; returns the folder of the cases.
 
     ``dest/train.list``, ``dest/test.list``, ``dest/phantoms/PHANTOM_0000/mri_norm2.h5``, ...
-    Case k is ``make_phantom(10_000 * seed + k, size, **options)``. What is there already is kept, so an
-    interrupted run goes on where it was; the lists are written last.
-    ``raw``: instead whole-chest scans as they come from a hospital, ``lgemri.nrrd`` (uint8) and
-    ``laendo.nrrd`` (uint8, 255 = left atrium; of two classes 1 and 2), for ``laseg prepare``; as wide a voxel as
-    ``size`` gives.
+    Case k is ``make_phantom(10_000 * seed + k, size, **options)``.  Sound files are kept, so an interrupted run goes
+    on where it was; the lists are written last.
+    ``raw``: instead scans of the whole chest, for ``laseg prepare``: ``lgemri.nrrd`` and ``laendo.nrrd`` (both uint8,
+    255 = left atrium; of two classes 1 and 2).  Their voxels are as wide as ``size`` gives.
     ``progress``: a bar, or a function that takes the names and gives them one by one, such as ``tqdm``.
     ``classes``, ``options``: the keyword arguments of ``make_phantom``.
     Raises LasegError for numbers that can't work, and when ``dest`` holds phantoms made with other settings.

@@ -2,9 +2,8 @@
 
     <root>/train.list   <root>/test.list   <root>/<folder>/<CASE>/mri_norm2.h5
 
-Each HDF5 file holds ``image`` (float32, W x H x D, zero mean and unit variance over the scan)
-and ``label`` (uint8, W x H x D, 1 = left atrium).  Only the first ``labelnum`` training cases, validation and test
-cases need a label.
+Each HDF5 file holds ``image`` (float32, W x H x D, zero mean and unit variance over the scan) and ``label`` (uint8,
+W x H x D, 1 = left atrium).  Only the first ``labelnum`` training cases, validation and test cases need a label.
 Optional attributes of the file: ``spacing`` (a voxel's three sides in mm), ``origin`` (the position of the first voxel
 in the patient, in mm) and ``centre`` (the middle of the whole scan that it was cut from).
 A label of several classes holds 0 (background) to K.  The attribute ``classes`` names the classes 1 to K, each with its
@@ -62,13 +61,14 @@ def read_volume(path, *, with_label=True):
     """
     names = ["image", "label"] if with_label else ["image"]
     with opened(path) as file:
-        if lacking := [name for name in names if name not in file]:
-            raise LasegError(f"{path}: holds no {lacking[0]}; {REMEDY}")
+        for name in names:
+            if name not in file:
+                raise LasegError(f"{path}: holds no {name}; {REMEDY}")
         needed = sum(2 * file[name].nbytes + 4 * file[name].size for name in names)  # as it is, and as float32 or uint8
         require_memory(needed, torch.device("cpu"), path, "crop this volume, or remove it from the list")
         image, label = ([file[name][()] for name in names] + [None])[:2]
-        classes = _classes_of(file, path)
-    return check_volume(image, label, path, len(classes))
+        classes = len(_classes_of(file, path))
+    return check_volume(image, label, path, classes)
 
 
 def is_sound(path, *, with_label=True):
@@ -96,8 +96,8 @@ def why_unreadable(error):
 
 
 def check_volume(image, label, path, classes=1):
-    """``image`` as float32 and ``label`` (or None) as uint8, if they are valid, otherwise LasegError (see
-    ``read_volume``).  ``classes``: the number of classes beside the background."""
+    """``image`` as float32 and ``label`` (or None) as uint8.  ``classes``: their number, without the background.
+    LasegError as in ``read_volume``."""
     if label is None:
         return check_volume(image, np.ones(np.shape(image), np.uint8), path)[0], None
     image, label = np.asarray(image), np.asarray(label)
@@ -126,11 +126,10 @@ def check_volume(image, label, path, classes=1):
 def write_volume(path, image, label=None, sources=None, classes=ATRIUM, **geometry):
     """Write one ``mri_norm2.h5``, completely or not at all; makes its folder.
 
-    For the file's attributes: ``geometry``: ``spacing``, ``origin``, ``centre``, three numbers each.  ``sources``: the
-    SHA-256 of the ``scan`` and ``label`` that it was made from.  ``classes``: {name: value in the original label} of
-    the label's values 1 to K.
+    ``geometry``: the attributes ``spacing``, ``origin``, ``centre``, three numbers each.  ``sources``: the SHA-256 of
+    the ``scan`` and ``label`` that it is made from.  ``classes``: {name: value in the original label} of the label's
+    values 1 to K.
     """
-    path = Path(path)
     whole = io.BytesIO()  # in memory first: on a full disk HDF5 can crash
     packed = {"compression": "gzip", "compression_opts": 4, "fletcher32": True}  # with a checksum of the data
     with h5py.File(whole, "w") as file:
@@ -155,8 +154,8 @@ def read_sources(path):
 def read_geometry(path, spacing=None):
     """{'spacing', 'origin', 'centre': three numbers in mm}, NaN if the file hasn't got them.
 
-    The public volumes' voxels are 0.625 mm wide, which their files don't say: they are known by their cases' names.
-    ``spacing``: a voxel's sides for files without them.  LasegError for an impossible spacing.
+    The public volumes' files don't give a spacing; their cases are known by name.  ``spacing``: a voxel's sides for
+    other files without them.  LasegError for an impossible spacing.
     """
     path = Path(path)
     with opened(path) as file:
@@ -183,7 +182,7 @@ def read_classes(path):
 def _classes_of(file, path):
     if "classes" not in file.attrs:
         return ATRIUM
-    texts = np.atleast_1d(file.attrs["classes"]).tolist()
+    texts = np.atleast_1d(file.attrs["classes"]).tolist()  # MATLAB, for example, writes bytes
     return parse_classes([text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in texts], path)
 
 
@@ -213,26 +212,16 @@ def name_problem(name):
     return "it is too long" if len(name.encode("utf-8", "replace")) > 200 else ""
 
 
-def text_of(path):
-    """The text of a list: in UTF-8, in UTF-16 or UTF-32 with a byte order mark, or in a Windows code page in which
-    every line names a case beside the list.  LasegError for any other."""
-    held = Path(path).read_bytes()
-    marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
-             codecs.BOM_UTF16_BE: "utf-16"}
-    coding = next((coding for mark, coding in marks.items() if held.startswith(mark)), "utf-8-sig")
+def lines_of(path):
+    """The lines of a list, without blank ones.  It is in UTF-8, or in UTF-16 with a byte order mark, as PowerShell
+    writes it.  LasegError for any other encoding, because its bytes don't say which it is."""
+    content = Path(path).read_bytes()
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     with contextlib.suppress(UnicodeDecodeError):
-        if "\0" not in (text := held.decode(coding)):
-            return text
-    folders = [folder for folder in Path(path).parent.iterdir() if folder.is_dir()]
-    for page in ("cp1252", "cp1250", "cp1251", "gb18030", "cp932") if not set(held) & set(range(9)) else ():
-        with contextlib.suppress(UnicodeDecodeError):
-            text = held.decode(page)
-            if all(any(file_of(folder, line.strip()).is_file() for folder in folders) for line in text.split("\n")
-                   if line.strip()):
-                return text
-    what = ("is no text" if set(held) & set(range(1, 9)) else "is UTF-16 without a byte order mark" if b"\0" in held
-            else "isn't UTF-8, but perhaps a Windows code page")
-    raise LasegError(f"{path}: {what}; a list has one case in each line: save it as UTF-8")
+        text = content.decode(encoding)
+        if "\0" not in text:
+            return [line.strip() for line in text.splitlines() if line.strip()]
+    raise LasegError(f"{path}: isn't text in UTF-8; a list has one case in each line: save it as UTF-8")
 
 
 def file_of(root, name):
@@ -250,14 +239,13 @@ def read_list(path):
     if not path.is_file():
         raise LasegError(f"{path}: no such list; --root_path is the folder that holds the cases, "
                          "and train.list and test.list lie beside that folder")
-    names = [unicodedata.normalize("NFC", line.strip()) for line in text_of(path).splitlines() if line.strip()]
+    names = [unicodedata.normalize("NFC", line) for line in lines_of(path)]
     if not names:
         raise LasegError(f"{path}: names no case; it must have one case in each line")
     for name in names:
         if problem := name_problem(name):
             raise LasegError(f"{path}: {name[:40]!r} can't be a case's name ({problem}); each line names one folder")
-    if len(set(names)) < len(names):
-        twice = sorted(name for name, times in Counter(names).items() if times > 1)
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise LasegError(f"{path}: names {', '.join(twice[:3])} more than once; remove the repeats")
     return names
 
@@ -277,8 +265,7 @@ def may_write_list(path, names):
 
 
 def keep_or_write_list(path, names):
-    """Write a list unless somebody changed the one that is there, which stays, with a word: lists decide whose labels
-    count.  See ``may_write_list``."""
+    """Write a list.  One that somebody changed stays, and a message says so; see ``may_write_list``."""
     if not may_write_list(path, names):
         notify(f"{path}: was changed by somebody and is kept as it is; delete it to have it written anew")
     elif not Path(path).exists():
@@ -314,12 +301,11 @@ def training_names(config):
     """
     if config.train_list and not Path(config.train_list).is_file():
         raise LasegError(f"--train_list {config.train_list}: no such list; it must have one case in each line")
-    names = read_list(config.train_list) if config.train_list else case_names(config.root_path, "train")
-    test = list_path(config.root_path, "test")
-    if config.train_list and (own := Path(config.train_list).with_name("test.list")).is_file():
-        test = own
+    train = Path(config.train_list) if config.train_list else list_path(config.root_path, "train")
+    names, beside = read_list(train), train.with_name("test.list")
+    test = beside if beside.is_file() else list_path(config.root_path, "test")
     if test.is_file():
-        keep_apart(config.train_list or list_path(config.root_path, "train"), names, test, read_list(test))
+        keep_apart(train, names, test, read_list(test))
     return names
 
 
@@ -336,9 +322,9 @@ def split_of(config, names, processes=1):
     """``config`` with a complete split of the training cases ``names``.
 
     If some have no label, the labelled cases at the beginning are the labelled ones, and those at the end are for
-    validation, unless the config says otherwise.  No patient of ``patients.list`` is in both training and validation:
-    the number of validation cases is chosen near the usual one, so that no patient is divided.  LasegError if the
-    config's own number divides one.
+    validation, unless the config says otherwise.  The number of validation cases is chosen near the usual one, so that
+    no patient of ``patients.list`` is in both training and validation.  LasegError if the config's own number divides
+    one.
     """
     first = last = len(names)
     if config.labelnum is None or config.val_num is None:
@@ -369,40 +355,37 @@ def split_of(config, names, processes=1):
 
 
 def read_patients(root_path):
-    """{case: its patient} by ``patients.list`` beside ``root_path``, which ``prepare`` writes where it knows them; {}
-    where there is no such list."""
+    """{case: its patient} by ``patients.list`` beside ``root_path``; {} without such a list."""
     path = list_path(root_path, "patients")
-    rows = [line.split("\t") for line in text_of(path).splitlines() if line.strip()] if path.is_file() else []
+    rows = [line.split("\t") for line in lines_of(path)] if path.is_file() else []
     if wrong := [row for row in rows if len(row) != 2]:
         raise LasegError(f"{path}: {wrong[0][0][:40]!r} is no row of it; each is a case, a tab and its patient. "
                          "Correct it, or delete this list and prepare again")
     return {unicodedata.normalize("NFC", case.strip()): patient.strip() for case, patient in rows}
 
 
-def with_split(config, n_cases, list_path="train.list", processes=1, *, labelled=None, labelled_at_end=None):
+def with_split(config, n_cases, *, processes=1, labelled=np.inf, labelled_at_end=np.inf):
     """``config`` with labelnum, max_samples and val_num set for a list of ``n_cases`` names, of which each of
     ``processes`` draws its own share.
 
-    ``labelled``, ``labelled_at_end``: how many of the first and of the last names have a label (default: all).
+    ``labelled``, ``labelled_at_end``: how many of the first and of the last names have a label, if not all.
     Raises LasegError, with the numbers, if they don't fit together.
     """
-    labelled = n_cases if labelled is None else labelled
-    val_num = config.val_num
+    labelnum, max_samples, val_num = config.labelnum, config.max_samples, config.val_num
     if val_num is None:
-        spare = n_cases // 10 if config.max_samples is None else n_cases - config.max_samples
-        val_num = max(0, min(4, spare, n_cases if labelled_at_end is None else labelled_at_end))
-    if val_num < 0 or config.max_samples is None and val_num >= n_cases:
-        raise LasegError(f"{list_path} names {n_cases} cases: --val_num {val_num} must be 0 or more, and leave "
-                         "some for training")
-    max_samples = n_cases - val_num if config.max_samples is None else config.max_samples
-    labelnum = config.labelnum
+        spare = n_cases // 10 if max_samples is None else n_cases - max_samples
+        val_num = max(0, min(4, spare, labelled_at_end))
+    if val_num < 0 or max_samples is None and val_num >= n_cases:
+        raise LasegError(f"train.list names {n_cases} cases: --val_num {val_num} must be 0 or more, and leave some for "
+                         "training")
+    if max_samples is None:
+        max_samples = n_cases - val_num
     if labelnum is None:
         labelnum = max(1, max_samples // 5) if labelled >= max_samples else labelled
-    if not 0 < max_samples <= n_cases:
-        raise LasegError(f"{list_path} names {n_cases} cases: --max_samples {max_samples} must be from 1 to {n_cases}")
-    if max_samples + val_num > n_cases:
-        raise LasegError(f"{list_path} names {n_cases} cases, too few for --max_samples {max_samples} and "
-                         f"--val_num {val_num}: try --max_samples {n_cases - val_num}, or --val_num 0")
+    if max_samples < 1 or max_samples + val_num > n_cases:
+        raise LasegError(f"train.list names {n_cases} cases: --max_samples {max_samples} must be at least 1, and "
+                         f"together with --val_num {val_num} at most {n_cases}: try --max_samples {n_cases - val_num}, "
+                         "or --val_num 0")
     each = f"a batch on each of {processes} processes" if processes > 1 else "a batch"
     if labelnum > max_samples or max_samples - labelnum < config.unlabeled_bs * processes:
         raise LasegError(f"--labelnum {labelnum} of --max_samples {max_samples} leaves fewer unlabelled cases than "
@@ -414,10 +397,7 @@ def with_split(config, n_cases, list_path="train.list", processes=1, *, labelled
 
 
 def find_root(path):
-    """The folder that holds the cases; ``path`` is that folder or the one around it.
-
-    Raises LasegError if neither has a ``train.list`` in the right place.
-    """
+    """The folder that holds the cases; ``path`` is that folder or the one around it.  LasegError if it is neither."""
     path = Path(path)
     if list_path(path, "train").is_file():
         return path
@@ -429,11 +409,8 @@ def find_root(path):
 
 
 def downsample(image, label, factor):
-    """``factor`` voxels to one along each axis: ``image`` averaged, ``label`` by the greatest share.  In a tie between
-    background and a class the class wins.
-
-    Up to factor - 1 voxels at the end of an axis, which fill no block, are cut off.
-    """
+    """``factor`` voxels to one along each axis: ``image`` averaged, ``label`` by ``of_greatest_share``.  Up to
+    factor - 1 voxels at the end of an axis, which fill no block, are cut off."""
     if factor == 1:
         return image, label
     if factor < 1 or min(image.shape) < factor:
@@ -470,8 +447,7 @@ class LAHeart(Dataset):
 
     ``cache``: None reads the file each time, 'memory' keeps the volumes, 'cpu' or 'cuda' keeps them as tensors on that
     device (5 bytes a voxel).  ``downsample``: see the function.  ``names``: these cases instead of the list's.
-    ``labelled``: only so many of the first cases are read with their label; the samples of all others have a label of
-    zeros.
+    ``labelled``: only so many of the first cases are read with their label; all others get a label of zeros.
     Raises LasegError at once if the list or a named case is missing, and when a damaged file is read.
     """
 
@@ -503,17 +479,12 @@ class LAHeart(Dataset):
         sample = self._kept.get(name) or self._read(name, self.labelled is None or index % len(self) < self.labelled)
         if self.cache is not None:
             self._kept[name] = sample
-            # A copy (1 ms at full size): a transform that works in place must not change the cached volume.
-            sample = {key: copy.copy(volume) if isinstance(volume, np.ndarray) else volume.clone()
-                      for key, volume in sample.items()}
+            sample = copy.deepcopy(sample)  # a transform that works in place must not change the cached volume
         return self.transform(sample) if self.transform else sample
 
     def _read(self, name, labelled=True):
-        if labelled:
-            image, label = downsample(*read_volume(self.path(name)), self.downsample)
-        else:
-            image, _ = read_volume(self.path(name), with_label=False)
-            image, label = downsample(image, np.zeros(image.shape, np.uint8), self.downsample)
+        image, label = read_volume(self.path(name), with_label=labelled)
+        image, label = downsample(image, label if labelled else np.zeros(image.shape, np.uint8), self.downsample)
         if labelled and not label.any():
             raise LasegError(f"{self.path(name)}: its label is too small, nothing is left of it at --downsample "
                              f"{self.downsample}; use a smaller factor, or remove this case from the list")
@@ -526,8 +497,7 @@ class LAHeart(Dataset):
 
     @functools.cached_property
     def classes(self):
-        """{name: value in the original label} of the classes 1 to K, from the cases whose labels count.  LasegError if
-        two cases have different classes."""
+        """``read_classes`` of the cases whose labels count.  LasegError if two of them have different classes."""
         found = {name: read_classes(self.path(name)) for name in self.image_list[:self.labelled]}
         first = next(iter(found.values()), ATRIUM)
         if other := [name for name, classes in found.items() if list(classes) != list(first)]:
@@ -536,28 +506,26 @@ class LAHeart(Dataset):
         return first
 
     def spacing(self, name, spacing=None):
-        """The three sides in mm of a sample's voxels, after downsampling; NaN if they aren't known.
-        ``spacing``: those of a stored voxel, where its file doesn't say."""
+        """The three sides in mm of a sample's voxels; NaN if they aren't known.  ``spacing``: see ``read_geometry``."""
         return read_geometry(self.path(name), spacing)["spacing"] * self.downsample
 
     def usual_spacing(self, warn):
-        """The sides in mm of the cases' voxels; if the cases differ, the commonest, and ``warn`` gets a message; None
-        if they aren't known."""
-        paths = {name: self.path(name) for name in self.image_list}
-        sides = {name: read_geometry(path)["spacing"].tolist() for name, path in paths.items()}
-        known = {name: mm for name, mm in sides.items() if all(side == side for side in mm)}
+        """The commonest sides in mm of the cases' stored voxels; None if none is known.  If the cases differ, ``warn``
+        gets a message."""
+        sides = {name: read_geometry(self.path(name))["spacing"] for name in self.image_list}
+        known = {name: mm.tolist() for name, mm in sides.items() if not np.isnan(mm).any()}
         if not known:
             return None
-        usual = Counter(tuple(round(side, 3) for side in mm) for mm in known.values()).most_common(1)[0][0]
-        usual = next(mm for mm in known.values() if tuple(round(side, 3) for side in mm) == usual)
+        rounded = Counter(tuple(np.round(mm, 3)) for mm in known.values()).most_common(1)[0][0]
+        usual = next(mm for mm in known.values() if tuple(np.round(mm, 3)) == rounded)
         if other := [name for name, mm in known.items() if sizes_differ(mm, usual)]:
-            warn(f"WARNING: {paths[other[0]]}: its voxels are {in_mm(known[other[0]])}, those of most cases "
+            warn(f"WARNING: {self.path(other[0])}: its voxels are {in_mm(known[other[0]])}, those of most cases "
                  f"{in_mm(usual)}" + (f"; {len(other) - 1} more cases differ" if other[1:] else "")
                  + "; the network can't see a voxel's size: prepare all cases with one voxel size")
         return usual
 
     def require_labels(self):
-        """LasegError if a case that needs a label has none, before the training and not in its middle."""
+        """LasegError if a case that needs a label has none."""
         missing = [name for name in self.image_list[:self.labelled] if not has_label(self.path(name))]
         if missing:
             raise LasegError(f"{self.path(missing[0])}: holds no label, and so do {len(missing)} of {self.split}.list "
@@ -571,7 +539,7 @@ class LAHeart(Dataset):
                              f"{', '.join(classes)} are needed; prepare all cases with the same classes")
 
     def require_sound(self):
-        """Read every case once: LasegError for the first damaged one, before the work and not in its middle."""
+        """Read every case once: LasegError for the first damaged one."""
         for index in range(len(self)):
             self[index]
 

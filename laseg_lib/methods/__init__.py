@@ -31,9 +31,9 @@ from ..errors import LasegError
 
 
 def find(config):
-    """The method that ``config.method`` names: a function, or a class to be made from ``(config, n_classes)``.
+    """The method that ``config.method`` names: one of the library's, or the reader's own, ``FILE.py:NAME``.
 
-    The name is one of the library's, or ``FILE.py:NAME`` for the reader's own.
+    Returns a function, or a class to be made from ``(config, n_classes)``.
     Raises LasegError if it doesn't exist, and for a batch without unlabelled volumes.
     """
     if config.method == "mean_teacher":
@@ -51,7 +51,7 @@ def find(config):
 
 
 def _from_file(text):
-    """The function or class that ``text``, FILE.py:NAME, names."""
+    """The function or class that ``text`` names: FILE.py:NAME."""
     file, _, name = text.rpartition(":")
     if not Path(file).is_file():
         raise LasegError(f"--method {text}: there is no file {file}; write FILE.py:NAME")
@@ -63,11 +63,6 @@ def _from_file(text):
     return getattr(module, name)
 
 
-def _is_ours(method):
-    """Whether ``method`` belongs to the library; the reader's own may be in a file of the same name."""
-    return getattr(method, "__module__", "").startswith(__name__.split(".")[0] + ".")
-
-
 def method_name(method):
     """The name of ``method`` in checkpoints and records: the library's name for it, or its own.
 
@@ -76,5 +71,6 @@ def method_name(method):
     if not callable(method):
         raise LasegError(f"method must be a function, an nn.Module or a name as for --method; got {method!r}")
     kind = type(method) if isinstance(method, nn.Module) else method
-    module = getattr(kind, "__module__", "").rpartition(".")[2] if _is_ours(kind) else ""
-    return module if module in METHODS else getattr(kind, "__name__", type(method).__name__)
+    package, _, file = getattr(kind, "__module__", "").rpartition(".")
+    ours = package.startswith("laseg_lib") and file in METHODS  # the reader's own file may have the same name
+    return file if ours else getattr(kind, "__name__", type(method).__name__)

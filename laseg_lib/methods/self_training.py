@@ -2,8 +2,8 @@
 
     Y = largest component of argmax P_teacher(x),   then   L = L_seg(P, Y)   on labelled and unlabelled volumes alike
 
-The other methods are functions of one batch; this one is a data set.  ``label_by_teacher`` writes it, and an ordinary
-supervised training (``--model supervised_equal``, every case labelled) learns from it.
+This method is no function of one batch: ``label_by_teacher`` writes a data set, from which a training on labels
+(``--model supervised_equal``, every case labelled) learns.
 
     laseg train --root_path R --labelnum 4 --model supervised ...          # the teacher: labels only
     label_by_teacher("RUN/last.pth", R, names, 4, "pseudo", patch_size=..., downsample=2)

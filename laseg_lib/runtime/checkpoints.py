@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from ..classes import ATRIUM, parse_classes
+from ..classes import ATRIUM, as_text, parse_classes
 from ..config import TrainConfig
 from ..errors import LasegError
 from ..vnet import network_from_state, settings_of
@@ -27,11 +27,10 @@ NUMPY_SCALARS = [_scalar, (_scalar, "numpy.core.multiarray.scalar"), np.dtype,
 
 
 def save_checkpoint(path, state, *, keep_previous=False):
-    """Write ``state`` (tensors, numbers, strings, lists, dicts) to ``path``; if that fails, the old file is unchanged.
+    """Write ``state`` (tensors, numbers, strings, lists, dicts) to ``path``, by a temporary file beside it.
 
-    A temporary file beside it is written, flushed to the disk and renamed.  ``keep_previous``
-    first renames the old file to ``previous.pth``, so that there is always a complete one.
-    Raises LasegError if the file can't be written.
+    ``keep_previous``: the old file is first renamed to ``previous.pth``, so that there is always a complete one.
+    Raises LasegError if the file can't be written; the old one is then unchanged.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.partial")  # always this name, so that a killed process's file is replaced
@@ -60,9 +59,7 @@ def load_checkpoint(path):
     if not path.is_file():
         raise LasegError(f"{path}: no such checkpoint")
     try:
-        with open(path, "rb") as file:
-            zipped = file.read(4) == b"PK\x03\x04"
-        if zipped:  # torch doesn't check the checksums that it writes
+        if zipfile.is_zipfile(path):  # torch doesn't check the checksums that it writes
             with zipfile.ZipFile(path) as file:
                 if (changed := file.testzip()) is not None:
                     raise OSError(f"{changed} has another checksum")
@@ -124,73 +121,69 @@ def write_weights(path, network, config):
 
 
 def read_weights(path):
-    """(weights in float32, config dict or {}) of a safetensors file from LASeg or another tool."""
+    """A safetensors file of LASeg or another tool as a checkpoint with one network, ``student``, in float32."""
     try:
         with safe_open(path, framework="pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
             config = json.loads((file.metadata() or {}).get("laseg", "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise LasegError(f"{path}: not a complete safetensors file ({error}); get it again") from error
-    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}, config
+    state = {name: config.pop(name) for name in ("spacing", "cases", "classes") if name in config}
+    if "classes" in state:
+        state["classes"] = as_text(state["classes"])
+    student = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    return {"student": student, "config": config, **state}
 
 
-def require_same_cases(folder, ours, theirs, kind, warn):
+def require_same_cases(folder, ours, theirs, kind):
     """LasegError unless ``ours``, {case: SHA-256} in order, equals ``theirs``, the checkpoint's in ``folder``.
-    ``kind``: 'training' or 'validation'.  ``warn``: called with a message if an older checkpoint doesn't name them."""
-    if ours is None:
-        return None
-    if theirs is None:
-        return warn("an older checkpoint, which doesn't name its training cases: they are not checked")
+    ``kind``: 'training' or 'validation'."""
     for number, (mine, other) in enumerate(zip_longest(ours.items(), theirs.items())):
         if mine != other:
             name, before = (pair[0] if pair else "no case" for pair in (mine, other))
             what = f"{name} has other contents now" if name == before else f"it is {name} now, it was {before}"
             raise LasegError(f"{folder}: the checkpoint was made with other cases: number {number + 1} of the {kind} "
                              f"list: {what}; restore them, or start a new training")
-    return None
 
 
 def load_network(path, weights="student"):
     """(VNet in eval mode, the checkpoint's config dict or {}) from a checkpoint of LASeg or other tools.
 
-    ``weights``: 'student', 'teacher', or 'any' (the teacher, if there are two).  Files of other tools hold one network:
-    see ``unwrap_network``.
+    ``weights``: 'student', 'teacher', or 'any' (the teacher, if there are two).  A safetensors file has one network,
+    which is taken for any of them.  For files of other tools see ``unwrap_network``.
     Besides the settings the config has ``spacing`` and ``cases``, if the checkpoint has them (see ``Trainer.weights``),
     and ``classes``, {name: value}, if these aren't the left atrium alone.
     Raises LasegError if the file holds the weights of another architecture.
     """
-    config, spacing, cases, classes = {}, None, {}, None
     if Path(path).suffix == ".safetensors" and Path(path).is_file():
-        state, config = read_weights(path)
-        spacing, cases, weights = config.pop("spacing", None), config.pop("cases", {}), "student"
-        classes = config.pop("classes", None)
+        state, weights = read_weights(path), "student"
     else:
         state = load_checkpoint(path)
     if not isinstance(state, dict):
         raise LasegError(f"{path}: holds no dictionary of weights")
-    if "student" in state or "teacher" in state:
-        if weights == "any":
-            weights = "teacher" if "teacher" in state else "student"
-        if weights not in state:
-            raise LasegError(f"{path}: holds no {weights}; it holds {', '.join(map(str, state))}")
-        cases = state["cases"] if isinstance(state.get("cases"), dict) else {}
-        classes = parse_classes(state["classes"], path) if "classes" in state else None
-        config, spacing, state = state.get("config", {}), state.get("spacing"), state[weights]
-    elif weights == "teacher":
-        raise LasegError(f"{path}: holds one network only, no student and teacher; leave out --weights teacher")
+    if "student" not in state and "teacher" not in state:
+        if weights == "teacher":
+            raise LasegError(f"{path}: holds one network only, no student and teacher; leave out --weights teacher")
+        state, weights = {"student": state}, "student"
+    if weights == "any":
+        weights = "teacher" if "teacher" in state else "student"
+    if weights not in state:
+        raise LasegError(f"{path}: holds no {weights}; it holds {', '.join(map(str, state))}")
+    config, tensors = state.get("config", {}), state[weights]
     try:
         # A teacher of version 1.0 may have kept its buffers, in eval mode: today's check must not refuse it.
         TrainConfig.from_dict(config | {"ema_buffers": "average"} if isinstance(config, dict) else config)
-        if not isinstance(state, dict):
-            raise ValueError(f"holds a {type(state).__name__} where a network's weights should be")
-        state = unwrap_network(state)
-        network = network_from_state(state).eval()
+        if not isinstance(tensors, dict):
+            raise ValueError(f"holds a {type(tensors).__name__} where a network's weights should be")
+        network = network_from_state(unwrap_network(tensors)).eval()
     except (ValueError, LasegError) as error:
         raise LasegError(f"{path}: {error}") from error
     found = network.out_conv.out_channels - 1  # classes beside the background
     if not found:
         raise LasegError(f"{path}: a network of 1 class; two or more are needed, the first is the background")
-    if classes is None:
+    if "classes" in state:
+        classes = parse_classes(state["classes"], path)
+    else:
         classes = ATRIUM if found == 1 else {f"class {k}": k for k in range(1, found + 1)}
     if len(classes) != found:
         raise LasegError(f"{path}: the network has {found} classes beside the background, and the file names "
@@ -198,19 +191,19 @@ def load_network(path, weights="student"):
     if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
         raise LasegError(f"{path}: holds weights that are NaN or infinite: its training diverged; use an earlier "
                          "checkpoint, and a lower --base_lr")
-    return network, {**config, **({"spacing": spacing} if spacing else {}), **({"cases": cases} if cases else {}),
-                     **({} if classes == ATRIUM else {"classes": classes})}
+    config = {**config, **{name: state[name] for name in ("spacing", "cases") if state.get(name)}}
+    return network, config if classes == ATRIUM else {**config, "classes": classes}
 
 
 def load_to_predict(path, weights="student", patch_size=None, downsample=None):
-    """``load_network`` for prediction: its config also has ``patch_size``, the windows' size, and ``downsample``, the
-    number of voxels that are averaged to one: the given values, or those of the training.
+    """``load_network``, with ``patch_size`` and ``downsample`` (see ``predict_volume``) in its config: those given, or
+    the training's.
 
-    LasegError for a network with more than one input channel, a patch size that can't be halved so often, and an
-    impossible downsampling.
+    LasegError for a network with more than one input channel, and for sizes that can't work.
     """
     network, config = load_network(path, weights)
-    if (channels := network.block_one.conv[0].in_channels) != 1:
+    channels = network.block_one.conv[0].in_channels
+    if channels != 1:
         raise LasegError(f"{path}: a network for images of {channels} channels; these volumes have one")
     patch_size = tuple(patch_size or config.get("patch_size", (112, 112, 80)))
     if any(not d <= side <= 4096 or side % d for side, d in zip(patch_size, network.divisor)):
@@ -246,21 +239,20 @@ def unwrap_network(state):
     If there is no V-Net, ``state`` is returned unchanged: building the network then says what is wrong.  ValueError for
     several.
     """
-    found = {}
+    values = dict(flattened(state))
+    prefixes = [name.removesuffix("out_conv.weight") for name in values if name.endswith("out_conv.weight")]
+    if len(prefixes) > 1:
+        names = ", ".join(prefix.rstrip(".") or "unnamed" for prefix in prefixes)
+        raise ValueError(f"holds {len(prefixes)} networks ({names}); save the one to use in a file of its own")
+    if not prefixes:
+        return state
+    return {name.removeprefix(prefixes[0]): value for name, value in values.items() if name.startswith(prefixes[0])}
 
-    def search(name, value, depth):
-        if not isinstance(value, dict) or depth > 4:
-            return
-        for key in value:
-            if isinstance(key, str) and key.endswith("out_conv.weight"):
-                begins = key.removesuffix("out_conv.weight")
-                found[name + begins] = {other.removeprefix(begins): tensor for other, tensor in value.items()
-                                        if isinstance(other, str) and other.startswith(begins)}
-        for key, inner in value.items():
-            search(f"{name}{key}.", inner, depth + 1)
 
-    search("", state, 0)
-    if len(found) > 1:
-        names = ", ".join(name.rstrip(".") or "unnamed" for name in found)
-        raise ValueError(f"holds {len(found)} networks ({names}); save the one to use in a file of its own")
-    return next(iter(found.values()), state)
+def flattened(state, prefix=""):
+    """(name, value) of every value in a dictionary and in the dictionaries inside it; names are joined by dots."""
+    for key, value in state.items():
+        if isinstance(value, dict):
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

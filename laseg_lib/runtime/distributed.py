@@ -37,8 +37,8 @@ def rank():
 
 
 def join_processes(device="auto"):
-    """Join the processes that torchrun started, as its environment variables say.  Returns this process's device: with
-    GPUs, one for each process of a machine.  LasegError if the processes can't connect, or GPUs are missing."""
+    """Join the processes that torchrun started.  Returns this process's device: with GPUs, one for each process of a
+    machine.  LasegError if the processes can't connect, or GPUs are missing."""
     device = pick_device(device)
     if os.environ.get("WORLD_SIZE", "1") == "1" or "MASTER_ADDR" not in os.environ or not dist.is_available():
         return device

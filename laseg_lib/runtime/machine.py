@@ -3,11 +3,13 @@
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import sys
 import threading
 from pathlib import Path
 
+import psutil
 import torch
 
 from ..errors import LasegError, visible
@@ -17,14 +19,11 @@ def pick_device(name="auto"):
     """The ``torch.device`` for 'auto', 'cpu', 'cuda' or 'cuda:1'.  LasegError if it doesn't exist."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise LasegError(f"--device {name}: must be auto, cpu, cuda or cuda:N")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise LasegError("--device cuda: PyTorch finds no GPU; use --device cpu, or install PyTorch's CUDA build")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise LasegError(f"--device {name}: must be auto, cpu, cuda or cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise LasegError(f"--device {name}: must be auto, cpu, cuda or cuda:N")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise LasegError(f"--device {name}: there are {torch.cuda.device_count()} GPUs, counted from 0")
     return device
@@ -75,31 +74,17 @@ def explain_memory():
 
 
 def available_memory(device):
-    """Bytes that a program can still allocate on ``device``; None if the system doesn't say."""
+    """Bytes that a program can still allocate on ``device``."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    there = [free_memory(), *container_memory(), address_space()]
-    return min((number for number in there if number is not None), default=None)
-
-
-def free_memory():
-    """The system's free bytes; None if it doesn't say."""
-    try:
-        import psutil  # comes with Jupyter
-
-        return psutil.virtual_memory().available
-    except ImportError:
-        try:
-            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # the whole memory, free or not
-        except (AttributeError, ValueError, OSError):
-            return None
+    return min([psutil.virtual_memory().available, *container_memory()])
 
 
 def container_memory(root="/sys/fs/cgroup", own="/proc/self/cgroup"):
     """The bytes that each memory limit of this process's control groups leaves: a container's, a batch system's.
 
-    Version 2 has ``memory.max``, version 1 ``memory/.../memory.limit_in_bytes``, in the group's folder and in all
-    folders above it.  The cache of files is not counted as used, because the system can free it.
+    A group's limits are in its folder and in all folders above it; version 1 of control groups names them in another
+    way than version 2.  The cache of files is not counted as used, because the system can free it.
     """
     found = []
     for line in _read(own).splitlines():
@@ -122,19 +107,6 @@ def container_memory(root="/sys/fs/cgroup", own="/proc/self/cgroup"):
     return found
 
 
-def address_space():
-    """The bytes that ``ulimit -v`` leaves this process; None without a limit."""
-    try:
-        import resource  # not on Windows
-
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if limit == resource.RLIM_INFINITY:
-            return None
-        return limit - int(_read("/proc/self/statm").split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    except (ImportError, IndexError, ValueError, OSError):
-        return None
-
-
 def _read(path):
     try:
         return Path(path).read_text()
@@ -145,7 +117,7 @@ def _read(path):
 def require_memory(needed, device, what, remedy):
     """LasegError if ``what`` needs more bytes than are free.  Otherwise the system would kill the process silently."""
     there = available_memory(device)
-    if there is not None and needed > there:
+    if needed > there:
         raise LasegError(f"not enough memory: {what} needs {needed / 1e9:.1f} GB, {there / 1e9:.1f} GB are free "
                          f"on this machine ({device}); {remedy}")
 
@@ -161,9 +133,8 @@ def training_bytes(config):
 def keep_memory():
     """Let this process keep freed memory for its next step.
 
-    glibc returns each block above 32 MB to the system, which then clears its pages again: at 112 x 112 x 80 this takes
-    up to a third of a step.  Blocks above 192 MB are still returned; keeping them would raise the peak by a fifth.
-    Without glibc nothing happens.
+    glibc returns each block above 32 MB to the system, which clears its pages again: at 112 x 112 x 80 up to a third of
+    a step.  Blocks above 192 MB are still returned; keeping them would raise the peak by a fifth.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -176,10 +147,9 @@ def keep_memory():
 
 class StopRequest:
     """Within ``with StopRequest() as stop``, Ctrl-C sets ``stop.signal``; so do a scheduler's SIGTERM or SIGUSR1 and a
-    closed terminal's SIGHUP.
+    closed terminal's SIGHUP.  The loop reads it between two steps, so no step is interrupted.
 
-    The loop reads it between two steps, so no step is interrupted.  A second Ctrl-C raises KeyboardInterrupt, but not
-    under torchrun, which sends each signal again to processes that got it from the terminal.
+    A second Ctrl-C raises KeyboardInterrupt, but not under torchrun, which sends a terminal's signal once more.
     Outside the main thread Python allows no handlers, and ``stop.signal`` is never set.
     """
 
@@ -210,8 +180,8 @@ def notify(message):
 
 @contextlib.contextmanager
 def one_thread():
-    """Compute with one thread.  For small volumes: a second thread gains little, and loses much on a busy machine.  And
-    for results that must not depend on the number of cores, which changes the order in which sums are rounded."""
+    """Compute with one thread: for small volumes, and for results that must not depend on the number of cores, which
+    changes the order in which sums are rounded."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

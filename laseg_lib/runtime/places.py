@@ -1,9 +1,4 @@
-"""The folders for reading recorded runs and for writing files, in a checkout or with an installed package.
-
-In a checkout everything is in the checkout's folders.  Without a checkout the records are those of the package, or of a
-data/recorded in the working folder or above it.  Files are then written to ``LASEG_HOME``, or to the user's folder for
-programs' data; never beside the library.
-"""
+"""The folders for reading recorded runs and for writing files, in a checkout or with an installed package."""
 
 import os
 import tempfile
@@ -21,10 +16,8 @@ def checkout():
 
 
 def home():
-    """The folder for volumes, runs and scratch files; made if it is missing.
-
-    ``LASEG_HOME``; else the checkout; else the platform's folder for the user's data; if that can't be written, a
-    folder among the system's temporary files.
+    """The folder for volumes, runs and scratch files: ``LASEG_HOME``; else the checkout; else the platform's folder for
+    the user's data; if that can't be written, a folder among the system's temporary files.  Never beside the library.
     """
     if os.environ.get("LASEG_HOME"):
         return Path(os.environ["LASEG_HOME"]).expanduser().absolute()

@@ -1,6 +1,6 @@
 """The beginning and end of a program: for a user's mistake one line and an exit status, without a stack trace.
 
-This module imports nothing large: it runs before torch, which takes seconds to import.
+It imports nothing large, because it runs before the import of torch, which takes seconds.
 """
 
 import argparse
@@ -17,11 +17,7 @@ from ..errors import LasegError, visible
 
 
 def before_imports():
-    """Called before the imports of a program (``laseg``, ``python -m laseg_lib...``).
-
-    Ctrl-C ends the program at once, without a stack trace from the middle of an import, until ``restore_ctrl_c`` is
-    called.
-    """
+    """From here until ``restore_ctrl_c`` Ctrl-C ends the program without a stack trace from the middle of an import."""
     if threading.current_thread() is threading.main_thread() and (
             signal.getsignal(signal.SIGINT) is signal.default_int_handler):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -34,8 +30,7 @@ def restore_ctrl_c():
 
 
 def exit_status(status):
-    """``status``, or 1 if the printed text can't be written.  Flushes the streams, so that Python reports no error when
-    it ends."""
+    """``status``, or 1 if the output can't be written.  Flushes it, so that Python reports no error when it ends."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()

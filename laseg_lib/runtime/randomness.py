@@ -1,5 +1,4 @@
-"""The random generators of a training.  Each purpose has its own: a new purpose changes no other's draws, and a
-checkpoint can hold them all."""
+"""The random generators of a training, one for each purpose: a new purpose changes no other's draws."""
 
 import random
 
@@ -8,12 +7,11 @@ import torch
 
 
 class Generators:
-    """The generators of one process.
+    """The generators of process ``rank``.
 
     ``order``: the order of the volumes (NumPy).  ``augment``: how labelled and unlabelled volumes are augmented
     (NumPy).  ``noise``: the noise on the networks' inputs (torch, on ``device``).  Dropout draws from torch's global
-    generator.  ``rank``: each process has generators of its own.  ``restart``: the iteration at which they are seeded
-    anew, if a checkpoint can't continue them.
+    generator.  ``restart``: the iteration at which they are seeded anew, if a checkpoint can't continue them.
     """
 
     def __init__(self, seed, device, rank=0, restart=0):

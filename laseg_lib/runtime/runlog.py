@@ -7,7 +7,6 @@ import os
 import socket
 import time
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 import torch
 from filelock import FileLock, Timeout
@@ -23,37 +22,28 @@ SCALARS = {  # the walkthrough's TensorBoard names, and the column of history.cs
 }
 HISTORY_COLUMNS = ["iteration", *SCALARS.values()]
 
-
-_LOCKS = WeakValueDictionary()  # this process's locks by folder: a notebook may have two trainers in one folder
-
-
 def lock_folder(folder):
     """The lock of a run's folder.  It is released with its last reference, or when the process ends.
 
     LasegError if another process trains there: two trainings would mix their histories.
     """
-    place = os.path.realpath(folder)
-    held = _LOCKS.get(place)
-    if held is None:
-        held = _LOCKS[place] = FileLock(Path(place) / ".lock")
-        try:
-            held.acquire(timeout=0)
-        except Timeout as error:
-            raise LasegError(f"{folder}: another process is training in this folder; wait for it, stop it, or choose "
-                             "another --snapshot_path") from error
-        except (OSError, NotImplementedError) as error:  # some network and shared folders have no locks
-            if os.access(folder, os.W_OK):
-                notify(f"WARNING: {folder}: this file system can't lock a file ({error}), so nothing prevents a second "
-                       "training in this folder: start only one, or put --snapshot_path on a local disk")
-    return held
+    # A notebook may have two trainers in one folder: in one process they share the lock, in any thread.
+    lock = FileLock(Path(os.path.realpath(folder), ".lock"), is_singleton=True, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise LasegError(f"{folder}: another process is training in this folder; wait for it, stop it, or choose "
+                         "another --snapshot_path") from error
+    except (OSError, NotImplementedError) as error:  # some network and shared folders have no locks
+        if os.access(folder, os.W_OK):
+            notify(f"WARNING: {folder}: this file system can't lock a file ({error}), so nothing prevents a second "
+                   "training in this folder: start only one, or put --snapshot_path on a local disk")
+    return lock
 
 
 class Scalars:
-    """The scalars of one run for TensorBoard.  They are written without a thread of their own: SummaryWriter's prints a
-    stack trace if the disk is full.
-
-    ``going_on``: the first iteration that is written again; TensorBoard drops the points of earlier files from there.
-    """
+    """The scalars of one run for TensorBoard, without SummaryWriter's thread, which prints a stack trace if the disk is
+    full.  ``going_on``: the first iteration that is written again; TensorBoard drops older points from there on."""
 
     def __init__(self, folder, going_on=None):
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -75,9 +65,6 @@ class Scalars:
         point = self._summary.Value(tag=name, simple_value=float(value))
         self._write(step=step, summary=self._summary(value=[point]))
 
-    def flush(self):
-        self.file.flush()
-
     def close(self):
         self.file.close()
 
@@ -86,8 +73,8 @@ class RunLog:
     """Appends to the files of one run.  With ``sizes``, from a checkpoint, the files are first cut back to the
     checkpoint, so that a resumed run leaves the same files as an uninterrupted one.
 
-    If a file has been edited, cut or deleted since the checkpoint, it is kept under another name, a message says so,
-    and new rows go to a new file.
+    A file that was edited, cut or deleted since the checkpoint is kept under another name, with a message, and a new
+    one begins.
     """
 
     def __init__(self, folder, sizes=None, iteration=0):
@@ -103,13 +90,10 @@ class RunLog:
 
     def _open(self, sizes, iteration):
         for name, path in self.paths.items():
-            keep = (sizes or {}).get(name, 0)
-            if sizes is not None and not self._is_as_left(path, keep, sizes.get(f"{name} sha256")):
-                self._put_aside(path, "was edited, cut or deleted after the last checkpoint")
-            elif sizes is None and not self._is_ours(path):
-                self._put_aside(path, "existed before, and no training wrote it")
+            if why := reason_to_keep(path, sizes):
+                self._put_aside(path, why)
             with open(path, "ab") as file:
-                file.truncate(min(keep, path.stat().st_size))
+                file.truncate(min((sizes or {}).get(name, 0), path.stat().st_size))
         self.text = open(self.paths["log.txt"], "a", encoding="utf-8")
         self.table = open(self.paths["history.csv"], "a", encoding="utf-8", newline="")
         self.rows = csv.DictWriter(self.table, HISTORY_COLUMNS, extrasaction="ignore", lineterminator="\n")
@@ -120,26 +104,12 @@ class RunLog:
 
     @staticmethod
     def _put_aside(path, why):
-        aside = _free_name(path)
+        kept = ""
         if path.exists():
-            path.rename(aside)
-        notify(f"{path}: {why}; " + (f"it is kept as {aside.name}, and " if aside.exists() else "")
-               + "a new one begins here")
-
-    @staticmethod
-    def _is_ours(path):
-        """Whether the file may be overwritten: it doesn't exist, or begins as a training's file does."""
-        begins = {"log.txt": b"TrainConfig(", "history.csv": ",".join(HISTORY_COLUMNS).encode()}[path.name]
-        if not path.exists():
-            return True
-        with open(path, "rb") as file:
-            return file.read(len(begins)) in (begins, b"")
-
-    @staticmethod
-    def _is_as_left(path, size, digest):
-        if not path.exists() or path.stat().st_size < size or not size:
-            return False
-        return digest is None or digest == digest_of(path, size)  # older checkpoints have only the size
+            names = (path.with_name(f"{path.stem}.old{number}{path.suffix}") for number in ("", *range(2, 10**6)))
+            aside = path.rename(next(name for name in names if not name.exists()))
+            kept = f"it is kept as {aside.name}, and "
+        notify(f"{path}: {why}; {kept}a new one begins here")
 
     @contextlib.contextmanager
     def _explain_disk(self):
@@ -170,7 +140,7 @@ class RunLog:
     def sizes(self):
         """The files' current sizes, for the checkpoint; everything up to there is on the disk."""
         with self._explain_disk():
-            self.scalars.flush()
+            self.scalars.file.flush()
             for file in (self.text, self.table):
                 file.flush()
                 os.fsync(file.fileno())
@@ -186,16 +156,21 @@ class RunLog:
     __del__ = close  # a notebook may drop a trainer and make another
 
 
+def reason_to_keep(path, sizes):
+    """Why a file must be kept under another name, not continued or overwritten; '' if a training left it so."""
+    if sizes is None:
+        begins = {"log.txt": b"TrainConfig(", "history.csv": ",".join(HISTORY_COLUMNS).encode()}[path.name]
+        ours = not path.exists() or path.read_bytes()[:len(begins)] in (begins, b"")
+        return "" if ours else "existed before, and no training wrote it"
+    size, digest = sizes.get(path.name, 0), sizes.get(f"{path.name} sha256")  # older checkpoints have only the size
+    as_left = path.exists() and 0 < size <= path.stat().st_size and digest in (None, digest_of(path, size))
+    return "" if as_left else "was edited, cut or deleted after the last checkpoint"
+
+
 def digest_of(path, size):
     """SHA-256 of a file's first ``size`` bytes."""
     with open(path, "rb") as file:
         return hashlib.sha256(file.read(size)).hexdigest()
-
-
-def _free_name(path):
-    """``path`` with .old, .old2, ... before its suffix: the first name that is free."""
-    names = (path.with_name(f"{path.stem}.old{number or ''}{path.suffix}") for number in (0, *range(2, 10**6)))
-    return next(name for name in names if not name.exists())
 
 
 def read_history(path):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from laseg_lib.data import download
-from laseg_lib.data.download import FOLDER, PUBLIC_URL, fetch, public_names, registry
-from laseg_lib.data.volumes import read_list
+from laseg_lib.data.download import FOLDER, PUBLIC_URL, fetch, registry
+from laseg_lib.data.volumes import PUBLIC, read_list
 from laseg_lib.errors import LasegError
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")    # requests leaves failed connections to the GC
@@ -228,7 +228,7 @@ def test_files_can_be_read_by_others(get, tmp_path):
 
 
 def test_packaged_lists_and_sums():
-    train, test = public_names("train"), public_names("test")
+    train, test = (read_list(PUBLIC / f"{split}.list") for split in ("train", "test"))
     assert len(train) == 80 and len(test) == 20 and not set(train) & set(test)
     sums = registry()
     assert set(sums) == {*train, *test} and all(re.fullmatch("[0-9a-f]{64}", digest) for digest in sums.values())

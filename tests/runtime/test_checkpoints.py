@@ -282,4 +282,4 @@ def test_weights_have_the_permissions_that_any_new_file_has(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o640
-    assert read_weights(tmp_path / "a.safetensors")[1] == {"n_filters": 1}
+    assert read_weights(tmp_path / "a.safetensors")["config"] == {"n_filters": 1}

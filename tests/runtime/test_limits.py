@@ -101,15 +101,8 @@ def test_a_cache_says_what_it_will_take_and_is_refused_when_there_is_too_little(
     assert Trainer(tiny_config(root, cache="none")).cache_bytes == 0
 
 
-def test_memory_is_known_with_and_without_psutil(monkeypatch):
-    known = machine.available_memory(torch.device("cpu"))
-    assert known is None or 1e8 < known < 1e15
-    monkeypatch.setitem(sys.modules, "psutil", None)
-    known = machine.available_memory(torch.device("cpu"))
-    assert known is None or 1e8 < known < 1e15
-    monkeypatch.delattr(os, "sysconf", raising=False)  # as on Windows
-    assert machine.available_memory(torch.device("cpu")) is None
-    machine.require_memory(1e30, torch.device("cpu"), "all", "nothing")  # unknown: not refused
+def test_the_free_memory_is_known():
+    assert 1e8 < machine.available_memory(torch.device("cpu")) < 1e15
 
 
 def megabytes():
