@@ -89,8 +89,10 @@ class Trainer:
                                  downsample=config.downsample, labelled=config.labelnum)
         self.val_set = LAHeart(config.root_path, names=names[len(names) - config.val_num:] if self.first else [],
                                cache=cache and "memory", downsample=config.downsample)
-        self.cases, self.val_cases = ({name: fingerprint(some.path(name)) for name in some.image_list}
-                                      for some in (self.train_set, self.val_set))  # the files may change later
+        self.cases = self.val_cases = None  # needed only if a checkpoint is written: its files may change later
+        if config.snapshot_path:
+            self.cases, self.val_cases = ({name: fingerprint(some.path(name)) for name in some.image_list}
+                                          for some in (self.train_set, self.val_set))
         self.classes, self.spacing = self.train_set.classes, self.train_set.usual_spacing(self.notify)
         self.train_set.require_labels()
         self.val_set.require_labels()
@@ -231,25 +233,27 @@ class Trainer:
 
     def load_state_dict(self, state):
         """Return to a saved state.  LasegError if it was made with other settings, classes or cases."""
-        mine, theirs = self.config.to_dict(), TrainConfig.from_dict(state["config"]).to_dict()
+        config = self.config
+        mine, theirs = config.to_dict(), TrainConfig.from_dict(state["config"]).to_dict()
         free = {"snapshot_path", "device", "cache", "save_every", "root_path", "train_list", "init_weights"}
-        if self.config.schedule == "constant":  # another schedule's learning rate depends on the end
+        if config.schedule == "constant":  # another schedule's learning rate depends on the end
             free.add("max_iterations")
         other = [name for name in mine if name not in free and mine[name] != theirs[name]]
         if other:
-            raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with other settings: "
+            raise LasegError(f"{config.snapshot_path}: the checkpoint was made with other settings: "
                              + ", ".join(f"--{name} {theirs[name]} (now {mine[name]})" for name in other))
-        before = list(parse_classes(state.get("classes", as_text(ATRIUM)), self.config.snapshot_path))
+        before = list(parse_classes(state.get("classes", as_text(ATRIUM)), config.snapshot_path))
         if before != list(self.classes):
-            raise LasegError(f"{self.config.snapshot_path}: the checkpoint was made with the classes "
+            raise LasegError(f"{config.snapshot_path}: the checkpoint was made with the classes "
                              f"{', '.join(before)}, and the volumes now have {', '.join(self.classes)}; restore the "
                              "earlier ones, or start a new training")
-        if state.get("cases") is None:
-            self.notify("an older checkpoint, which doesn't name its training cases: they are not checked")
-        else:
-            checkpoints.require_same_cases(self.config.snapshot_path, self.cases, state["cases"], "training")
-        if self.first and state.get("val_cases") is not None:  # an older checkpoint hasn't got it
-            checkpoints.require_same_cases(self.config.snapshot_path, self.val_cases, state["val_cases"], "validation")
+        if self.cases is not None:
+            if state.get("cases") is None:
+                self.notify("an older checkpoint, which doesn't name its training cases: they are not checked")
+            else:
+                checkpoints.require_same_cases(config.snapshot_path, self.cases, state["cases"], "training")
+            if self.first and state.get("val_cases") is not None:  # an older checkpoint hasn't got it
+                checkpoints.require_same_cases(config.snapshot_path, self.val_cases, state["val_cases"], "validation")
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         for network, weights in zip(self.own_networks, state.get("method", []), strict=True):
@@ -261,9 +265,9 @@ class Trainer:
         if before == world:
             self.batches.load_state_dict(state["streams"][rank])
         else:
-            self.batches = Batches(self.config, self.train_set, self.device, rank, world, restart=self.iteration)
+            self.batches = Batches(config, self.train_set, self.device, rank, world, restart=self.iteration)
             self.notify(f"written by {before} processes, continued by {world}: the weights are the same, "
-                        f"random generators begin anew from seed {self.config.seed} and iteration {self.iteration}")
+                        f"random generators begin anew from seed {config.seed} and iteration {self.iteration}")
         del self.history[self.iteration:]
 
     def save(self):

@@ -14,6 +14,7 @@ import codecs
 import contextlib
 import copy
 import functools
+import glob
 import hashlib
 import io
 import os
@@ -213,15 +214,24 @@ def name_problem(name):
 
 
 def lines_of(path):
-    """The lines of a list, without blank ones.  It is in UTF-8, or in UTF-16 with a byte order mark, as PowerShell
-    writes it.  LasegError for any other encoding, because its bytes don't say which it is."""
-    content = Path(path).read_bytes()
-    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    with contextlib.suppress(UnicodeDecodeError):
-        text = content.decode(encoding)
-        if "\0" not in text:
-            return [line.strip() for line in text.splitlines() if line.strip()]
-    raise LasegError(f"{path}: isn't text in UTF-8; a list has one case in each line: save it as UTF-8")
+    """The lines of a list, without blank ones.  It is in UTF-8, in UTF-16 with a byte order mark, as PowerShell writes
+    it, or in a Windows code page in which every line names a case beside the list.  LasegError for any other."""
+    content, beside = Path(path).read_bytes(), Path(path).parent
+
+    def decoded(encoding):
+        with contextlib.suppress(UnicodeDecodeError):
+            text = content.decode(encoding)
+            return None if "\0" in text else [line.strip() for line in text.splitlines() if line.strip()]
+
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if (lines := decoded("utf-16" if marked else "utf-8-sig")) is not None:
+        return lines
+    for page in () if marked else ("cp1252", "cp1250", "cp1251", "gb18030", "cp932"):
+        lines = decoded(page)  # many pages can decode it, so only the names prove which one it is
+        if lines and all(any(beside.glob(f"*/{glob.escape(line)}/{FILE}")) for line in lines):
+            return lines
+    raise LasegError(f"{path}: isn't text in UTF-8, nor in a Windows code page in which every line names a case beside "
+                     "it; a list has one case in each line: save it as UTF-8")
 
 
 def file_of(root, name):

@@ -59,7 +59,9 @@ def load_checkpoint(path):
     if not path.is_file():
         raise LasegError(f"{path}: no such checkpoint")
     try:
-        if zipfile.is_zipfile(path):  # torch doesn't check the checksums that it writes
+        with open(path, "rb") as file:  # from Python 3.13 on zipfile.is_zipfile denies it for a damaged file
+            zipped = file.read(4) == b"PK\x03\x04"
+        if zipped:  # torch doesn't check the checksums that it writes
             with zipfile.ZipFile(path) as file:
                 if (changed := file.testzip()) is not None:
                     raise OSError(f"{changed} has another checksum")

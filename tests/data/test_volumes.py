@@ -160,6 +160,17 @@ def test_a_list_that_says_its_coding_is_read(coding, tmp_path):
     assert read_list(tmp_path / "train.list") == ["Müller", "Jäger"]
 
 
+@pytest.mark.parametrize("page, name", [("cp1252", "Größe"), ("gb18030", "左心房")])
+def test_a_list_in_a_code_page_is_read_where_each_line_names_a_case_beside_it(page, name, root):
+    path = root.parent / "train.list"
+    (root / "a").rename(root / name)
+    path.write_bytes(f"{name}\r\nb\r\n".encode(page))
+    assert read_list(path) == [name, "b"] == LAHeart(root).image_list
+    path.write_bytes(f"{name}\r\n{name}2\r\n".encode(page))
+    with pytest.raises(LasegError, match="code page.*save it as UTF-8"):
+        read_list(path)
+
+
 @pytest.mark.parametrize("stored, listed", [("NFD", "NFC"), ("NFC", "NFD")])
 def test_a_name_is_the_same_with_its_letters_composed_or_not(stored, listed, root):
     (root / "a").rename(root / unicodedata.normalize(stored, "Jäger"))
