@@ -56,15 +56,16 @@ def normalise(array, path, measured=None):
     return result
 
 
+def corner_distance(one, two):
+    """The greatest distance in mm between the positions of the same corner voxel in two images of one size."""
+    corners = (np.array(list(np.ndindex(2, 2, 2))) * np.subtract(one.GetSize(), 1)).tolist()
+    return max(np.linalg.norm(np.subtract(*(image.TransformIndexToPhysicalPoint(corner) for image in (one, two))))
+               for corner in corners)
+
+
 def same_grid(one, two, share=0.01):
     """Whether two images have the same size, and the same positions of their voxels to a ``share`` of a voxel."""
-    if one.GetSize() != two.GetSize():
-        return False
-    far = [n - 1 for n in one.GetSize()]
-    corners = [[at if bit else 0 for at, bit in zip(far, bits)] for bits in np.ndindex(2, 2, 2)]
-    apart = [np.abs(np.subtract(one.TransformIndexToPhysicalPoint(c), two.TransformIndexToPhysicalPoint(c))).max()
-             for c in corners]
-    return max(apart) <= share * min(one.GetSpacing())
+    return one.GetSize() == two.GetSize() and corner_distance(one, two) <= share * min(one.GetSpacing())
 
 
 def has_straight_axes(image):

@@ -23,9 +23,9 @@ from ..transforms import each_class, of_greatest_share
 from .atomic import replacing
 from .dicom import read_dicom
 from .files import FORMATS, data_files, first_channel, require_text, stem_of, suffix_of
-from .grid import array_of, image_of, normalised_and_straight, same_grid
+from .grid import array_of, corner_distance, image_of, normalised_and_straight, same_grid
 from .headers import NO_SIZE, read_meta, read_nifti, read_nrrd, require_content
-from .volumes import FILE, SPACING_MM, fingerprint, not_normalised, read_geometry, read_volume
+from .volumes import FILE, SPACING_MM, fingerprint, in_mm, not_normalised, read_geometry, read_volume
 
 SCAN, LABEL = "lgemri.nrrd", "laendo.nrrd"  # the challenge's names
 VOXEL_MM = (0.02, 50.0)  # possible sides of a voxel; a header outside is wrong
@@ -113,11 +113,15 @@ def fill_in_spacing(scan, spacing):
 
 
 def require_spacing(scan):
-    """LasegError if a voxel's side is not known; a message if the scan is too small or too large for an atrium."""
+    """LasegError if a voxel's side is not known; a message if the axes' directions are not, or if the scan is too small
+    or too large for an atrium."""
     if not all(scan.said):
         known = ", ".join(f"{axis} {side:.4g} mm" for axis, side in zip("xyz", scan.spacing) if side == side)
         raise LasegError(f"{scan.path}: {NO_SIZE} {', '.join(a for a, said in zip('xyz', scan.said) if not said)}"
                          + (f" (it says {known})" if known else "") + "; give --spacing X Y Z in mm")
+    if not scan.oriented:
+        notify(f"WARNING: {scan.path}: its header doesn't say how its axes lie in the patient; they count as x from "
+               "right to left, y from front to back, z from feet to head. If that is wrong, no mask can be trusted")
     field = scan.spacing * scan.image.GetSize()
     low, high = FIELD_MM
     if not low <= field.max() <= high:
@@ -187,23 +191,29 @@ def mask_names(scans):
 
 # --- scan and label -------------------------------------------------------------------------------
 
-def without_rounding_error(values):
-    """``values`` rounded, if they are whole numbers except for rounding errors (1.0000002); otherwise unchanged."""
+def whole_numbers(values, path):
+    """A label's ``values``, rounded if they are whole numbers except for rounding errors (1.0000002); LasegError for
+    others: of a label that was interpolated, only a part has a class's value."""
     rounded = np.rint(values)
-    return rounded if np.abs(values - rounded).max() < 0.01 else values
+    apart = np.abs(values - rounded) >= 0.01
+    if apart.any():
+        held = ", ".join(f"{value:.4g}" for value in np.unique(values[apart])[:3])
+        raise LasegError(f"{path}: holds {held}, no whole numbers, like a label that was interpolated, or "
+                         "probabilities; export it with nearest-neighbour interpolation, or set a threshold")
+    return rounded
 
 
 def distinct_values(values):
-    """The distinct values, whole numbers without a decimal point."""
-    return [int(number) if number == int(number) else number for number in np.unique(values).tolist()]
+    """The distinct values of a label, as whole numbers."""
+    return np.unique(values).astype(int).tolist()
 
 
 def class_numbers(values, path, value=None, *, all_there=True):
     """The class of each voxel of a label, uint8.  For a dictionary ``value``, {class: its value}, 1 to K in its order;
     with ``all_there`` every class must occur.  Otherwise 1 for the voxels of ``atrium_of``."""
+    values = whole_numbers(values, path)
     if not isinstance(value, dict):
         return np.uint8(atrium_of(values, path, value))
-    values = without_rounding_error(values)
     missing = [name for name, one in value.items() if all_there and not (values == one).any()]
     if missing:
         raise LasegError(f"{path}: no voxel has {value[missing[0]]}, the value of {missing[0]} in --classes; it holds "
@@ -214,7 +224,6 @@ def class_numbers(values, path, value=None, *, all_there=True):
 def atrium_of(values, path, value=None):
     """The label's voxels that are atrium, bool: those with ``value`` (one or several), or with the only value beside 0,
     which must be 1 or 255."""
-    values = without_rounding_error(values)
     there = distinct_values(values)
     wanted = np.atleast_1d(value).tolist() if value is not None else []
     if 0 in wanted:
@@ -238,6 +247,8 @@ def read_label(path, scan, value=None, orientation=None, as_scan=False):
     A label without a geometry in its header gets that of its scan, if both have the same size.
     Raises LasegError if scan and label contradict each other.
     """
+    import SimpleITK as sitk
+
     label = read_scan(path, orientation=orientation)
     image = image_of(class_numbers(array_of(label.image), path, value), label.image)
     if as_scan or not (all(label.said) and label.oriented >= scan.oriented):
@@ -251,19 +262,13 @@ def read_label(path, scan, value=None, orientation=None, as_scan=False):
                              "correct one of the headers")
         image.CopyInformation(scan.image)
         return image
-    shifted = image_of(np.zeros(image.GetSize(), np.uint8), image)
-    shifted.SetOrigin(scan.image.GetOrigin())
-    apart = np.subtract(image.GetOrigin(), scan.image.GetOrigin())
-    if same_grid(shifted, scan.image) and np.abs(apart).max() > 0.5 * min(image.GetSpacing()):
-        raise LasegError(f"{path}: has the size and directions of its scan, but by its header it lies "
-                         f"{np.linalg.norm(apart):.1f} mm away from it (origins {format_point(image.GetOrigin())} and "
-                         f"{format_point(scan.image.GetOrigin())}); one of the headers is wrong: correct it, or use "
-                         "--label-as-scan if the voxels match one by one")
+    ours, theirs = (sitk.DICOMOrient(one, "LPS") for one in (image, scan.image))
+    if ours.GetSize() == theirs.GetSize() and not same_grid(ours, theirs, 0.5):
+        raise LasegError(f"{path}: has the size of its scan, but by the headers it lies up to "
+                         f"{corner_distance(ours, theirs):.1f} mm away from it (its voxels are "
+                         f"{in_mm(ours.GetSpacing())}, the scan's {in_mm(theirs.GetSpacing())}); one of the headers is "
+                         "wrong: correct it, or use --label-as-scan if the voxels match one by one")
     return image
-
-
-def format_point(point):
-    return "(" + ", ".join(f"{mm:.4g}" for mm in point) + ")"
 
 
 def on_grid(label, grid):
@@ -308,8 +313,11 @@ def read_case(scan, label=None, *, voxel_mm=SPACING_MM, spacing=None, label_valu
     straight = normalised_and_straight(found.image, scan, voxel_mm)
     if label is None:
         return straight, None
-    mask = read_label(label, found, label_value, orientation, label_as_scan)
-    return straight, label_on(straight, mask, label)
+    mask = label_on(straight, read_label(label, found, label_value, orientation, label_as_scan), label)
+    if (mask > 0).mean() > 0.5:
+        notify(f"WARNING: {label}: {100 * (mask > 0).mean():.0f} % of the scan is atrium by this label; are its values "
+               "reversed?")
+    return straight, mask
 
 
 def read_pair(folder):
