@@ -60,6 +60,7 @@ def segmentation_loss(logits, label, *, where=None, total=torch.sum):
     >>> segmentation_loss(sure, torch.tensor([[1, 0]]))[2]
     tensor(1.0000)
     """
+    _require_tensors(logits, label)
     classes = logits.shape[1]
     if label.is_floating_point() or label.shape != logits.shape[:1] + logits.shape[2:]:
         raise ValueError(f"logits are {tuple(logits.shape)}, so the label must be "
@@ -194,7 +195,13 @@ def _check(input_logits, target_logits, reduction="mean"):
         raise ValueError(f"reduction must be 'mean' or 'none', not {reduction!r}")
 
 
+def _require_tensors(*values):
+    if wrong := [type(value).__name__ for value in values if not torch.is_tensor(value)]:
+        raise TypeError(f"losses take tensors, not {wrong[0]}: of a network with several outputs, give the logits")
+
+
 def _same_shape(one, other, *names):
+    _require_tensors(one, other)
     if one.shape != other.shape:
         first, second = names or ("student", "teacher")
         raise ValueError(f"{first} {tuple(one.shape)} and {second} {tuple(other.shape)} differ in shape")

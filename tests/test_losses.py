@@ -152,6 +152,15 @@ def test_logits_of_one_class_have_no_softmax_to_compare(loss):
         loss(torch.randn(2, 1, 4, 4), torch.randn(2, 1, 4, 4))
 
 
+def test_the_outputs_of_a_network_that_returns_several_things_are_told():
+    logits, label = torch.randn(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long)
+    for call in (lambda: losses.segmentation_loss((logits, logits), label),
+                 lambda: losses.softmax_mse_loss({"out": logits}, {"out": logits}),
+                 lambda: losses.dice_loss(logits.sigmoid(), logits.sigmoid().numpy())):
+        with pytest.raises(TypeError, match="losses take tensors, not (tuple|dict|ndarray).*give the logits"):
+            call()
+
+
 def test_voxels_that_count_are_true_or_false():
     logits, label = torch.randn(1, 2, 4, 4, 4), torch.zeros(1, 4, 4, 4, dtype=torch.long)
     where = torch.rand(1, 4, 4, 4) > 0.5

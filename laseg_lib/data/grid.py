@@ -45,12 +45,9 @@ def normalise(array, path, measured=None):
     """``array`` as float32 with zero mean and unit variance over the scan, or over its voxels ``measured`` (bool);
     LasegError if its voxels are all equal or not finite."""
     values = np.asarray(array, np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        counted = values if measured is None else values[measured]
-        mean, std = counted.mean(), counted.std()
-        if not np.isfinite([mean, std]).all() or std == 0:
-            raise LasegError(f"{path}: voxels are not finite, all equal, or far too large; export the scan again")
-        result = np.float32((values - mean) / std)
+    counted = values if measured is None else values[measured]
+    with np.errstate(all="ignore"):
+        result = np.float32((values - counted.mean()) / counted.std())
     if not np.isfinite(result).all() or not result.any():
         raise LasegError(f"{path}: voxels are not finite, all equal, or far too large; export the scan again")
     return result

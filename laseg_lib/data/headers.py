@@ -12,7 +12,7 @@ import zlib
 import numpy as np
 import torch
 
-from ..errors import LasegError
+from ..errors import LasegError, require_no_text
 from ..runtime.machine import require_memory
 from .files import data_files
 from .volumes import in_mm
@@ -32,14 +32,8 @@ def require_content(path, kind):
     with open(path, "rb") as file:
         head = file.read(400)
     packed = head[:2] == b"\x1f\x8b"
-    if head.startswith(b"version https://git-lfs"):
-        raise LasegError(f"{path}: is a git-lfs pointer, a text instead of the {kind} file; run `git lfs pull` in "
-                         "its folder, or download the file itself")
-    if not re.search(rb"[^\t\n\r\x20-\x7e]", head) and not head.startswith(b"NRRD") and not (
-            kind == "MetaImage" and b"=" in head):
-        what = "text" if head else "empty"
-        what = "a web page" if re.match(rb"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE) else what
-        raise LasegError(f"{path}: is {what}, not a {kind} file; download or copy it again")
+    if not head.startswith(b"NRRD") and not (kind == "MetaImage" and b"=" in head):
+        require_no_text(path, kind)
     if kind == "NIfTI" and packed != path.name.lower().endswith(".gz"):
         raise LasegError(f"{path}: is {'' if packed else 'not '}compressed with gzip, contrary to its name; rename "
                          f"it to {path.name + '.gz' if packed else path.name[:-3]}")
@@ -123,8 +117,7 @@ def read_nifti(path, orientation=None):
 
 def require_same_position(path, qform, sform, shape):
     """LasegError if a NIfTI file's two matrices place a corner of the scan more than a voxel apart."""
-    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array([*shape, 1, 1])[:3] - 1)
-    corners = np.c_[corners, np.ones(8)].T
+    corners = np.c_[np.array(list(np.ndindex(2, 2, 2))) * (np.array([*shape, 1, 1])[:3] - 1), np.ones(8)].T
     apart = np.abs(np.linalg.solve(sform, qform @ corners) - corners).max(0)
     if apart.max() > 1:
         corner = corners[:, apart.argmax()]
@@ -199,17 +192,13 @@ def read_meta(path):
         raise LasegError(f"{path}: its header has {reader.GetSize()[-1]} slices, but {count} of its files exist; copy "
                          "them again")
     image = reader.Execute()
-    while image.GetDimension() > 3 and image.GetSize()[-1] == 1:
-        image = image[..., 0]
-    if image.GetNumberOfComponentsPerPixel() > 1 or image.GetDimension() != 3:
-        raise LasegError(f"{path}: holds {' x '.join(map(str, image.GetSize()))} voxels with "
-                         f"{image.GetNumberOfComponentsPerPixel()} numbers each, but a scan must be W x H x D; export "
-                         "one image alone")
-    direction, affine = np.reshape(image.GetDirection(), (3, 3)), np.eye(4)
+    dims, affine = image.GetDimension(), np.eye(4)
+    space = slice(0, min(dims, 3))
+    direction = np.reshape(image.GetDirection(), (dims, dims))[space, space]
     if np.abs(np.linalg.norm(direction, axis=0) - 1).max() > 5e-3:
         raise LasegError(f"{path}: the directions of its axes don't have length 1: a voxel's size belongs in the "
                          "spacing; correct the header")
-    affine[:3, :3], affine[:3, 3] = direction * image.GetSpacing(), image.GetOrigin()
+    affine[space, space], affine[space, 3] = direction * image.GetSpacing()[space], image.GetOrigin()[space]
     said = known_sides(np.fromstring(fields.get("elementspacing") or fields.get("elementsize") or "", sep=" "))
     oriented = bool({"transformmatrix", "rotation", "orientation"} & set(fields))
     return placed_image(path, sitk.GetArrayFromImage(image).T, affine), said, oriented

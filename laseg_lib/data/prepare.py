@@ -205,7 +205,7 @@ def split(raw_dir, cases, test_share, seed, labelled_list=None, test_list=None, 
         chosen, test_source = train, raw_lists[1]
     else:
         test = listed(test_list, cases) if test_list else None
-        labelled = listed(labelled_list, cases, outlined) if labelled_list else None
+        labelled = listed(labelled_list, cases) if labelled_list else None
         if test is None:
             test = drawn(of_others(outlined, labelled or ()), test_share, seed, not labelled, raw_dir, patients)
         if labelled_list:
@@ -217,16 +217,16 @@ def split(raw_dir, cases, test_share, seed, labelled_list=None, test_list=None, 
         raise LasegError(f"{test_source}: a scan of the patient {patients[shared[0]]} is for testing, and {shared[0]} "
                          "of the same patient for training; take one off its list, or give --patient '*' if these are "
                          "different patients")
-    if lacking := [name for name in test if not cases[name].label]:
-        raise LasegError(f"{test_source}: {lacking[0]} has no label, but a test case needs one; remove it from the "
-                         "list")
+    for source, names in ((labelled_list, labelled), (test_source, test)):
+        if lacking := [name for name in names if not cases[name].label]:
+            raise LasegError(f"{source}: {lacking[0]} has no label, but it needs one; remove it from the list")
     if not labelled:
         raise LasegError(f"{raw_dir}: no labelled case is left for training; name fewer test cases")
     return Split(labelled, unlabelled, test, sorted(set(cases) - {*labelled, *unlabelled, *test}))
 
 
-def listed(path, cases, outlined=None):
-    """The names of a list; LasegError for a name that is no case, or, if ``outlined`` is given, has no label."""
+def listed(path, cases):
+    """The names of a list; LasegError for a name that is no case."""
     if not Path(path).is_file():
         raise LasegError(f"{path}: no such list; it must have one case in each line, with these names: "
                          f"{first_few(sorted(cases))}")
@@ -234,8 +234,6 @@ def listed(path, cases, outlined=None):
     if missing := [name for name in names if name not in cases]:
         raise LasegError(f"{path}: the list names {missing[0]}, but no scan with that name was found, only "
                          f"{first_few(sorted(cases))}; add that case, or remove it from the list")
-    if outlined is not None and (lacking := [name for name in names if name not in outlined]):
-        raise LasegError(f"{path}: names {lacking[0]}, which has no label; remove it from the list")
     return names
 
 

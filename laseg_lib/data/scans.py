@@ -68,13 +68,12 @@ def read_scan(path, spacing=None, orientation=None):
     if not path.is_dir() and not path.is_file():
         raise LasegError(f"{path}: no such file")
     kind = "DICOM" if path.is_dir() else FORMATS.get(suffix_of(path)) or kind_inside(path)
-    readers = {"NIfTI": lambda: read_nifti(path, orientation), "NRRD": lambda: read_nrrd(path),
-               "MetaImage": lambda: read_meta(path), "DICOM": lambda: read_dicom(path)}
     try:
         if kind != "DICOM":
             require_content(path, kind)
         with np.errstate(all="ignore"):
-            image, said, oriented = readers[kind]()
+            image, said, oriented = (read_nifti(path, orientation) if kind == "NIfTI" else
+                                     {"NRRD": read_nrrd, "MetaImage": read_meta, "DICOM": read_dicom}[kind](path))
     except (LasegError, MemoryError):
         raise
     except FileNotFoundError as error:
@@ -173,15 +172,10 @@ def mask_names(scans):
     """The names of the masks of ``scans``: the file's name (in nnU-Net's folders without its channel), or the folder's
     name for 'lgemri.nrrd' and 'mri_norm2.h5'.  Both together if two names would be equal; LasegError if two still are.
     """
-    def full(path):
-        return Path(os.path.abspath(path))  # resolve() fails for a loop of links
-
-    def folder(path):
-        return full(path).parent.name
-
-    plain = [folder(p) if p.name in (SCAN, FILE) else full(p).name if p.is_dir() else first_channel(p) or stem_of(p)
-             for p in map(Path, scans)]
-    names = [name if plain.count(name) == 1 else f"{folder(Path(scan))}_{name}" for name, scan in zip(plain, scans)]
+    scans = [Path(os.path.abspath(scan)) for scan in scans]  # resolve() fails for a loop of links
+    plain = [path.parent.name if path.name in (SCAN, FILE) else path.name if path.is_dir() else
+             first_channel(path) or stem_of(path) for path in scans]
+    names = [name if plain.count(name) == 1 else f"{path.parent.name}_{name}" for name, path in zip(plain, scans)]
     for i, name in enumerate(names):
         if name in names[:i]:
             raise LasegError(f"{scans[i]}: its mask would have the name of that of {scans[names.index(name)]}; "
@@ -203,42 +197,31 @@ def whole_numbers(values, path):
     return rounded
 
 
-def distinct_values(values):
-    """The distinct values of a label, as whole numbers."""
-    return np.unique(values).astype(int).tolist()
-
-
 def class_numbers(values, path, value=None, *, all_there=True):
     """The class of each voxel of a label, uint8.  For a dictionary ``value``, {class: its value}, 1 to K in its order;
-    with ``all_there`` every class must occur.  Otherwise 1 for the voxels of ``atrium_of``."""
+    with ``all_there`` every class must occur.  Otherwise 1 for the atrium: the voxels with ``value`` (one or several),
+    or with the only value beside 0, which must be 1 or 255."""
     values = whole_numbers(values, path)
-    if not isinstance(value, dict):
-        return np.uint8(atrium_of(values, path, value))
-    missing = [name for name, one in value.items() if all_there and not (values == one).any()]
-    if missing:
-        raise LasegError(f"{path}: no voxel has {value[missing[0]]}, the value of {missing[0]} in --classes; it holds "
-                         f"{distinct_values(values)[:8]}; correct --classes, or leave this case out")
-    return sum(np.uint8(number) * (values == one) for number, one in enumerate(value.values(), 1))
-
-
-def atrium_of(values, path, value=None):
-    """The label's voxels that are atrium, bool: those with ``value`` (one or several), or with the only value beside 0,
-    which must be 1 or 255."""
-    there = distinct_values(values)
-    wanted = np.atleast_1d(value).tolist() if value is not None else []
+    there = np.unique(values).astype(int).tolist()
+    if isinstance(value, dict):
+        if missing := [name for name, one in value.items() if all_there and one not in there]:
+            raise LasegError(f"{path}: no voxel has {value[missing[0]]}, the value of {missing[0]} in --classes; it "
+                             f"holds {there[:8]}; correct --classes, or leave this case out")
+        return sum(np.uint8(number) * (values == one) for number, one in enumerate(value.values(), 1))
+    if value is None:
+        if there == [0]:
+            raise LasegError(f"{path}: the label is empty, no voxel is left atrium; leave this case out")
+        if there not in ([0, 255], [0, 1]):
+            raise LasegError(f"{path}: holds {there[:6]}, expected 0 and 255 (or 0 and 1); give --label-value with the "
+                             "atrium's value or values, or export the left atrium's cavity alone")
+        return np.uint8(values > 0)
+    wanted = np.atleast_1d(value).tolist()
     if 0 in wanted:
         raise LasegError("--label-value 0 is the background; give the atrium's value")
-    if wanted:
-        if not set(wanted) & set(there):
-            raise LasegError(f"{path}: no voxel has --label-value {' '.join(map(str, wanted))}; it holds {there[:8]}; "
-                             "give the atrium's value, or leave this case out")
-        return np.isin(values, wanted)
-    if there == [0]:
-        raise LasegError(f"{path}: the label is empty, no voxel is left atrium; leave this case out")
-    if there not in ([0, 255], [0, 1]):
-        raise LasegError(f"{path}: holds {there[:6]}, expected 0 and 255 (or 0 and 1); give --label-value with the "
-                         "atrium's value or values, or export the left atrium's cavity alone")
-    return values > 0
+    if not set(wanted) & set(there):
+        raise LasegError(f"{path}: no voxel has --label-value {' '.join(map(str, wanted))}; it holds {there[:8]}; "
+                         "give the atrium's value, or leave this case out")
+    return np.uint8(np.isin(values, wanted))
 
 
 def read_label(path, scan, value=None, orientation=None, as_scan=False):

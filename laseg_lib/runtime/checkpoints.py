@@ -15,8 +15,7 @@ from safetensors.torch import save
 
 from ..classes import ATRIUM, as_text, parse_classes
 from ..config import TrainConfig
-from ..data.headers import require_content
-from ..errors import LasegError
+from ..errors import LasegError, require_no_text
 from ..vnet import network_from_state, settings_of
 from . import places
 from .program import in_one_line
@@ -60,7 +59,7 @@ def load_checkpoint(path):
     path = Path(path)
     if not path.is_file():
         raise LasegError(f"{path}: no such checkpoint")
-    require_content(path, "checkpoint")
+    require_no_text(path, "checkpoint")
     try:
         if zipfile.is_zipfile(path):  # torch doesn't check the checksums that it writes
             with zipfile.ZipFile(path) as file:
