@@ -24,17 +24,7 @@ def update_ema_variables(model, ema_model, alpha, global_step, *, buffers="keep"
         raise ValueError(f"buffers must be 'keep', 'average' or 'copy', not {buffers!r}")
     pairs = [(list(ema_model.parameters()), list(model.parameters()))]
     pairs += [(list(ema_model.buffers()), list(model.buffers()))] if buffers != "keep" else []
-    for theirs, ours in pairs:
-        if [one.shape for one in theirs] != [one.shape for one in ours]:
-            raise ValueError("teacher and student must be the same network; their shapes differ")
-        if any(one is other for one, other in zip(theirs, ours)):
-            raise ValueError("teacher and student share their tensors, so nothing is averaged; "
-                             "make the teacher with copy.deepcopy(student)")
-    if not 0 <= alpha <= 1 or global_step < 0:
-        raise ValueError(f"alpha must be from 0 to 1, and global_step 0 or more; not {alpha} and {global_step}")
-    if any(one.dtype in (torch.float16, torch.bfloat16) for one in pairs[0][0]):
-        warnings.warn("the teacher is in half precision, which rounds the small steps of the average away; "
-                      "keep it in float32: ema_model.float()", stacklevel=2)
+    _check(pairs, alpha, global_step)
     alpha = min(1 - 1 / (global_step + 1), alpha)
     # theta' + (1 - alpha) (theta - theta'), one fused call; `to` does nothing for equal dtypes.
     torch._foreach_lerp_(pairs[0][0], [new.to(old) for old, new in zip(*pairs[0])], 1 - alpha)
@@ -45,3 +35,17 @@ def update_ema_variables(model, ema_model, alpha, global_step, *, buffers="keep"
             ema_buffer.lerp_(buffer.to(ema_buffer), 1 - alpha)
         else:
             ema_buffer.copy_(buffer)
+
+
+def _check(pairs, alpha, global_step):
+    for theirs, ours in pairs:
+        if [one.shape for one in theirs] != [one.shape for one in ours]:
+            raise ValueError("teacher and student must be the same network; their shapes differ")
+        if any(one is other for one, other in zip(theirs, ours)):
+            raise ValueError("teacher and student share their tensors, so nothing is averaged; "
+                             "make the teacher with copy.deepcopy(student)")
+    if not 0 <= alpha <= 1 or global_step < 0:
+        raise ValueError(f"alpha must be from 0 to 1, and global_step 0 or more; not {alpha} and {global_step}")
+    if any(one.dtype in (torch.float16, torch.bfloat16) for one in pairs[0][0]):
+        warnings.warn("the teacher is in half precision, which rounds the small steps of the average away; "
+                      "keep it in float32: ema_model.float()", stacklevel=4)
