@@ -1,5 +1,7 @@
 """The teacher: an exponential moving average (EMA) of the student."""
 
+import warnings
+
 import torch
 
 
@@ -14,15 +16,14 @@ def update_ema_variables(model, ema_model, alpha, global_step, *, buffers="keep"
     ``buffers``: BatchNorm's running mean and variance are buffers, not parameters.  'keep' does
     not change the teacher's (the walkthrough), 'average' averages them with the same alpha, 'copy'
     takes the student's.  Integer buffers (counters) are copied unless kept.  The average keeps the
-    teacher's dtype and device.  Raises ValueError for networks whose tensors differ in shape.
+    teacher's dtype and device; half precision gives a warning.  Raises ValueError for networks
+    whose tensors differ in shape or are the same, and for an ``alpha`` that is not from 0 to 1.
     """
     if buffers not in ("keep", "average", "copy"):
         raise ValueError(f"buffers must be 'keep', 'average' or 'copy', not {buffers!r}")
     pairs = [(list(ema_model.parameters()), list(model.parameters()))]
     pairs += [(list(ema_model.buffers()), list(model.buffers()))] if buffers != "keep" else []
-    for theirs, ours in pairs:
-        if [one.shape for one in theirs] != [one.shape for one in ours]:
-            raise ValueError("teacher and student must be the same network; their shapes differ")
+    _check(pairs, alpha, global_step)
     alpha = min(1 - 1 / (global_step + 1), alpha)
     # theta' + (1 - alpha) (theta - theta'), one fused call; `to` does nothing for equal dtypes.
     torch._foreach_lerp_(pairs[0][0], [new.to(old) for old, new in zip(*pairs[0])], 1 - alpha)
@@ -33,3 +34,17 @@ def update_ema_variables(model, ema_model, alpha, global_step, *, buffers="keep"
             ema_buffer.lerp_(buffer.to(ema_buffer), 1 - alpha)
         else:
             ema_buffer.copy_(buffer)
+
+
+def _check(pairs, alpha, global_step):
+    for theirs, ours in pairs:
+        if [one.shape for one in theirs] != [one.shape for one in ours]:
+            raise ValueError("teacher and student must be the same network; their shapes differ")
+        if any(one is other for one, other in zip(theirs, ours)):
+            raise ValueError("teacher and student share their tensors, so nothing is averaged; "
+                             "make the teacher with copy.deepcopy(student)")
+    if not 0 <= alpha <= 1 or global_step < 0:
+        raise ValueError(f"alpha must be from 0 to 1, and global_step 0 or more; not {alpha} and {global_step}")
+    if any(one.dtype in (torch.float16, torch.bfloat16) for one in pairs[0][0]):
+        warnings.warn("the teacher is in half precision, which rounds the small steps of the average away; "
+                      "keep it in float32: ema_model.float()", stacklevel=4)

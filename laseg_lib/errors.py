@@ -4,6 +4,8 @@ Its message is for the person at the keyboard: what is wrong, in which file, and
 it as one line.
 """
 
+import re
+
 
 class LasegError(Exception):
     """A mistake in the input that the user can correct; the message says how."""
@@ -15,3 +17,17 @@ class LasegError(Exception):
 def visible(text):
     """``text`` with every invisible character written as an escape: a file's name must not control a terminal."""
     return "".join(c if c.isprintable() or c in "\n\t\r" else c.encode("unicode_escape").decode() for c in text)
+
+
+def require_no_text(path, kind):
+    """LasegError for a file that is empty, or text in place of a ``kind``, as downloads leave it: a pointer of git-lfs,
+    or a web page."""
+    with open(path, "rb") as file:
+        head = file.read(400)
+    if head.startswith(b"version https://git-lfs"):
+        raise LasegError(f"{path}: is a git-lfs pointer, a text instead of the {kind} file; run `git lfs pull` in "
+                         "its folder, or download the file itself")
+    if not re.search(rb"[^\t\n\r\x20-\x7e]", head):
+        what = "text" if head else "empty"
+        what = "a web page" if re.match(rb"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE) else what
+        raise LasegError(f"{path}: is {what}, not a {kind} file; download or copy it again")

@@ -37,7 +37,7 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
     window = "walkthrough" if window == "seed" else window
     if window not in WINDOWS:
         raise ValueError(f"window must be one of {', '.join(WINDOWS)}; not {window!r}")
-    device = next(model.parameters()).device
+    device, dtype = next(model.parameters()).device, next(model.parameters()).dtype
     image = image if torch.is_tensor(image) else torch.from_numpy(np.array(image, np.float32, order="C"))
     if image.ndim != 3 or len(patch_size) != 3:
         raise ValueError(f"image must be W x H x D and patch_size three sides; they are {tuple(image.shape)} and "
@@ -50,7 +50,7 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
     bar = tqdm(desc="look", unit="window", leave=False, disable=not progress)
 
     def probability(x):
-        x = x.to(memory_format=torch.channels_last_3d)
+        x = x.to(dtype, memory_format=torch.channels_last_3d)
         logits = first_output(model(x), x).float()
         bar.update(len(x))
         return F.softmax(logits, dim=1)[:, 1:]

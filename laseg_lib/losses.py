@@ -48,11 +48,11 @@ def segmentation_loss(logits, label, *, where=None, total=torch.sum):
     ``logits``: (B, C, W, H, D).
     ``label``: (B, W, H, D), whole numbers from 0 (background) to C - 1.
     Dice is the mean over the classes that are not background: with two classes that of class 1.
-    ``where``: bool, of ``label``'s shape: the voxels that count; None: all.
+    ``where``: bool (or 0 and 1), of ``label``'s shape: the voxels that count; None: all.
     If no voxel counts, both losses are 0.
     ``total``: see ``dice_loss``.
     Returns (loss, cross_entropy, dice), three scalars.
-    Raises ValueError for a label of another shape, dtype or range.
+    Raises ValueError for a label, or a ``where``, of another shape, dtype or range.
 
     >>> sure = torch.tensor([[[9.0, -9.0], [-9.0, 9.0]]])  # one case, two classes, two voxels
     >>> segmentation_loss(sure, torch.tensor([[0, 1]]))[2] < 1e-4
@@ -60,6 +60,7 @@ def segmentation_loss(logits, label, *, where=None, total=torch.sum):
     >>> segmentation_loss(sure, torch.tensor([[1, 0]]))[2]
     tensor(1.0000)
     """
+    _require_tensors(logits, label)
     classes = logits.shape[1]
     if label.is_floating_point() or label.shape != logits.shape[:1] + logits.shape[2:]:
         raise ValueError(f"logits are {tuple(logits.shape)}, so the label must be "
@@ -73,6 +74,9 @@ def segmentation_loss(logits, label, *, where=None, total=torch.sum):
         raise ValueError(f"the label holds values from {found[0]} to {found[1]}, "
                          f"and logits of {classes} classes need 0 to {classes - 1}; "
                          "to leave voxels out, pass where=")
+    if where is not None and (where.shape != label.shape or (where != where.bool()).any()):
+        raise ValueError(f"where must hold True or False (or 1 and 0) in the label's shape {tuple(label.shape)}; "
+                         f"it is {tuple(where.shape)} {where.dtype}")
     return _segmentation(logits, label, where, total)
 
 
@@ -130,16 +134,21 @@ def softmax_kl_loss(input_logits, target_logits, *, reduction="mean"):
 
 
 class BatchLoss(torch.Tensor):
-    """The mean loss of a batch.  Multiplying it by a map raises TypeError: broadcasting would only change the scale,
-    and the mask would select nothing.  Every result of a computation with it is a plain tensor."""
+    """The mean loss of a batch.  Multiplying it by a map, or selecting from it with one, raises TypeError: broadcasting
+    would only change the scale, and the mask would select nothing.  Every result of a computation with it is a plain
+    tensor."""
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        with torch._C.DisableTorchFunctionSubclass():
+            shapes = [tuple(arg.shape) for arg in args if torch.is_tensor(arg) and arg.ndim > 0]
+            if shapes and function.__name__.strip("_") in ("mul", "imul", "rmul", "multiply", "where", "masked_select"):
+                raise TypeError(f"this loss is the mean over the batch, and the mask has shape {shapes[0]}: take "
+                                "reduction='none', which gives one value for each voxel")
+            return function(*args, **(kwargs or {}))
 
     def __mul__(self, other):
-        if self.ndim == 0 and torch.is_tensor(other) and other.ndim > 0:
-            raise TypeError(f"this loss is the mean over the batch, and the mask has shape {tuple(other.shape)}: take "
-                            "reduction='none', which gives one value for each voxel")
-        return torch.Tensor.__mul__(self, other)
+        return torch.mul(self, other)  # Tensor's own operator would hide the message
 
     __rmul__ = __mul__
 
@@ -157,7 +166,7 @@ def pseudo_label_loss(input_logits, target_logits, *, confidence=0.8, total=torc
     Source: FixMatch (Sohn et al. 2020, eq. 4); for atria, AD-MT (Zhao et al. 2024), which takes 0.8
     as well.
     """
-    _same_shape(input_logits, target_logits)
+    _check(input_logits, target_logits)
     probability, label = F.softmax(_wide(target_logits.detach()), dim=1).max(dim=1)
     return _segmentation(input_logits, label, probability >= confidence, total)[0]
 
@@ -177,13 +186,22 @@ def _ends(values):
     return [end.item() for end in torch.aminmax(values.detach())] if values.numel() else None
 
 
-def _check(input_logits, target_logits, reduction):
+def _check(input_logits, target_logits, reduction="mean"):
     _same_shape(input_logits, target_logits)
+    if input_logits.shape[1] < 2:
+        raise ValueError(f"logits are {tuple(input_logits.shape)}: of one class the softmax is 1 everywhere, and this "
+                         "loss 0; give two channels, or compare sigmoids yourself")
     if reduction not in ("mean", "none"):
         raise ValueError(f"reduction must be 'mean' or 'none', not {reduction!r}")
 
 
+def _require_tensors(*values):
+    if wrong := [type(value).__name__ for value in values if not torch.is_tensor(value)]:
+        raise TypeError(f"losses take tensors, not {wrong[0]}: of a network with several outputs, give the logits")
+
+
 def _same_shape(one, other, *names):
+    _require_tensors(one, other)
     if one.shape != other.shape:
         first, second = names or ("student", "teacher")
         raise ValueError(f"{first} {tuple(one.shape)} and {second} {tuple(other.shape)} differ in shape")

@@ -64,8 +64,11 @@ def surface_distances(prediction, label, spacing=1.0):
 
 
 def sides_of(mask, spacing):
-    """A voxel's sides, one for each axis of ``mask``; ValueError for a wrong number of sides, or a side that isn't
-    above 0."""
+    """A voxel's sides, one for each axis of ``mask``.  ValueError for a mask that isn't W x H x D or W x H, a wrong
+    number of sides, or a side that isn't above 0."""
+    if mask.ndim not in (2, 3):
+        raise ValueError(f"masks must be W x H x D or W x H, not {mask.shape}: with a batch axis every voxel would "
+                         "count as surface")
     sides = np.asarray(spacing, float)
     if sides.size > 1 and sides.shape != (mask.ndim,):
         raise ValueError(f"masks with {mask.ndim} axes need a spacing with {mask.ndim} sides, not {sides}")

@@ -38,6 +38,8 @@ class TwoStreamBatchSampler(Sampler):
         self._resumed = 0  # skipped when the current epoch began
 
     def _check(self, batch_size):
+        if any(isinstance(index, (bool, np.bool_)) for index in self.primary_indices + self.secondary_indices):
+            raise ValueError("give the volumes' indices, as np.flatnonzero(mask) does, not a mask")
         if not 0 < self.primary_batch_size <= len(self.primary_indices):
             raise ValueError(
                 f"a batch of {batch_size} with {self.secondary_batch_size} unlabelled needs "

@@ -45,7 +45,21 @@ def _uniform(rng):
 
 
 def _both(sample, function):
+    """``sample`` with ``function`` applied to image and label."""
+    _require_alike(sample)
     return {**sample, "image": function(sample["image"]), "label": function(sample["label"])}
+
+
+def _require_alike(sample):
+    """ValueError if image and label differ in shape, as after ``ToTensor`` or with channels (each would be turned about
+    other axes), or if a label of floats holds others than whole numbers (they would be rounded down)."""
+    image, label = sample["image"], sample["label"]
+    if tuple(image.shape) != tuple(label.shape):
+        raise ValueError(f"image {tuple(image.shape)} and label {tuple(label.shape)} differ in shape; transform them "
+                         "before ToTensor, and each channel alone")
+    if (label.dtype.kind == "f" if isinstance(label, np.ndarray) else label.is_floating_point()) and (
+            label % 1 != 0).any():
+        raise ValueError("the label holds others than whole numbers: give the class of each voxel, not probabilities")
 
 
 class RandomRotFlip:
@@ -120,6 +134,7 @@ class RandomAffine:
         return rotation(angles) * self.scale ** (2 * _uniform(self.rng) - 1)
 
     def __call__(self, sample):
+        _require_alike(sample)
         matrix = self.draw(sample["image"].ndim)
         if (matrix == np.eye(len(matrix))).all():
             return sample
@@ -165,8 +180,6 @@ class _Crop:
 
     def __call__(self, sample):
         shape = tuple(sample["image"].shape)
-        if shape != tuple(sample["label"].shape):
-            raise ValueError(f"image {shape} and label {tuple(sample['label'].shape)} differ in shape")
         size = (self.output_size,) * len(shape) if isinstance(self.output_size, int) else self.output_size
         if len(size) != len(shape):
             raise ValueError(f"output_size {size} has {len(size)} sides, the volume {shape} has {len(shape)}")
@@ -209,6 +222,7 @@ class ToTensor:
     """Copies: ``image`` to float32 (1, W, H, D), ``label`` to int64 (W, H, D), contiguous, on the same device."""
 
     def __call__(self, sample):
+        _require_alike(sample)
         image, label = _copy(sample["image"], "float32"), _copy(sample["label"], "int64")
         return {**sample, "image": image[None], "label": label}
 

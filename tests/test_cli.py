@@ -201,8 +201,8 @@ def test_a_root_path_one_folder_too_high_is_explained(phantom_root, capsys):
 
 
 @pytest.mark.parametrize("kind, message", [
-    ("missing", "no such checkpoint"), ("truncated", "damaged or truncated|not a checkpoint"), ("pickle",
-        "could run code"),
+    ("missing", "no such checkpoint"), ("pointer", "git-lfs pointer.*git lfs pull"), ("page", "is a web page"),
+    ("truncated", "damaged or truncated|not a checkpoint"), ("pickle", "could run code.*torch.save"),
     ("another architecture", "not the weights of a V-Net"), ("another depth", "another architecture"),
     ("no teacher", "holds no teacher"),
     ("three channels", "3 channels"), ("a list", "no dictionary"), ("one class", "1 class;.*two"),
@@ -214,6 +214,9 @@ def test_a_bad_checkpoint_is_one_line(kind, message, trained, phantom_root, tmp_
     if kind == "truncated":
         whole = (trained / "last.pth").read_bytes()
         path.write_bytes(whole[:len(whole) // 2])
+    elif kind in ("pointer", "page"):
+        path.write_text({"pointer": "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+                         "page": "<!DOCTYPE html>\n<html>Please log in</html>"}[kind])
     elif kind != "missing":
         torch.save({"pickle": {"student": state, "config": Path("x")},
                     "another architecture": torch.nn.Linear(3, 3).state_dict(),
@@ -418,3 +421,13 @@ def test_help_imports_no_torch():
 
 def test_what_goes_with_masks_only_is_refused_beside_a_checkpoint(capsys, tmp_path):
     fails_with(capsys, "--masks", "evaluate", "x.pth", "--root_path", tmp_path, "--label-value", 3)
+
+
+def test_safetensors_under_another_name_are_read(trained, tmp_path):
+    from safetensors.torch import save_file
+
+    from laseg_lib.runtime.checkpoints import load_network
+    network, _ = load_network(trained / "last.pth")
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, tmp_path / "weights.pth")
+    found = load_network(tmp_path / "weights.pth")[0].state_dict()
+    assert all(torch.equal(found[name], value) for name, value in network.state_dict().items())

@@ -79,3 +79,23 @@ def test_by_default_buffers_are_kept_as_the_walkthrough_does():
 def test_an_unknown_treatment_of_buffers_is_refused():
     with pytest.raises(ValueError, match="'keep', 'average' or 'copy'"):
         update_ema_variables(nn.BatchNorm3d(1), nn.BatchNorm3d(1), 0.9, 0, buffers="mean")
+
+
+def test_a_teacher_that_is_the_student_is_refused():
+    student = scalar_model(1.0)
+    with pytest.raises(ValueError, match="copy.deepcopy"):
+        update_ema_variables(student, student, 0.9, 10)
+
+
+@pytest.mark.parametrize("alpha, step", [(1.5, 3), (-0.1, 3), (0.9, -1), (float("nan"), 3)])
+def test_an_impossible_average_is_refused(alpha, step):
+    with pytest.raises(ValueError, match="alpha must be from 0 to 1"):
+        update_ema_variables(scalar_model(1.0), scalar_model(2.0), alpha, step)
+
+
+def test_a_teacher_with_too_few_digits_is_told():
+    """In bfloat16 a step of a thousandth of a weight is lost: the teacher would stand still."""
+    student, teacher = scalar_model(2.0), scalar_model(1.0).bfloat16()
+    with pytest.warns(UserWarning, match="half precision.*float32"):
+        update_ema_variables(student, teacher, 0.999, 10**6)
+    assert teacher.weight.item() == 1  # as told

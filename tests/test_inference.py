@@ -273,3 +273,13 @@ def test_a_network_whose_numbers_overflow_is_told(window):
         network.block_one.conv[1].running_var.fill_(-1)
     with pytest.raises(LasegError, match="output is NaN"):
         predict_volume(network, np.ones((16, 16, 16), np.float32), (16, 16, 16), window=window)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_network_of_another_precision_gets_its_own(dtype):
+    torch.manual_seed(0)
+    network, image = VNet(1, 2, 4, "batchnorm").eval(), np.random.default_rng(0).random((16, 16, 8), np.float32)
+    want = predict_volume(network, image, (16, 16, 8))[1]
+    found = predict_volume(network.to(dtype), image, (16, 16, 8))[1]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, want, atol=0.05 if dtype == torch.bfloat16 else 1e-5)

@@ -135,9 +135,37 @@ def test_a_mean_can_t_be_masked_and_is_a_plain_number_otherwise():
     for loss, theirs in ((losses.softmax_mse_loss, losses.maps.softmax_mse_loss),
                          (losses.softmax_kl_loss, losses.maps.softmax_kl_loss)):
         mean = loss(student, teacher)
-        for wrong in (lambda: mask * mean, lambda: mean * mask):  # noqa: B023
+        for wrong in (lambda: mask * mean, lambda: mean * mask, lambda: torch.mul(mask, mean),  # noqa: B023
+                      lambda: torch.where(mask > 0, mean, 0.0),  # noqa: B023
+                      lambda: torch.masked_select(mean, mask > 0)):  # noqa: B023
             with pytest.raises(TypeError, match="reduction='none'"):
                 wrong()
         assert f"{mean:.3f}" == f"{mean.item():.3f}" and type(0.1 * mean + 1) is torch.Tensor
         assert theirs(student, teacher).shape == student.shape
         torch.testing.assert_close((mask * theirs(student, teacher)).mean(), mean * torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("loss", [losses.softmax_mse_loss, losses.softmax_kl_loss, losses.pseudo_label_loss])
+def test_logits_of_one_class_have_no_softmax_to_compare(loss):
+    """A network for sigmoids: the softmax over its one channel is 1, and the loss would be 0 whatever it says."""
+    with pytest.raises(ValueError, match="of one class"):
+        loss(torch.randn(2, 1, 4, 4), torch.randn(2, 1, 4, 4))
+
+
+def test_the_outputs_of_a_network_that_returns_several_things_are_told():
+    logits, label = torch.randn(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long)
+    for call in (lambda: losses.segmentation_loss((logits, logits), label),
+                 lambda: losses.softmax_mse_loss({"out": logits}, {"out": logits}),
+                 lambda: losses.dice_loss(logits.sigmoid(), logits.sigmoid().numpy())):
+        with pytest.raises(TypeError, match="losses take tensors, not (tuple|dict|ndarray).*give the logits"):
+            call()
+
+
+def test_voxels_that_count_are_true_or_false():
+    logits, label = torch.randn(1, 2, 4, 4, 4), torch.zeros(1, 4, 4, 4, dtype=torch.long)
+    where = torch.rand(1, 4, 4, 4) > 0.5
+    want = losses.segmentation_loss(logits, label, where=where)
+    assert losses.segmentation_loss(logits, label, where=where.to(torch.uint8)) == want
+    for wrong in (where * 255, torch.rand(1, 4, 4, 4), where[:, None]):
+        with pytest.raises(ValueError, match="where must hold True or False"):
+            losses.segmentation_loss(logits, label, where=wrong)

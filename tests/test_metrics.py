@@ -153,3 +153,13 @@ def test_an_image_is_measured_along_its_outline():
     assert case_metrics(np.zeros((3, 4), bool), np.ones((3, 4), bool), 2.0)["hd95_mm"] == pytest.approx(10)
     with pytest.raises(ValueError, match="masks with 2 axes need a spacing with 2 sides"):
         case_metrics(one, two, (1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 9, 9), (81,)])
+def test_masks_with_a_batch_axis_are_refused(shape):
+    """Along an axis of one voxel every voxel is surface, and the distances would be of whole masks."""
+    mask = np.zeros(shape)
+    mask[..., 3:6] = 1
+    for metric in (case_metrics, lambda *masks: nsd_of(*masks, 1.0, 1.0)):
+        with pytest.raises(ValueError, match="W x H x D or W x H"):
+            metric(mask, mask)

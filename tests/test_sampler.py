@@ -132,3 +132,11 @@ def test_a_sampler_saved_under_a_data_loader_goes_on_after_what_was_consumed(see
     third = sampler()  # saved once more in the epoch that was resumed
     third.load_state_dict(again.state_dict(consumed=1))
     assert list(third) == whole[seen + 1:]
+
+
+def test_masks_in_place_of_indices_are_refused():
+    """True and False would count as the volumes 1 and 0."""
+    labelled = np.arange(6) < 3
+    with pytest.raises(ValueError, match="np.flatnonzero"):
+        TwoStreamBatchSampler(labelled, ~labelled, 2, 1)
+    assert len(list(TwoStreamBatchSampler(np.flatnonzero(labelled), np.flatnonzero(~labelled), 2, 1))) == 3

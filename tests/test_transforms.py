@@ -225,3 +225,20 @@ class Cropped:
 
     def __getitem__(self, index):
         return self.crop(sample_of((32, 32, 32)))["image"][0, 0, 0]
+
+
+@pytest.mark.parametrize("transform", [RandomRotFlip(), RandomAffine(probability=1), RandomCrop(4), CenterCrop(4),
+                                       ToTensor()])
+@pytest.mark.parametrize("image, label", [((3, 8, 8), (8, 8)), ((1, 8, 8, 8), (8, 8, 8)), ((8, 8, 8), (8, 8, 7))])
+def test_an_image_and_a_label_of_other_shapes_are_refused(transform, image, label):
+    """They would be turned about different axes, silently."""
+    with pytest.raises(ValueError, match="differ in shape"):
+        transform({"image": np.zeros(image, np.float32), "label": np.zeros(label, np.uint8)})
+
+
+@pytest.mark.parametrize("transform", [RandomAffine(probability=1), ToTensor()])
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
+def test_a_label_of_probabilities_is_refused(transform, convert):
+    label = convert(np.full((8, 8, 8), 0.7, np.float32))
+    with pytest.raises(ValueError, match="whole numbers"):
+        transform({"image": convert(np.zeros((8, 8, 8), np.float32)), "label": label})

@@ -13,15 +13,22 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import LasegError
+from ..runtime.machine import notify
 from .files import require_text, what_is_in
 from .headers import EXPORT_AS_LABEL_MAP, read_nifti, require_space
 
 SEGMENTATIONS = ("Segmentation Storage", "Surface Segmentation Storage", "RT Structure Set Storage")
+GROUPS = {"ImagePositionPatient": "PlanePositionSequence", "ImageOrientationPatient": "PlaneOrientationSequence",
+          "PixelSpacing": "PixelMeasuresSequence", "SpacingBetweenSlices": "PixelMeasuresSequence",
+          "SliceThickness": "PixelMeasuresSequence", "RescaleSlope": "PixelValueTransformationSequence",
+          "RescaleIntercept": "PixelValueTransformationSequence"}  # where an enhanced file has the values of its frames
 
 
 def read_dicom(path):
     """(SimpleITK's float32 image, which sides of a voxel are known, whether the axes' directions are known) of the
     series in a folder, or of a file with many slices."""
+    import SimpleITK as sitk
+
     files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file()
                                                  and not file.name.startswith("."))
     for file in files:
@@ -29,23 +36,29 @@ def read_dicom(path):
     series = only_series(path, files)
     heads = list(series.values())
     name = series_name(heads[0])
-    places, lies = slice_positions(heads)
+    places, lies = (np.array([value or [np.nan] * count for value in slice_values(heads, tag)], float)
+                    for tag, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6)))
     require_space(path, (heads[0].Rows, heads[0].Columns, len(places)))
     if len(places) < 2:
         raise LasegError(f"{path}: holds one slice of {name}, and a scan must be W x H x D; give the folder of the "
                          "whole series")
+    require_alike(path, name, heads)
     oriented, located = bool(np.isfinite(lies).all()), bool(np.isfinite(places).all() and np.isfinite(lies).all())
     step = slice_distance(path, name, places, lies) if located else 1
     image = convert_series(path, name, series)
-    if located:  # dcm2niix reverses the rows, as usual in NIfTI; here the axes have DICOM's directions
-        import SimpleITK as sitk
-
+    # dcm2niix reverses the rows, as usual in NIfTI; here the axes have DICOM's directions.
+    reversed_axes = np.array([False, True, False])
+    if located:
+        warn_of_gaps(path, name, heads, step)
         wanted = np.stack([lies[0, :3], lies[0, 3:], np.cross(lies[0, :3], lies[0, 3:])])
-        turned = (wanted * np.reshape(image.GetDirection(), (3, 3)).T).sum(1) < 0
-        image = sitk.Flip(image, turned.tolist())
+        reversed_axes = (wanted * np.reshape(image.GetDirection(), (3, 3)).T).sum(1) < 0
+    image = sitk.Flip(image, reversed_axes.tolist())
+    if located:
         image.SetSpacing((*image.GetSpacing()[:2], step))
-    measures = (heads[0].get("SharedFunctionalGroupsSequence") or [{}])[0].get("PixelMeasuresSequence") or [heads[0]]
-    plane = bool(measures[0].get("PixelSpacing"))
+    else:
+        image.SetDirection(np.eye(3).ravel().tolist())
+        image.SetOrigin((0, 0, 0))
+    plane = all(slice_values(heads, "PixelSpacing"))
     return image, (plane, plane, located), oriented
 
 
@@ -77,7 +90,8 @@ def only_series(path, files):
         raise LasegError(f"{path}: not a complete DICOM file ({next(iter(classes.values()), 'no tags')}, no image); "
                          "copy or export the series again")
     if not images:
-        raise LasegError(f"{path}: no DICOM series in this folder; {what_is_in(path)}")
+        raise LasegError(f"{path}: no DICOM series in this folder; {what_is_in(path)}; give the folder that "
+                         "holds the files of one series")
     series = {head.SeriesInstanceUID: series_name(head) for head in images.values()}
     if len(series) > 1:
         raise LasegError(f"{path}: holds {len(series)} DICOM series ({', '.join(series.values())}); put each into its "
@@ -92,8 +106,9 @@ def only_series(path, files):
         raise LasegError(f"{lost[0]}: looks like a slice of the series beside it, but can't be read"
                          + (f" (nor can {len(lost) - 1} more)" if lost[1:] else "") + "; copy it again, or remove it")
     once = {}
-    for file, head in images.items():
-        once.setdefault(head.get("SOPInstanceUID", file), file)
+    for file, head in images.items():  # some tools give all slices one UID, so the UID alone is not enough
+        place = head.get("ImagePositionPatient"), head.get("InstanceNumber"), head.get("NumberOfFrames")
+        once.setdefault((head.get("SOPInstanceUID", file), str(place)), file)
     return {file: images[file] for file in once.values()}
 
 
@@ -101,21 +116,48 @@ def is_cut_off(file, head):
     """Whether an uncompressed DICOM file is smaller than its voxels."""
     syntax = head.file_meta.get("TransferSyntaxUID") if hasattr(head, "file_meta") else None
     voxels = head.Rows * head.Columns * int(head.get("NumberOfFrames") or 1)
-    return not (syntax and syntax.is_compressed) and file.stat().st_size < voxels * head.get("BitsAllocated", 8) // 8
+    packed = syntax and (syntax.is_compressed or syntax.is_deflated)
+    return not packed and file.stat().st_size < voxels * head.get("BitsAllocated", 8) // 8
 
 
-def slice_positions(heads):
-    """(the positions of the slices, N x 3; the directions of their rows and columns, N x 6) from the tags of files with
-    one slice or many; NaN without tags."""
-    places, lies = [], []
+def slice_values(heads, tag):
+    """The value of a tag for each slice: of a file, or of a frame of an enhanced file; None without it."""
+    values = []
     for head in heads:
         shared = (head.get("SharedFunctionalGroupsSequence") or [{}])[0]
         for frame in head.get("PerFrameFunctionalGroupsSequence") or [{}] * int(head.get("NumberOfFrames") or 1):
-            for found, group, tag, count in ((places, "PlanePositionSequence", "ImagePositionPatient", 3),
-                                             (lies, "PlaneOrientationSequence", "ImageOrientationPatient", 6)):
-                said = [part[group][0].get(tag) for part in (frame, shared) if part.get(group)] + [head.get(tag)]
-                found.append(next((value for value in said if value), [np.nan] * count))
-    return np.array(places, float), np.array(lies, float)
+            said = [part[GROUPS[tag]][0].get(tag) for part in (frame, shared) if part.get(GROUPS[tag])]
+            values.append(next((value for value in [*said, head.get(tag)] if value not in (None, "")), None))
+    return values
+
+
+def require_alike(path, name, heads):
+    """LasegError for slices that differ, or are stored, in a way that dcm2niix would silently read wrongly."""
+    for kinds in ({f"{head.Columns} x {head.Rows} pixels" for head in heads},
+                  {f"pixels of {float(mm[1]):.4g} x {float(mm[0]):.4g} mm"
+                   for mm in slice_values(heads, "PixelSpacing") if mm}):
+        if len(kinds) > 1:
+            raise LasegError(f"{path}: the slices of {name} differ: {' and '.join(sorted(kinds)[:2])}; export one "
+                             "stack alone")
+    if any(head.get("PhotometricInterpretation") == "MONOCHROME1" for head in heads):
+        raise LasegError(f"{path}: {name} shows its smallest values white (MONOCHROME1), so blood would look dark; "
+                         "export it as MONOCHROME2")
+    slopes = set(zip(slice_values(heads, "RescaleSlope"), slice_values(heads, "RescaleIntercept")))
+    if len(slopes) > 1 and any(int(head.get("NumberOfFrames") or 1) > 1 for head in heads):
+        raise LasegError(f"{path}: the frames of {name} have {len(slopes)} different slopes or intercepts, and only "
+                         "one a file can be read; export each slice as a file of its own")
+
+
+def warn_of_gaps(path, name, heads, step):
+    """A message where the header says that there are more slices than these: a regular part of them has no gap."""
+    said = [float(mm) for tag in ("SpacingBetweenSlices", "SliceThickness") for mm in slice_values(heads, tag) if mm]
+    if step > 1.5 * max(said, default=step):
+        notify(f"WARNING: {path}: the slices of {name} lie {step:.2f} mm apart, but by its header {max(said):.2f} mm; "
+               "are some missing?")
+    count = sum(int(head.get("NumberOfFrames") or 1) for head in heads)
+    if int(heads[0].get("ImagesInAcquisition") or 0) > count:
+        notify(f"WARNING: {path}: holds {count} slices of {name}, but by its header there are "
+               f"{heads[0].ImagesInAcquisition}; are some missing?")
 
 
 def slice_distance(path, name, places, lies):
@@ -123,7 +165,7 @@ def slice_distance(path, name, places, lies):
     normal = np.cross(lies[0, :3], lies[0, 3:])
     places = places[np.argsort(places @ normal)]
     steps = np.diff(places @ normal)
-    whole = steps[steps > 0.01]
+    whole, apart = steps[steps > 0.01], np.linalg.norm(np.diff(places, axis=0), axis=1)
     way = places[-1] - places[0]
     aslant = np.linalg.norm(way - (way @ normal) * normal)
     problem = ""
@@ -132,8 +174,8 @@ def slice_distance(path, name, places, lies):
     elif len(whole) < len(steps):
         problem = (f"are {len(places)} at {len(whole) + 1} positions: time points, echoes or copies; export one image "
                    "of each position")
-    elif steps.max() > 1.05 * steps.min() + 0.01:
-        problem = (f"lie {steps.min():.2f} to {steps.max():.2f} mm apart; some are missing, or there are two series in "
+    elif apart.max() > 1.05 * apart.min() + 0.01:
+        problem = (f"lie {apart.min():.2f} to {apart.max():.2f} mm apart; some are missing, or there are two series in "
                    "one: export it again")
     elif aslant > 0.01 * np.linalg.norm(way):
         problem = (f"are a slanted stack, as with a tilted gantry ({aslant:.1f} mm from first to last), so its axes "
@@ -169,15 +211,19 @@ def convert_series(path, name, series):
         said = (done.stdout + done.stderr).partition("\n")[2]  # the first line is its version
         made = sorted(Path(place).glob("*.nii"))
         if len(made) == 1 and done.returncode == 0:
-            return read_nifti(made[0])[0]
+            try:
+                return read_nifti(made[0])[0]
+            except LasegError as error:
+                raise LasegError(str(error).replace(str(made[0]), str(path))) from error
     for copy, file in names.items():
         said = said.replace(copy, str(file))
-    lines = [line.strip() for line in said.splitlines() if re.search("Warn|Error|Unable|not stacked", line)]
+    lines = [line.strip() for line in said.splitlines() if re.search("Error|Unable|varies|not stacked", line)
+             and "manufacturer" not in line]
     if cut := re.search(r"not large enough.*?: (.*)", said):
         raise LasegError(f"{cut[1]}: is a slice of {name} that was cut off; copy it again")
     if re.search(r"transfer syntax|decod|JPEG|JP2|compress", said):
         raise LasegError(f"{path}: the compression of {name} isn't supported; export it without compression (dcmdjpeg "
                          "and gdcmconv --raw do that)")
-    raise LasegError(f"{path}: dcm2niix makes {len(made)} images of {name}, not one "
-                     f"({(lines or [f'status {done.returncode}'])[-1]}); export one of them alone (one echo, phase or "
+    raise LasegError(f"{path}: dcm2niix can't make one image of {name} (it makes {len(made)}; "
+                     f"{(lines or [f'status {done.returncode}'])[-1]}); export one of them alone (one echo, phase or "
                      "time point), or the series again")

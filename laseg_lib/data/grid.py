@@ -45,26 +45,24 @@ def normalise(array, path, measured=None):
     """``array`` as float32 with zero mean and unit variance over the scan, or over its voxels ``measured`` (bool);
     LasegError if its voxels are all equal or not finite."""
     values = np.asarray(array, np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        counted = values if measured is None else values[measured]
-        mean, std = counted.mean(), counted.std()
-        if not np.isfinite([mean, std]).all() or std == 0:
-            raise LasegError(f"{path}: voxels are not finite, all equal, or far too large; export the scan again")
-        result = np.float32((values - mean) / std)
+    counted = values if measured is None else values[measured]
+    with np.errstate(all="ignore"):
+        result = np.float32((values - counted.mean()) / counted.std())
     if not np.isfinite(result).all() or not result.any():
         raise LasegError(f"{path}: voxels are not finite, all equal, or far too large; export the scan again")
     return result
 
 
+def corner_distance(one, two):
+    """The greatest distance in mm between the positions of the same corner voxel in two images of one size."""
+    corners = (np.array(list(np.ndindex(2, 2, 2))) * np.subtract(one.GetSize(), 1)).tolist()
+    return max(np.linalg.norm(np.subtract(*(image.TransformIndexToPhysicalPoint(corner) for image in (one, two))))
+               for corner in corners)
+
+
 def same_grid(one, two, share=0.01):
     """Whether two images have the same size, and the same positions of their voxels to a ``share`` of a voxel."""
-    if one.GetSize() != two.GetSize():
-        return False
-    far = [n - 1 for n in one.GetSize()]
-    corners = [[at if bit else 0 for at, bit in zip(far, bits)] for bits in np.ndindex(2, 2, 2)]
-    apart = [np.abs(np.subtract(one.TransformIndexToPhysicalPoint(c), two.TransformIndexToPhysicalPoint(c))).max()
-             for c in corners]
-    return max(apart) <= share * min(one.GetSpacing())
+    return one.GetSize() == two.GetSize() and corner_distance(one, two) <= share * min(one.GetSpacing())
 
 
 def has_straight_axes(image):

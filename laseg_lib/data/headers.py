@@ -4,6 +4,7 @@ Each returns SimpleITK's float32 image, which sides of a voxel are known, and wh
 For a file that is damaged, of another kind or wrongly exported it raises a LasegError that says what to do.
 """
 
+import errno
 import math
 import re
 import zlib
@@ -11,12 +12,15 @@ import zlib
 import numpy as np
 import torch
 
-from ..errors import LasegError
+from ..errors import LasegError, require_no_text
 from ..runtime.machine import require_memory
 from .files import data_files
 from .volumes import in_mm
 
 FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI's x and y point right and forward; DICOM's left and backward
+FROM_LAS = np.diag([1.0, -1.0, 1.0, 1.0])
+FROM_SPACE = {"left-posterior-superior": np.eye(4), "lps": np.eye(4), "right-anterior-superior": FROM_RAS,
+              "ras": FROM_RAS, "left-anterior-superior": FROM_LAS, "las": FROM_LAS}  # NRRD's spaces of a patient
 UNITS_MM = {"meter": 1000.0, "micron": 0.001}
 NO_SIZE = "its header doesn't give a voxel's size along"
 BAD_POSITION = "its header has a position or an axis that is not finite; correct it"
@@ -28,14 +32,8 @@ def require_content(path, kind):
     with open(path, "rb") as file:
         head = file.read(400)
     packed = head[:2] == b"\x1f\x8b"
-    if head.startswith(b"version https://git-lfs"):
-        raise LasegError(f"{path}: is a git-lfs pointer, a text instead of the {kind} file; run `git lfs pull` in "
-                         "its folder, or download the file itself")
-    if not re.search(rb"[^\t\n\r\x20-\x7e]", head) and not head.startswith(b"NRRD") and not (
-            kind == "MetaImage" and b"=" in head):
-        what = "text" if head else "empty"
-        what = "a web page" if re.match(rb"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE) else what
-        raise LasegError(f"{path}: is {what}, not a {kind} file; download or copy it again")
+    if not head.startswith(b"NRRD") and not (kind == "MetaImage" and b"=" in head):
+        require_no_text(path, kind)
     if kind == "NIfTI" and packed != path.name.lower().endswith(".gz"):
         raise LasegError(f"{path}: is {'' if packed else 'not '}compressed with gzip, contrary to its name; rename "
                          f"it to {path.name + '.gz' if packed else path.name[:-3]}")
@@ -61,9 +59,9 @@ def placed_image(path, array, affine):
 
     shape = " x ".join(map(str, array.shape))
     if array.dtype.fields or array.dtype.kind not in "fiub":
-        what = "complex numbers" if array.dtype.kind == "c" else "several numbers for each voxel"
-        raise LasegError(f"{path}: holds {what}, but a scan has one real number for each voxel; export its magnitude "
-                         "as a grey image")
+        what, remedy = ("complex numbers", "export their magnitude") if array.dtype.kind == "c" else (
+            "several numbers for each voxel, such as colours", "export it as a grey image")
+        raise LasegError(f"{path}: holds {what}, but a scan has one real number for each voxel; {remedy}")
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim > 3:
@@ -79,7 +77,8 @@ def placed_image(path, array, affine):
         raise LasegError(f"{path}: its axes are not at right angles; resample it to a rectangular grid first")
     array = array.astype(np.float32)
     if not np.isfinite(array).all():
-        raise LasegError(f"{path}: some of its voxels are not finite numbers, or too large; export it again")
+        raise LasegError(f"{path}: some of its voxels are not finite numbers, or too large; replace these, such as "
+                         "NaN by 0, and save it again")
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
     image.SetSpacing(sides.tolist())
     image.SetOrigin(affine[:3, 3].tolist())
@@ -92,18 +91,17 @@ def read_nifti(path, orientation=None):
 
     with nibabel.imageglobals.LoggingOutputSuppressor():
         image = nibabel.load(path, mmap=False)
-        with image.file_map["image"].get_prepare_fileobj("rb") as file:  # unchecked: nibabel turns a side of 0 into 1
-            header = type(image.header).from_fileobj(file, check=False)
-    require_space(path, image.shape)
-    sides = np.abs(header["pixdim"][1:4].astype(float))
-    said = known_sides(sides)
-    header["pixdim"][1:4] = sides = np.where(said, sides, 1)
+        require_space(path, image.shape)
+        with image.file_map["image"].get_prepare_fileobj("rb") as file:
+            stored = type(image.header).from_fileobj(file, check=False)  # nibabel's check turns a side of 0 into 1
+            while file.read(2**24):  # to the end of a .nii.gz, where its checksum is
+                pass
+    header, said = image.header, known_sides(np.abs(stored["pixdim"][1:4]))
+    header["pixdim"][1:4] = sides = np.where(said, np.abs(stored["pixdim"][1:4].astype(float)), 1)
     found = {"qform": header.get_qform(coded=True)[0], "sform": header.get_sform(coded=True)[0]}
     found = {name: affine for name, affine in found.items() if affine is not None}
     if not all(np.isfinite(affine).all() for affine in found.values()):
         raise LasegError(f"{path}: {BAD_POSITION}")
-    if len(found) == 2 and all(said) and orientation is None:
-        require_same_position(path, found["qform"], found["sform"], image.shape)
     affine = found.get(orientation, found.get("sform", found.get("qform")))
     oriented = affine is not None
     affine = FROM_RAS @ affine if oriented else np.diag([*sides, 1])
@@ -111,14 +109,15 @@ def read_nifti(path, orientation=None):
     if all(said) and not np.allclose(lengths, sides, rtol=0.01, atol=1e-4):
         raise LasegError(f"{path}: its header gives a voxel's sides twice, as {in_mm(sides)} (pixdim) and as "
                          f"{in_mm(lengths)} (sform); correct the wrong one, or give --orientation qform")
+    if len(found) == 2 and all(said) and orientation is None:
+        require_same_position(path, found["qform"], found["sform"], image.shape)
     affine[:3] *= UNITS_MM.get(header.get_xyzt_units()[0], 1)
     return placed_image(path, np.asanyarray(image.dataobj), affine), said, oriented
 
 
 def require_same_position(path, qform, sform, shape):
     """LasegError if a NIfTI file's two matrices place a corner of the scan more than a voxel apart."""
-    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array([*shape, 1, 1])[:3] - 1)
-    corners = np.c_[corners, np.ones(8)].T
+    corners = np.c_[np.array(list(np.ndindex(2, 2, 2))) * (np.array([*shape, 1, 1])[:3] - 1), np.ones(8)].T
     apart = np.abs(np.linalg.solve(sform, qform @ corners) - corners).max(0)
     if apart.max() > 1:
         corner = corners[:, apart.argmax()]
@@ -147,17 +146,15 @@ def read_nrrd(path):
     if array.ndim > 3:  # an axis that isn't spatial comes before the spatial ones, or after them
         array, vectors = array.squeeze(), vectors[np.isfinite(vectors).all(1)]
     sides = np.linalg.norm(vectors, axis=1) if len(vectors) else np.ravel(header.get("spacings", []))
-    said, oriented = known_sides(sides), len(vectors) > 0
+    said, turned = known_sides(sides), len(vectors) > 0
     for axis in range(3):
         if said[axis]:
-            affine[:3, axis] = vectors[axis] if oriented else sides[axis] * np.eye(3)[axis]
-        elif oriented:
+            affine[:3, axis] = vectors[axis] if turned else sides[axis] * np.eye(3)[axis]
+        elif turned:
             affine[:3, axis] = np.cross(*(vectors[k] / sides[k] for k in ((axis + 1) % 3, (axis + 2) % 3)))
     affine[:3, 3] = header.get("space origin", np.zeros(3))
-    space = header.get("space", "").lower()
-    flips = {"right-anterior-superior": FROM_RAS, "ras": FROM_RAS, "las": np.diag([1, -1, 1, 1]),
-             "left-anterior-superior": np.diag([1, -1, 1, 1])}
-    return placed_image(path, array, flips.get(space, np.eye(4)) @ affine), said, oriented
+    space = header.get("space", "").lower().removesuffix("-time")
+    return placed_image(path, array, FROM_SPACE.get(space, np.eye(4)) @ affine), said, turned and space in FROM_SPACE
 
 
 def lines_of_header(path):
@@ -185,6 +182,8 @@ def read_meta(path):
         raise LasegError(f"{path}: its header gives lengths in {unit}, but mm are needed; export it in mm")
     data = fields.get("elementdatafile", "")
     packed = path if data.upper() == "LOCAL" else path.parent / data
+    if not packed.is_file() and not re.search("LIST|%", data):
+        raise FileNotFoundError(errno.ENOENT, "", str(packed))
     if fields.get("compresseddata", "").lower() == "true" and packed.is_file():
         with open(packed, "rb") as file:  # SimpleITK doesn't notice damage
             file.seek(re.search(rb"ElementDataFile[^\n]*\n", head).end() if packed == path else 0)
@@ -193,17 +192,13 @@ def read_meta(path):
         raise LasegError(f"{path}: its header has {reader.GetSize()[-1]} slices, but {count} of its files exist; copy "
                          "them again")
     image = reader.Execute()
-    while image.GetDimension() > 3 and image.GetSize()[-1] == 1:
-        image = image[..., 0]
-    if image.GetNumberOfComponentsPerPixel() > 1 or image.GetDimension() != 3:
-        raise LasegError(f"{path}: holds {' x '.join(map(str, image.GetSize()))} voxels with "
-                         f"{image.GetNumberOfComponentsPerPixel()} numbers each, but a scan must be W x H x D; export "
-                         "one image alone")
-    direction, affine = np.reshape(image.GetDirection(), (3, 3)), np.eye(4)
+    dims, affine = image.GetDimension(), np.eye(4)
+    space = slice(0, min(dims, 3))
+    direction = np.reshape(image.GetDirection(), (dims, dims))[space, space]
     if np.abs(np.linalg.norm(direction, axis=0) - 1).max() > 5e-3:
         raise LasegError(f"{path}: the directions of its axes don't have length 1: a voxel's size belongs in the "
                          "spacing; correct the header")
-    affine[:3, :3], affine[:3, 3] = direction * image.GetSpacing(), image.GetOrigin()
+    affine[space, space], affine[space, 3] = direction * image.GetSpacing()[space], image.GetOrigin()[space]
     said = known_sides(np.fromstring(fields.get("elementspacing") or fields.get("elementsize") or "", sep=" "))
     oriented = bool({"transformmatrix", "rotation", "orientation"} & set(fields))
     return placed_image(path, sitk.GetArrayFromImage(image).T, affine), said, oriented

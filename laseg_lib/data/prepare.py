@@ -68,7 +68,9 @@ class Patterns:
     """
 
     def __init__(self, scan=SCAN, label=LABEL):
-        scan, label = (comparable_name(pattern.replace("\\", "/")) for pattern in (scan, label))
+        # './' and '**/' at the beginning say nothing more: a pattern fits in any folder
+        scan, label = (re.sub(r"^(\./|\*\*/)+", "", comparable_name(pattern.replace("\\", "/")))
+                       for pattern in (scan, label))
         self.scan, self.label = scan, label
         if scan.count("*") != label.count("*"):
             raise LasegError(f"--scan '{scan}' and --label '{label}': both need the same number of stars, which stand "
@@ -163,18 +165,18 @@ VISIT = re.compile(r"[-_](?:ses(?:sion)?|visit|time(?:point)?|tp?|v|scan|frame|f
 
 
 def patients_of(raw_dir, cases, pattern=None):
-    """({name: patient}, whether the names tell the patient): by ``pattern``, whose first star stands for the patient,
-    or by the conventions of BIDS and nnU-Net.  Any other case counts as a patient of its own."""
+    """({name: patient}, the names that don't tell it): by ``pattern``, whose first star stands for the patient, or by
+    the conventions of BIDS and nnU-Net.  Any other case counts as a patient of its own."""
     if pattern:
         fits = re.compile(re.escape(pattern).replace(r"\*", "(.+?)", 1).replace(r"\*", ".*").replace(r"\?", "."))
         matches = {name: fits.fullmatch(name) for name in cases}
         if other := [name for name in cases if not matches[name] or not fits.groups]:
             raise LasegError(f"--patient '{pattern}' doesn't fit the case {other[0]} (and {len(other) - 1} more); its "
                              "star must stand for the patient's part of each name")
-        return {name: match[1] for name, match in matches.items()}, True
+        return {name: match[1] for name, match in matches.items()}, []
     said = {name: PATIENT.search(case.scan.relative_to(raw_dir).as_posix()) for name, case in cases.items()}
     patients = {name: match[1].lower() if match else VISIT.sub("", name) or name for name, match in said.items()}
-    return patients, all(said.values()) or len(set(patients.values())) < len(patients)
+    return patients, [name for name, match in said.items() if not match and not VISIT.search(name)]
 
 
 def split(raw_dir, cases, test_share, seed, labelled_list=None, test_list=None, patients=None):
@@ -203,7 +205,7 @@ def split(raw_dir, cases, test_share, seed, labelled_list=None, test_list=None, 
         chosen, test_source = train, raw_lists[1]
     else:
         test = listed(test_list, cases) if test_list else None
-        labelled = listed(labelled_list, cases, outlined) if labelled_list else None
+        labelled = listed(labelled_list, cases) if labelled_list else None
         if test is None:
             test = drawn(of_others(outlined, labelled or ()), test_share, seed, not labelled, raw_dir, patients)
         if labelled_list:
@@ -215,16 +217,16 @@ def split(raw_dir, cases, test_share, seed, labelled_list=None, test_list=None, 
         raise LasegError(f"{test_source}: a scan of the patient {patients[shared[0]]} is for testing, and {shared[0]} "
                          "of the same patient for training; take one off its list, or give --patient '*' if these are "
                          "different patients")
-    if lacking := [name for name in test if not cases[name].label]:
-        raise LasegError(f"{test_source}: {lacking[0]} has no label, but a test case needs one; remove it from the "
-                         "list")
+    for source, names in ((labelled_list, labelled), (test_source, test)):
+        if lacking := [name for name in names if not cases[name].label]:
+            raise LasegError(f"{source}: {lacking[0]} has no label, but it needs one; remove it from the list")
     if not labelled:
         raise LasegError(f"{raw_dir}: no labelled case is left for training; name fewer test cases")
     return Split(labelled, unlabelled, test, sorted(set(cases) - {*labelled, *unlabelled, *test}))
 
 
-def listed(path, cases, outlined=None):
-    """The names of a list; LasegError for a name that is no case, or, if ``outlined`` is given, has no label."""
+def listed(path, cases):
+    """The names of a list; LasegError for a name that is no case."""
     if not Path(path).is_file():
         raise LasegError(f"{path}: no such list; it must have one case in each line, with these names: "
                          f"{first_few(sorted(cases))}")
@@ -232,8 +234,6 @@ def listed(path, cases, outlined=None):
     if missing := [name for name in names if name not in cases]:
         raise LasegError(f"{path}: the list names {missing[0]}, but no scan with that name was found, only "
                          f"{first_few(sorted(cases))}; add that case, or remove it from the list")
-    if outlined is not None and (lacking := [name for name in names if name not in outlined]):
-        raise LasegError(f"{path}: names {lacking[0]}, which has no label; remove it from the list")
     return names
 
 
@@ -337,7 +337,7 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
         raise LasegError(f"{dest}: is a file; name a folder for the prepared volumes")
     root, patterns = dest / FOLDER, patterns_for(raw_dir, scan, label)
     cases = find_cases(raw_dir, patterns)
-    patients, known = patients_of(raw_dir, cases, patient)
+    patients, unknown = patients_of(raw_dir, cases, patient)
     parts = split(raw_dir, cases, test_share, seed, labelled_list, test_list, patients)
     lists = {dest / "train.list": parts.labelled + parts.unlabelled, dest / "test.list": parts.test}
     if not skip_bad:
@@ -348,9 +348,9 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
     tested = {patients[name] for name in parts.test}
     if others := [name for name in parts.left_out if patients[name] in tested]:
         say(f"  of these, other scans of test patients: {len(others)} ({first_few(others)})")
-    if parts.test and not known:
-        say("  the names don't tell the patients, so each scan counts as a patient of its own; give --patient PATTERN "
-            "if a patient has several scans")
+    if parts.test and unknown:
+        say(f"  the names don't tell the patients of {len(unknown)} scans ({first_few(unknown)}), so each of these "
+            "counts as a patient of its own; give --patient PATTERN if a patient has several scans")
     if dest.resolve() != raw_dir.resolve() and not (labelled_list or test_list):
         lone = [f"{name}.list" for name in ("train", "test") if (raw_dir / f"{name}.list").is_file()]
         if len(lone) == 1:
@@ -363,12 +363,16 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
         **({"classes": as_text(classes)} if classes else {})})
     options = {"voxel_mm": voxel_mm, "spacing": spacing, "label_value": classes or label_value,
                "label_as_scan": label_as_scan, "orientation": orientation}
-    place, bad = None, {}
+    place, bad, first = None, {}, {}
     for name in tqdm([*parts.labelled, *parts.test, *parts.unlabelled], desc="prepare", unit="case",
                      disable=not progress):
         path, case = root / name / FILE, cases[name]
         try:
             sources = {kind: content_digest(file) for kind, file in case._asdict().items() if file}
+            twin = first.setdefault(sources["scan"], name)
+            if (twin in parts.test) != (name in parts.test):
+                say(f"  WARNING: {twin} and {name} are copies of one scan, and one of them is for testing, the other "
+                    "for training; remove one")
             if is_sound(path, with_label=case.label is not None):
                 if read_sources(path) in ({}, sources):  # files of older versions don't have them
                     continue
@@ -405,7 +409,7 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
         if names := [name for name in names if name not in bad]:
             check_list(path, names)
             keep_or_write_list(path, names)
-    if known:
+    if len(unknown) < len(cases):
         write_list(dest / "patients.list", [f"{name}\t{patients[name]}" for name in sorted(cases)])
     return root
 

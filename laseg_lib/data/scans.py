@@ -23,9 +23,9 @@ from ..transforms import each_class, of_greatest_share
 from .atomic import replacing
 from .dicom import read_dicom
 from .files import FORMATS, data_files, first_channel, require_text, stem_of, suffix_of
-from .grid import array_of, image_of, normalised_and_straight, same_grid
+from .grid import array_of, corner_distance, image_of, normalised_and_straight, same_grid
 from .headers import NO_SIZE, read_meta, read_nifti, read_nrrd, require_content
-from .volumes import FILE, SPACING_MM, fingerprint, not_normalised, read_geometry, read_volume
+from .volumes import FILE, SPACING_MM, fingerprint, in_mm, not_normalised, read_geometry, read_volume
 
 SCAN, LABEL = "lgemri.nrrd", "laendo.nrrd"  # the challenge's names
 VOXEL_MM = (0.02, 50.0)  # possible sides of a voxel; a header outside is wrong
@@ -68,13 +68,12 @@ def read_scan(path, spacing=None, orientation=None):
     if not path.is_dir() and not path.is_file():
         raise LasegError(f"{path}: no such file")
     kind = "DICOM" if path.is_dir() else FORMATS.get(suffix_of(path)) or kind_inside(path)
-    readers = {"NIfTI": lambda: read_nifti(path, orientation), "NRRD": lambda: read_nrrd(path),
-               "MetaImage": lambda: read_meta(path), "DICOM": lambda: read_dicom(path)}
     try:
         if kind != "DICOM":
             require_content(path, kind)
         with np.errstate(all="ignore"):
-            image, said, oriented = readers[kind]()
+            image, said, oriented = (read_nifti(path, orientation) if kind == "NIfTI" else
+                                     {"NRRD": read_nrrd, "MetaImage": read_meta, "DICOM": read_dicom}[kind](path))
     except (LasegError, MemoryError):
         raise
     except FileNotFoundError as error:
@@ -113,11 +112,15 @@ def fill_in_spacing(scan, spacing):
 
 
 def require_spacing(scan):
-    """LasegError if a voxel's side is not known; a message if the scan is too small or too large for an atrium."""
+    """LasegError if a voxel's side is not known; a message if the axes' directions are not, or if the scan is too small
+    or too large for an atrium."""
     if not all(scan.said):
         known = ", ".join(f"{axis} {side:.4g} mm" for axis, side in zip("xyz", scan.spacing) if side == side)
         raise LasegError(f"{scan.path}: {NO_SIZE} {', '.join(a for a, said in zip('xyz', scan.said) if not said)}"
                          + (f" (it says {known})" if known else "") + "; give --spacing X Y Z in mm")
+    if not scan.oriented:
+        notify(f"WARNING: {scan.path}: its header doesn't say how its axes lie in the patient; they count as x from "
+               "right to left, y from front to back, z from feet to head. If that is wrong, no mask can be trusted")
     field = scan.spacing * scan.image.GetSize()
     low, high = FIELD_MM
     if not low <= field.max() <= high:
@@ -169,15 +172,10 @@ def mask_names(scans):
     """The names of the masks of ``scans``: the file's name (in nnU-Net's folders without its channel), or the folder's
     name for 'lgemri.nrrd' and 'mri_norm2.h5'.  Both together if two names would be equal; LasegError if two still are.
     """
-    def full(path):
-        return Path(os.path.abspath(path))  # resolve() fails for a loop of links
-
-    def folder(path):
-        return full(path).parent.name
-
-    plain = [folder(p) if p.name in (SCAN, FILE) else full(p).name if p.is_dir() else first_channel(p) or stem_of(p)
-             for p in map(Path, scans)]
-    names = [name if plain.count(name) == 1 else f"{folder(Path(scan))}_{name}" for name, scan in zip(plain, scans)]
+    scans = [Path(os.path.abspath(scan)) for scan in scans]  # resolve() fails for a loop of links
+    plain = [path.parent.name if path.name in (SCAN, FILE) else path.name if path.is_dir() else
+             first_channel(path) or stem_of(path) for path in scans]
+    names = [name if plain.count(name) == 1 else f"{path.parent.name}_{name}" for name, path in zip(plain, scans)]
     for i, name in enumerate(names):
         if name in names[:i]:
             raise LasegError(f"{scans[i]}: its mask would have the name of that of {scans[names.index(name)]}; "
@@ -187,49 +185,43 @@ def mask_names(scans):
 
 # --- scan and label -------------------------------------------------------------------------------
 
-def without_rounding_error(values):
-    """``values`` rounded, if they are whole numbers except for rounding errors (1.0000002); otherwise unchanged."""
+def whole_numbers(values, path):
+    """A label's ``values``, rounded if they are whole numbers except for rounding errors (1.0000002); LasegError for
+    others: of a label that was interpolated, only a part has a class's value."""
     rounded = np.rint(values)
-    return rounded if np.abs(values - rounded).max() < 0.01 else values
-
-
-def distinct_values(values):
-    """The distinct values, whole numbers without a decimal point."""
-    return [int(number) if number == int(number) else number for number in np.unique(values).tolist()]
+    apart = np.abs(values - rounded) >= 0.01
+    if apart.any():
+        held = ", ".join(f"{value:.4g}" for value in np.unique(values[apart])[:3])
+        raise LasegError(f"{path}: holds {held}, no whole numbers, like a label that was interpolated, or "
+                         "probabilities; export it with nearest-neighbour interpolation, or set a threshold")
+    return rounded
 
 
 def class_numbers(values, path, value=None, *, all_there=True):
     """The class of each voxel of a label, uint8.  For a dictionary ``value``, {class: its value}, 1 to K in its order;
-    with ``all_there`` every class must occur.  Otherwise 1 for the voxels of ``atrium_of``."""
-    if not isinstance(value, dict):
-        return np.uint8(atrium_of(values, path, value))
-    values = without_rounding_error(values)
-    missing = [name for name, one in value.items() if all_there and not (values == one).any()]
-    if missing:
-        raise LasegError(f"{path}: no voxel has {value[missing[0]]}, the value of {missing[0]} in --classes; it holds "
-                         f"{distinct_values(values)[:8]}; correct --classes, or leave this case out")
-    return sum(np.uint8(number) * (values == one) for number, one in enumerate(value.values(), 1))
-
-
-def atrium_of(values, path, value=None):
-    """The label's voxels that are atrium, bool: those with ``value`` (one or several), or with the only value beside 0,
-    which must be 1 or 255."""
-    values = without_rounding_error(values)
-    there = distinct_values(values)
-    wanted = np.atleast_1d(value).tolist() if value is not None else []
+    with ``all_there`` every class must occur.  Otherwise 1 for the atrium: the voxels with ``value`` (one or several),
+    or with the only value beside 0, which must be 1 or 255."""
+    values = whole_numbers(values, path)
+    there = np.unique(values).astype(int).tolist()
+    if isinstance(value, dict):
+        if missing := [name for name, one in value.items() if all_there and one not in there]:
+            raise LasegError(f"{path}: no voxel has {value[missing[0]]}, the value of {missing[0]} in --classes; it "
+                             f"holds {there[:8]}; correct --classes, or leave this case out")
+        return sum(np.uint8(number) * (values == one) for number, one in enumerate(value.values(), 1))
+    if value is None:
+        if there == [0]:
+            raise LasegError(f"{path}: the label is empty, no voxel is left atrium; leave this case out")
+        if there not in ([0, 255], [0, 1]):
+            raise LasegError(f"{path}: holds {there[:6]}, expected 0 and 255 (or 0 and 1); give --label-value with the "
+                             "atrium's value or values, or export the left atrium's cavity alone")
+        return np.uint8(values > 0)
+    wanted = np.atleast_1d(value).tolist()
     if 0 in wanted:
         raise LasegError("--label-value 0 is the background; give the atrium's value")
-    if wanted:
-        if not set(wanted) & set(there):
-            raise LasegError(f"{path}: no voxel has --label-value {' '.join(map(str, wanted))}; it holds {there[:8]}; "
-                             "give the atrium's value, or leave this case out")
-        return np.isin(values, wanted)
-    if there == [0]:
-        raise LasegError(f"{path}: the label is empty, no voxel is left atrium; leave this case out")
-    if there not in ([0, 255], [0, 1]):
-        raise LasegError(f"{path}: holds {there[:6]}, expected 0 and 255 (or 0 and 1); give --label-value with the "
-                         "atrium's value or values, or export the left atrium's cavity alone")
-    return values > 0
+    if not set(wanted) & set(there):
+        raise LasegError(f"{path}: no voxel has --label-value {' '.join(map(str, wanted))}; it holds {there[:8]}; "
+                         "give the atrium's value, or leave this case out")
+    return np.uint8(np.isin(values, wanted))
 
 
 def read_label(path, scan, value=None, orientation=None, as_scan=False):
@@ -238,6 +230,8 @@ def read_label(path, scan, value=None, orientation=None, as_scan=False):
     A label without a geometry in its header gets that of its scan, if both have the same size.
     Raises LasegError if scan and label contradict each other.
     """
+    import SimpleITK as sitk
+
     label = read_scan(path, orientation=orientation)
     image = image_of(class_numbers(array_of(label.image), path, value), label.image)
     if as_scan or not (all(label.said) and label.oriented >= scan.oriented):
@@ -251,19 +245,13 @@ def read_label(path, scan, value=None, orientation=None, as_scan=False):
                              "correct one of the headers")
         image.CopyInformation(scan.image)
         return image
-    shifted = image_of(np.zeros(image.GetSize(), np.uint8), image)
-    shifted.SetOrigin(scan.image.GetOrigin())
-    apart = np.subtract(image.GetOrigin(), scan.image.GetOrigin())
-    if same_grid(shifted, scan.image) and np.abs(apart).max() > 0.5 * min(image.GetSpacing()):
-        raise LasegError(f"{path}: has the size and directions of its scan, but by its header it lies "
-                         f"{np.linalg.norm(apart):.1f} mm away from it (origins {format_point(image.GetOrigin())} and "
-                         f"{format_point(scan.image.GetOrigin())}); one of the headers is wrong: correct it, or use "
-                         "--label-as-scan if the voxels match one by one")
+    ours, theirs = (sitk.DICOMOrient(one, "LPS") for one in (image, scan.image))
+    if ours.GetSize() == theirs.GetSize() and not same_grid(ours, theirs, 0.5):
+        raise LasegError(f"{path}: has the size of its scan, but by the headers it lies up to "
+                         f"{corner_distance(ours, theirs):.1f} mm away from it (its voxels are "
+                         f"{in_mm(ours.GetSpacing())}, the scan's {in_mm(theirs.GetSpacing())}); one of the headers is "
+                         "wrong: correct it, or use --label-as-scan if the voxels match one by one")
     return image
-
-
-def format_point(point):
-    return "(" + ", ".join(f"{mm:.4g}" for mm in point) + ")"
 
 
 def on_grid(label, grid):
@@ -308,8 +296,11 @@ def read_case(scan, label=None, *, voxel_mm=SPACING_MM, spacing=None, label_valu
     straight = normalised_and_straight(found.image, scan, voxel_mm)
     if label is None:
         return straight, None
-    mask = read_label(label, found, label_value, orientation, label_as_scan)
-    return straight, label_on(straight, mask, label)
+    mask = label_on(straight, read_label(label, found, label_value, orientation, label_as_scan), label)
+    if (mask > 0).mean() > 0.5:
+        notify(f"WARNING: {label}: {100 * (mask > 0).mean():.0f} % of the scan is atrium by this label; are its values "
+               "reversed?")
+    return straight, mask
 
 
 def read_pair(folder):

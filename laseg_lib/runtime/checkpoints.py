@@ -15,9 +15,10 @@ from safetensors.torch import save
 
 from ..classes import ATRIUM, as_text, parse_classes
 from ..config import TrainConfig
-from ..errors import LasegError
+from ..errors import LasegError, require_no_text
 from ..vnet import network_from_state, settings_of
 from . import places
+from .program import in_one_line
 
 LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
 # Other tools save a metric or a step as a NumPy number beside the weights.  These types make one, by new and old names.
@@ -58,6 +59,7 @@ def load_checkpoint(path):
     path = Path(path)
     if not path.is_file():
         raise LasegError(f"{path}: no such checkpoint")
+    require_no_text(path, "checkpoint")
     try:
         with open(path, "rb") as file:  # from Python 3.13 on zipfile.is_zipfile denies it for a damaged file
             zipped = file.read(4) == b"PK\x03\x04"
@@ -68,11 +70,12 @@ def load_checkpoint(path):
         with torch.serialization.safe_globals(NUMPY_SCALARS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise LasegError(f"{path}: not a checkpoint, or it holds more than tensors and plain values; "
-                         "such a file could run code and is not loaded") from error
+        raise LasegError(f"{path}: not a checkpoint, or it holds more than tensors and plain values; such a file could "
+                         "run code and is not loaded. Save the weights alone, in the program that wrote it: "
+                         "torch.save(network.state_dict(), 'weights.pth')") from error
     except Exception as error:  # torch raises many types of error for damaged files
-        raise LasegError(f"{path}: the checkpoint is damaged or truncated ({type(error).__name__}); "
-                         "use the one before, or train again") from error
+        raise LasegError(f"{path}: the checkpoint is damaged or truncated, or of another kind "
+                         f"({in_one_line(error)[:120]}); use the one before, or train again") from error
 
 
 def has_checkpoints(folder):
@@ -122,6 +125,14 @@ def write_weights(path, network, config):
     Path(path).write_bytes(save(tensors, metadata={"laseg": json.dumps(config)}))
 
 
+def is_safetensors(path):
+    """Whether a file is one by its name, or, under another name, by its beginning: the length of a header in JSON."""
+    if not Path(path).is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(9)[8:] == b"{" or Path(path).suffix == ".safetensors"
+
+
 def read_weights(path):
     """A safetensors file of LASeg or another tool as a checkpoint with one network, ``student``, in float32."""
     try:
@@ -157,7 +168,7 @@ def load_network(path, weights="student"):
     and ``classes``, {name: value}, if these aren't the left atrium alone.
     Raises LasegError if the file holds the weights of another architecture.
     """
-    if Path(path).suffix == ".safetensors" and Path(path).is_file():
+    if is_safetensors(path):
         state, weights = read_weights(path), "student"
     else:
         state = load_checkpoint(path)

@@ -63,7 +63,8 @@ def test_a_metaimage_is_read_whole_or_not_at_all(suffix, packed, scan, tmp_path)
 
 @pytest.mark.parametrize("data, files, words", [
     ("LIST\n{}", 10, None), ("LIST\n{}", 7, "10 slices, but 7 of its files"), ("LIST 2D\n{}", 10, None),
-    ("s%d.raw 0 9 1", 10, None), ("s%d.raw 0 9 1", 8, "cut off or damaged"), ("gone.raw", 10, "cut off or damaged")])
+    ("s%d.raw 0 9 1", 10, None), ("s%d.raw 0 9 1", 8, "cut off or damaged"),
+    ("gone.raw", 10, "data file that its header names is missing.*gone.raw.*beside")])
 def test_a_metaimage_has_a_file_a_slice(data, files, words, scan, tmp_path):
     values = array_of(scan)
     for k in range(files):
@@ -163,6 +164,27 @@ def test_a_nifti_that_says_twice_where_it_lies_is_told_and_one_can_be_chosen(tmp
     assert read_scan(only, orientation="sform").image.GetOrigin() == read_scan(only).image.GetOrigin()
 
 
+def test_a_sign_that_is_not_written_is_plus(tmp_path):
+    """pixdim[0] = 0, as old tools wrote it, counts as 1 by the standard of NIfTI."""
+    path = two_matrices(tmp_path / "s.nii", AT, None)
+    want = read_scan(path).image
+    found = read_scan(edited(path, lambda head: head.__setitem__(slice(76, 80), bytes(4)))).image
+    assert found.GetDirection() == want.GetDirection() and found.GetOrigin() == want.GetOrigin()
+
+
+def test_a_matrix_of_zeros_is_told_with_the_other_as_remedy(tmp_path):
+    path = edited(two_matrices(tmp_path / "s.nii", AT, AT), lambda head: head.__setitem__(slice(280, 328), bytes(48)))
+    refused(path, r"twice.*0 x 0 x 0 mm \(sform\).*--orientation qform")
+    assert read_scan(path, orientation="qform").spacing.tolist() == [2, 2.5, 3]
+
+
+def test_the_checksum_of_a_packed_nifti_counts(tmp_path):
+    path = tmp_path / "s.nii.gz"
+    path.write_bytes(gzip.compress(two_matrices(tmp_path / "a.nii", None, AT).read_bytes()))
+    read_scan(path)
+    refused(edited(path, lambda head: head.__setitem__(-6, head[-6] ^ 1)), "cut off or damaged.*copy it again")
+
+
 def test_a_nifti_in_metres_is_read_in_mm(tmp_path):
     metres = np.diag([0.001, 0.001, 0.001, 1]) @ AT
     image = nibabel.Nifti1Image(np.ones(SIZE, np.int16), metres)
@@ -219,6 +241,16 @@ def test_an_nrrds_space_is_turned_to_left_posterior_superior(space, signs, tmp_p
     assert image.GetDirection() == want.GetDirection() and image.GetSpacing() == want.GetSpacing()
 
 
+@pytest.mark.parametrize("space", ["space: scanner-xyz", "space: 3D-right-handed", "space dimension: 3"])
+def test_an_nrrd_in_no_space_of_a_patient_is_doubted(space, tmp_path, capsys):
+    head = ["NRRD0004", "type: uint8", "dimension: 3", "sizes: 8 7 6", space, "encoding: raw",
+            "space directions: (9,0,0) (0,9,0) (0,0,9)", "", ""]
+    (tmp_path / "s.nrrd").write_bytes("\n".join(head).encode() + bytes(range(168)) * 2)
+    found = read_scan(tmp_path / "s.nrrd")
+    require_spacing(found)
+    assert not found.oriented and "doesn't say how its axes lie" in capsys.readouterr().err
+
+
 def values_of(tmp_path, label, **options):
     """The label that ``read_case`` makes of an array's values."""
     scan = two_matrices(tmp_path / "s.nii.gz", None, AT)
@@ -230,8 +262,38 @@ def test_values_of_a_label_count_as_whole_numbers_but_for_rounding(tmp_path):
     label = np.zeros(SIZE, np.float32)
     label[3:9, 3:8, 2:8] = 1.0000002
     assert values_of(tmp_path, label).sum() == (label > 0).sum() == values_of(tmp_path, label, label_value=1).sum()
-    with pytest.raises(LasegError, match="l.nii.gz: holds .*0.7.*--label-value"):
+    with pytest.raises(LasegError, match="l.nii.gz: holds 0.7, no whole numbers.*nearest-neighbour"):
         values_of(tmp_path, label * np.float32(0.7))
+
+
+@pytest.mark.parametrize("options", [{}, {"label_value": 1}, {"label_value": {"wall": 1, "cavity": 2}}])
+def test_a_label_that_was_interpolated_is_told_whatever_value_is_wanted(options, tmp_path):
+    """Only its inner voxels have the wanted value: the mask would be smaller, silently."""
+    label = np.zeros(SIZE, np.float32)
+    label[2:10, 2:9, 1:9], label[3:9, 3:8, 2:8], label[5:7, 5:6, 4:5] = 0.4, 1, 2
+    with pytest.raises(LasegError, match="l.nii.gz: holds 0.4, no whole numbers.*nearest-neighbour"):
+        values_of(tmp_path, label, **options)
+
+
+@pytest.mark.parametrize("matrix", [
+    np.eye(4), AT @ np.diag([1, 1, 2, 1]), np.array([[1.6, -1.5, 0, -10], [1.2, 2, 0, 5], [0, 0, 3, 7], [0, 0, 0, 1]])])
+def test_a_label_with_the_size_of_its_scan_lies_where_the_scan_does(matrix, tmp_path):
+    """Tools that save a mask without the scan's header give it voxels of 1 mm."""
+    scan, label = two_matrices(tmp_path / "s.nii.gz", None, AT), np.zeros(SIZE, np.uint8)
+    label[3:9, 3:8, 2:8] = 1
+    nibabel.save(nibabel.Nifti1Image(label, matrix), tmp_path / "l.nii.gz")
+    with pytest.raises(LasegError, match="has the size of its scan.* mm away.*--label-as-scan"):
+        read_case(scan, tmp_path / "l.nii.gz", voxel_mm=None)
+    assert read_case(scan, tmp_path / "l.nii.gz", voxel_mm=None, label_as_scan=True)[1].sum() == label.sum()
+
+
+def test_a_label_of_most_of_its_scan_is_doubted(tmp_path, capsys):
+    label = np.zeros(SIZE, np.uint8)
+    label[3:9, 3:8, 2:8] = 1
+    values_of(tmp_path, label)
+    assert "is atrium" not in capsys.readouterr().err
+    values_of(tmp_path, 1 - label)
+    assert "86 % of the scan is atrium" in capsys.readouterr().err
 
 
 def test_several_values_of_a_label_are_taken_as_one(tmp_path):
@@ -369,6 +431,94 @@ def test_a_series_that_is_no_single_image_is_told(change, words, series):
         change(head, int(head.InstanceNumber))
         head.save_as(file)
     refused(series, words)
+
+
+def changed(series, change):
+    """The series, with ``change`` called with the tags and the number of each slice, from 1."""
+    for file in sorted(series.iterdir()):
+        head = pydicom.dcmread(file)
+        change(head, int(head.InstanceNumber))
+        head.save_as(file)
+    return series
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda head, k: setattr(head, "PhotometricInterpretation", "MONOCHROME1"), "MONOCHROME1.*export.*MONOCHROME2"),
+    (lambda head, k: setattr(head, "PixelSpacing", [1, 1] if k == 12 else [2, 2]), "pixels of 1 x 1 mm and .*2 x 2"),
+    (lambda head, k: (setattr(head, "Rows", 9), setattr(head, "PixelData", head.PixelData[:360])) if k == 12 else None,
+     "differ: 20 x 18 pixels and 20 x 9 pixels"),
+    (lambda head, k: setattr(head, "ImagePositionPatient", [12 if k == 6 else 0, 0, 4 * k]), "4.00 to 12.65 mm apart")])
+def test_slices_that_dcm2niix_would_read_wrongly_are_told(change, words, series):
+    refused(changed(series, change), words)
+
+
+def test_slices_with_one_identifier_are_all_read(series):
+    """A tool that made the series anonymous gave all slices one SOPInstanceUID."""
+    want = array_of(read_scan(series).image)
+    shutil.copy(next(series.iterdir()), series / "copy.dcm")
+    np.testing.assert_array_equal(array_of(read_scan(series).image), want)
+    (series / "copy.dcm").unlink()
+    changed(series, lambda head, k: setattr(head, "SOPInstanceUID", "1.2.3.4.1"))
+    np.testing.assert_array_equal(array_of(read_scan(series).image), want)
+
+
+def test_frames_with_slopes_of_their_own_are_told(series, tmp_path):
+    """dcm2niix applies the last frame's slope to all."""
+    from pydicom.dataset import Dataset
+
+    path = enhanced(sorted(map(pydicom.dcmread, series.iterdir()), key=lambda head: int(head.InstanceNumber)),
+                    tmp_path / "all.dcm")
+    assert read_scan(path).image.GetSize() == (20, 18, 12)
+    head = pydicom.dcmread(path)
+    for k, frame in enumerate(head.PerFrameFunctionalGroupsSequence):
+        frame.PixelValueTransformationSequence = [Dataset()]
+        frame.PixelValueTransformationSequence[0].RescaleSlope = 1 + k
+        frame.PixelValueTransformationSequence[0].RescaleIntercept = 0
+    head.save_as(path)
+    refused(path, "12 different slopes.*each slice as a file of its own")
+
+
+def test_the_size_of_a_voxel_may_stand_with_each_frame(series, tmp_path):
+    path = enhanced(sorted(map(pydicom.dcmread, series.iterdir()), key=lambda head: int(head.InstanceNumber)),
+                    tmp_path / "all.dcm")
+    head = pydicom.dcmread(path)
+    for frame in head.PerFrameFunctionalGroupsSequence:
+        frame.PixelMeasuresSequence = head.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    del head.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    head.save_as(path)
+    assert read_scan(path).spacing == pytest.approx([2, 2, 4])
+
+
+@pytest.mark.parametrize("keep, tag, words", [
+    (lambda k: k % 2, {}, "lie 8.00 mm apart, but by its header 4.00 mm; are some missing"),
+    (lambda k: k < 9, {"ImagesInAcquisition": 12}, "holds 8 slices.*there are 12; are some missing")])
+def test_a_regular_part_of_a_series_is_doubted(keep, tag, words, series, capsys):
+    changed(series, lambda head, k: [setattr(head, name, value) for name, value in tag.items()])
+    read_scan(series)
+    assert "WARNING" not in capsys.readouterr().err
+    for file in sorted(series.iterdir()):
+        if not keep(int(pydicom.dcmread(file).InstanceNumber)):
+            file.unlink()
+    read_scan(series)
+    assert re.search(f"WARNING: {series}: .*{words}", capsys.readouterr().err)
+
+
+def test_slices_without_positions_keep_their_rows_and_are_doubted(series, capsys):
+    want = array_of(read_scan(series).image)
+    changed(series, lambda head, k: [delattr(head, f"Image{what}Patient") for what in ("Position", "Orientation")])
+    found = read_scan(series, spacing=(9, 9, 4))
+    np.testing.assert_array_equal(array_of(found.image), want)
+    assert found.image.GetSpacing() == (2, 2, 4) and not found.oriented
+    require_spacing(found)
+    assert "doesn't say how its axes lie" in capsys.readouterr().err
+
+
+def test_an_error_of_the_converted_series_names_the_series(series):
+    def coloured(head, k):
+        head.SamplesPerPixel, head.PhotometricInterpretation, head.PlanarConfiguration = 3, "RGB", 0
+        head.BitsAllocated, head.BitsStored, head.HighBit, head.PixelData = 8, 8, 7, bytes(20 * 18 * 3)
+
+    refused(changed(series, coloured), "several numbers for each voxel, such as colours.*grey image")
 
 
 def damaged_jpeg(head):

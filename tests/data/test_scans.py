@@ -3,6 +3,7 @@
 import gzip
 import locale
 import re
+import shutil
 import struct
 import sys
 import unicodedata
@@ -89,7 +90,7 @@ def test_a_label_elsewhere_is_told(tmp_path, straight):
     path = write(tmp_path, "scan.nii.gz", scan)
     label.SetOrigin(np.add(label.GetOrigin(), (5, 0, 0)).tolist())
     moved = write(tmp_path, "moved.nii.gz", label)
-    with pytest.raises(LasegError, match=r"moved.nii.gz: has the size and directions.*5.0 mm away.*--label-as-scan"):
+    with pytest.raises(LasegError, match=r"moved.nii.gz: has the size of its scan.*5.0 mm away.*--label-as-scan"):
         read_case(path, moved)
     assert read_case(path, moved, label_as_scan=True)[1].any()
     far = label[10:40, 10:40, 10:40]
@@ -356,6 +357,41 @@ def test_where_names_say_nothing_of_patients_it_is_said_and_lists_may_not_share_
     with pytest.raises(LasegError, match="t.list: .*patient same .*same_t1.*--patient"):
         ready(mixed, tmp_path / "other", **lists)
     ready(mixed, tmp_path / "other", patient="*", **lists)
+
+
+def test_names_that_tell_some_patients_leave_the_others_to_be_told(mixed, tmp_path):
+    for k in (1, 2):
+        for kind in ("mri", "la"):
+            (mixed / f"p{k}_{kind}.nii.gz").rename(mixed / f"same_t{k}_{kind}.nii.gz")
+    said = []
+    ready(mixed, tmp_path / "out", say=said.append)
+    assert any("the patients of 5 scans (p0, p3, p4, ...)" in line and "--patient PATTERN" in line for line in said)
+    patients = read_patients(tmp_path / "out" / "volumes")
+    assert patients["same_t1"] == patients["same_t2"] and len(set(patients.values())) == 6
+
+
+def test_copies_of_a_scan_on_both_sides_of_the_split_are_told(mixed, tmp_path):
+    """All scans of ``mixed`` are the same; here they differ but for two."""
+    for k in range(6):
+        scan = sitk.ReadImage(str(mixed / f"p{k}_mri.nii.gz"))
+        scan[0, 0, 0] = k
+        write(mixed, f"p{k}_mri.nii.gz", scan)
+    lists = {"labelled_list": tmp_path / "l.list", "test_list": tmp_path / "t.list"}
+    for train, test, told in (("p0", "p1", None), ("p0", "p3", "p0 and p3 are copies of one scan")):
+        shutil.copy(mixed / "p0_mri.nii.gz", mixed / ("p3_mri.nii.gz" if told else "p2_mri.nii.gz"))
+        lists["labelled_list"].write_text(f"{train}\n")
+        lists["test_list"].write_text(f"{test}\n")
+        said = []
+        ready(mixed, tmp_path / test, say=said.append, **lists)
+        told_now = [line for line in said if "copies of one scan" in line]
+        assert len(told_now) == bool(told) and all(told in line for line in told_now)
+
+
+@pytest.mark.parametrize("before", ["./", "**/", ".\\", "./**/"])
+def test_what_a_pattern_begins_with_needs_no_folder(before, mixed, tmp_path):
+    said = []
+    ready(mixed, tmp_path / "out", scan=f"{before}*_mri.nii.gz", label=f"{before}*_la.nii.gz", say=said.append)
+    assert "7 scans" in said[0] and "4 with a label" in said[0]
 
 
 def test_what_is_there_is_said_where_nothing_fits(mixed, tmp_path):
