@@ -182,8 +182,8 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
 
     Away from the heart the network sees what it was never trained on.  A part that it finds there can be larger than
     the atrium, or touch it.  The heart is near the middle of its scan.  So the largest part of the first looks is
-    taken, with voxels weighted by ``near_middle``, and cut to the size of a usual atrium.  Then the network looks once
-    more, at a box around the rest: this restores an end that was cut off.
+    taken, with voxels weighted by ``near_middle``, and ``cut_to_usual_size``.  Then the network looks once more, at a
+    box around the rest: this restores an end that was cut off.
     """
     weight = near_middle(volume.shape, voxel)
 
@@ -192,17 +192,20 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
                               precision=precision, progress=progress)
         return largest_component(found.sum(0) > 0.5, weight)
 
-    found = look(looks_across(volume.shape, voxel, patch_size, downsample))
-    if not found.any():
-        return None
-    for axis, most in enumerate(USUAL_MM):
-        middle = center_of_mass(found * weight)[axis]
-        planes = np.moveaxis(found, axis, 0)  # a view
-        planes[np.abs(np.arange(len(planes)) - middle) > most / voxel[axis] / 2] = 0
-        if not found.any():
-            return None
-    found = look([(crop_box(found, voxel), [0, 0, 0])])
+    found = cut_to_usual_size(look(looks_across(volume.shape, voxel, patch_size, downsample)), weight, voxel)
+    if found.any():
+        found = look([(crop_box(found, voxel), [0, 0, 0])])
     return found if found.any() else None
+
+
+def cut_to_usual_size(found, weight, voxel):
+    """The mask ``found`` without what lies further from its weighted middle than a usual atrium reaches in x and y."""
+    for axis, most in enumerate(USUAL_MM):
+        if found.any():
+            middle = center_of_mass(found * weight)[axis]
+            planes = np.moveaxis(found, axis, 0)  # a view
+            planes[np.abs(np.arange(len(planes)) - middle) > most / voxel[axis] / 2] = 0
+    return found
 
 
 def near_middle(shape, voxel):

@@ -4,6 +4,8 @@
     nice python tools/own_scans.py                         phantoms alone: some 15 minutes on a core
     nice python tools/own_scans.py --real RUN/last.pth     with LASEG_DATA: also test cases of that recorded run,
                                                            some 25 minutes more
+    nice python tools/own_scans.py --steps                 with LASEG_DATA: what each step of `predict` is worth,
+                                                           data/recorded/predict_steps.json
 
 Three questions, each with a network trained on volumes that were cropped around the atrium:
 - whole-chest phantoms: the mask that `laseg predict` finds, against the same network in the label's own box;
@@ -11,18 +13,25 @@ Three questions, each with a network trained on volumes that were cropped around
   8, -12 and 15 degrees with zeros outside): against the mask of the scan as it was, both on the scan's own grid;
 - real volumes with 30 to 80 voxels of noise on each side in x and y: `laseg predict` against the label's own box in the
   volume as it is.
+
+With `--steps` the whole-chest phantoms, and the four public training cases that chose the iteration of the network that
+comes along, each in two borders of noise, are segmented once more without each step.
 """
 
 import argparse
 import json
 import sys
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import SimpleITK as sitk
 import torch
 from tqdm.auto import tqdm
 
+from laseg_lib import predict
 from laseg_lib.config import STRONG_RECIPE, TrainConfig
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.data.grid import array_of, back_to, image_of, normalised_and_straight
@@ -31,8 +40,9 @@ from laseg_lib.data.prepare import crop_box, prepare
 from laseg_lib.data.volumes import FILE, read_list, read_volume
 from laseg_lib.metrics import dice_of
 from laseg_lib.predict import Predictor, looks_around, mean_of_looks, without_other_parts
-from laseg_lib.records.make import current_provenance
+from laseg_lib.records.make import current_provenance, find_data
 from laseg_lib.records.read import HOME, RECORDED
+from laseg_lib.runtime import places
 from laseg_lib.runtime.machine import pick_device
 from laseg_lib.runtime.program import one_line_errors
 from laseg_lib.training import Trainer
@@ -52,8 +62,11 @@ def main(argv=None):
     parser.add_argument("--output", type=Path, default=RECORDED / "own_scans.json")
     parser.add_argument("--real", type=Path, help="last.pth of a run of the record labels")
     parser.add_argument("--cases", type=int, default=10, help="how many real cases")
+    parser.add_argument("--steps", action="store_true", help="measure the steps of `predict` instead")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
+    if args.steps:
+        return measure_steps(RECORDED / "predict_steps.json")
     found = {"command": "python tools/own_scans.py" + (f" --real {args.real.parent.name}/last.pth" * bool(args.real)),
              **current_provenance(pick_device("cpu")), "phantoms": PHANTOMS, "voxel_mm": VOXEL_MM,
              "config": {name: TRAINING[name] for name in sorted(TRAINING)}}
@@ -135,22 +148,84 @@ def middle_of(image):
     return image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()])
 
 
+# {the step that is left out: the names of laseg_lib.predict that are replaced, and by what}
+WITHOUT = {
+    "nothing": {},
+    "three of the four last boxes": {"LAST_LOOKS": predict.LAST_LOOKS[:1]},
+    "two of the four last boxes": {"LAST_LOOKS": predict.LAST_LOOKS[:2]},
+    "the second look": {"find_atrium": lambda *args, **options: found_at_first(*args, **options)},
+    "the cut to a usual size": {"cut_to_usual_size": lambda found, weight, voxel: found},
+    "the weight by distance from the middle": {"near_middle": lambda shape, voxel: np.ones((*shape[:2], 1))},
+    "coarse to fine: the whole scan at once": {"predict_scan": partial(predict.predict_scan, whole=True)},
+}
+
+
+def found_at_first(network, volume, voxel, patch_size, downsample=1, **options):
+    """``find_atrium`` without its second look."""
+    weight = predict.near_middle(volume.shape, voxel)
+    found = mean_of_looks(network, volume, predict.looks_across(volume.shape, voxel, patch_size, downsample),
+                          patch_size, downsample=downsample, window="fast", **options)
+    found = predict.cut_to_usual_size(predict.largest_component(found.sum(0) > 0.5, weight), weight, voxel)
+    return found if found.any() else None
+
+
+def measure_steps(output):
+    """Dice of every scan, with all steps and without each, written to ``output``."""
+    found = {"command": "python tools/own_scans.py --steps", **current_provenance(pick_device("cpu")),
+             "phantoms": PHANTOMS, "dice": {}}
+    chest, raw = on_phantoms(HOME / "data" / "own_scans")
+    real = Predictor(places.weights("atrium"), weights="any")
+    scans = [("chest", chest, *pair) for pair in raw_chests(raw)] + [("noise", real, *pair) for pair in noisy_cases()]
+    for kind, predictor, name, path, label, inner in tqdm(scans, desc="steps", unit="scan"):
+        for step, names in WITHOUT.items():
+            with ExitStack() as stack:
+                for replaced, by in names.items():
+                    stack.enter_context(mock.patch.object(predict, replaced, by))
+                mask = array_of(predictor(path).mask)[inner] > 0
+            found["dice"].setdefault(kind, {}).setdefault(step, {})[name] = round(dice_of(mask, label), 4)
+    write_whole(output, json.dumps(found, indent=1) + "\n")
+    for kind, steps in found["dice"].items():
+        print(kind, {step: round(float(np.mean(list(dice.values()))), 4) for step, dice in steps.items()})
+
+
+def raw_chests(raw):
+    """(name, scan file, label, the part of the scan that the label covers) of each test phantom."""
+    for name in read_list(raw.parent / "test.list"):
+        label = array_of(sitk.ReadImage(str(raw / name / "laendo.nrrd"))) > 0
+        yield name, raw / name / "lgemri.nrrd", label, (slice(None),) * 3
+
+
+def noisy_cases(borders=2):
+    """The same of the last four cases of the public train.list, each in several borders of noise."""
+    root, rng = find_data("real"), np.random.default_rng(1)
+    for name in read_list(Path(root).parent / "train.list")[-4:]:
+        image, label = read_volume(Path(root) / name / FILE)
+        for k in range(borders):
+            scan, inner = in_border(image, rng)
+            path = HOME / "data" / "own_scans" / f"noise_{name}_{k}.nii.gz"
+            sitk.WriteImage(scan, str(path))
+            yield f"{name}, border {k + 1}", path, label > 0, inner
+
+
+def in_border(image, rng):
+    """(an image of ``image`` with a border of noise in x and y, the part of it that ``image`` is)."""
+    pad = [tuple(rng.integers(*NOISE_VOXELS, 2).tolist()) for _ in range(2)] + [(0, 0)]
+    noise = rng.normal(image.min(), 0.1 * image.std(), np.add(image.shape, np.sum(pad, 1))).astype(np.float32)
+    inner = tuple(slice(before, before + n) for (before, _), n in zip(pad, image.shape))
+    noise[inner] = image
+    return image_of(noise, spacing=(0.625,) * 3, origin=(0, 0, 0)), inner
+
+
 def in_noise(checkpoint, count):
     """Dice of real test cases with a border of noise, by `predict`, and of the volumes as they are in the label's own
     box; and of the volumes, as scans that are stored in other ways, with their own masks."""
-    from laseg_lib.records.make import find_data
-
     predictor, root, rng = Predictor(checkpoint), find_data("real"), np.random.default_rng(0)
     lists = checkpoint.parent.with_name(checkpoint.parent.name + "_lists")
     dice, stored = {"coarse to fine": {}, "the label's box": {}}, {}
     path = HOME / "data" / "own_scans" / "noise.nii.gz"
     for name in tqdm(read_list(lists / "test.list")[:count], desc="in noise", unit="case"):
         image, label = read_volume(Path(root) / name / FILE)
-        pad = [tuple(rng.integers(*NOISE_VOXELS, 2).tolist()) for _ in range(2)] + [(0, 0)]
-        noise = rng.normal(image.min(), 0.1 * image.std(), np.add(image.shape, np.sum(pad, 1))).astype(np.float32)
-        inner = tuple(slice(before, before + n) for (before, _), n in zip(pad, image.shape))
-        noise[inner] = image
-        scan = image_of(noise, spacing=(0.625,) * 3, origin=(0, 0, 0))
+        scan, inner = in_border(image, rng)
         sitk.WriteImage(scan, str(path))
         dice["coarse to fine"][name] = round(dice_of(array_of(predictor(path).mask)[inner] > 0, label), 4)
         dice["the label's box"][name] = round(dice_of(look_at(predictor, image, label) > 0.5, label), 4)
