@@ -75,8 +75,8 @@ def segmentation_loss(logits, label, *, where=None, total=torch.sum):
                          f"and logits of {classes} classes need 0 to {classes - 1}; "
                          "to leave voxels out, pass where=")
     if where is not None and (where.shape != label.shape or (where != where.bool()).any()):
-        raise ValueError(f"where must hold True or False (or 1 and 0) in the label's shape {tuple(label.shape)}; "
-                         f"it is {tuple(where.shape)} {where.dtype}")
+        raise ValueError("where must hold True or False (or 1 and 0) in the label's shape "
+                         f"{tuple(label.shape)}; it is {tuple(where.shape)} {where.dtype}")
     return _segmentation(logits, label, where, total)
 
 

@@ -47,13 +47,13 @@ def assert_same_run(folder, reference):
 
 @posix
 @pytest.mark.slow
-def test_killed_at_20_random_moments_it_ends_as_if_never_killed(root, reference, tmp_path):
+def test_killed_at_many_moments_it_ends_as_if_never_killed(root, reference, tmp_path):
     config = tiny_config(root, snapshot_path="run")
     chance = random.Random(20)
-    moments = IN_WRITING + [None] * 12
+    moments = IN_WRITING + [None] * 4  # None: at a random moment
     chance.shuffle(moments)
     run, reached, kills = tmp_path / "run", 0, 0
-    while kills < 20:
+    while kills < len(moments):
         deadly = moments[kills]
         child = Child(tmp_path, train, config, DONE, (run / "log.txt").exists(), deadly)
         if deadly is None:
@@ -66,7 +66,7 @@ def test_killed_at_20_random_moments_it_ends_as_if_never_killed(root, reference,
             break
         assert code == -signal.SIGKILL, child.text()
         reached, kills = max(reached, child.progress.value), kills + 1
-    assert kills == 20, f"ended after {kills} kills"
+    assert kills == len(moments), f"ended after {kills} kills"
     child = Child(tmp_path, train, config, DONE, True)
     assert child.join() == 0, child.text()
     assert_same_run(run, reference)
