@@ -197,9 +197,9 @@ def test_with_instancenorm_and_no_dropout_lambda_0_is_supervised_step_by_step(co
     control = {"normalization": "instancenorm", "has_dropout": False}
     trainers, (alone, beside) = histories(config, {"model": "supervised", **control}, {"model": "lambda0", **control})
     for a, b in zip(alone, beside):
-        assert a["loss_seg"] == pytest.approx(b["loss_seg"], rel=1e-4)
-        assert a["loss_seg_dice"] == pytest.approx(b["loss_seg_dice"], rel=1e-4)
-        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+        assert a["loss_seg"] == pytest.approx(b["loss_seg"], rel=5e-4)
+        assert a["loss_seg_dice"] == pytest.approx(b["loss_seg_dice"], rel=5e-4)
+        assert a["loss"] == pytest.approx(b["loss"], rel=5e-4)
     # Another batch may be summed in another order, and rounding grows from step to step: after four, on one thread of
     # some processors, to a tenth of the way that the weights have gone.
     first = torch.cat([p.flatten() for p in Trainer(config(model="lambda0", **control)).student.parameters()])
