@@ -155,6 +155,11 @@ WITHOUT = {
     "two of the four last boxes": {"LAST_LOOKS": predict.LAST_LOOKS[:2]},
     "the second look": {"find_atrium": lambda *args, **options: found_at_first(*args, **options)},
     "the cut to a usual size": {"cut_to_usual_size": lambda found, weight, voxel: found},
+    "the second look and the cut": {"find_atrium": lambda *args, **options: found_at_first(*args, **options),
+                                    "cut_to_usual_size": lambda found, weight, voxel: found},
+    "these two, and three of the last boxes": {"find_atrium": lambda *args, **options: found_at_first(*args, **options),
+                                               "cut_to_usual_size": lambda found, weight, voxel: found,
+                                               "LAST_LOOKS": predict.LAST_LOOKS[:1]},
     "the weight by distance from the middle": {"near_middle": lambda shape, voxel: np.ones((*shape[:2], 1))},
     "coarse to fine: the whole scan at once": {"predict_scan": partial(predict.predict_scan, whole=True)},
 }
