@@ -3,9 +3,9 @@
 The network was trained on volumes that were cropped around the atrium, but in a scan the atrium's place is not known.
 So the scan is segmented from coarse to fine:
 
-1. in boxes side by side across the middle of the scan, each as large as a training patch (``looks_across``);
+1. in boxes side by side across the middle of the scan, each as large as a training patch (``boxes_across``);
 2. in a box around the largest part that was found near the middle, to find its size (``find_atrium``);
-3. in four boxes around that, of which the mean counts (``looks_around``).
+3. in a box around that, for the mask.
 """
 
 from collections import namedtuple
@@ -37,9 +37,6 @@ from .runtime.machine import notify, pick_device
 USUAL_MM = (90.0, 65.0)  # size of an atrium in x and y
 SPREAD_MM = 50.0  # how far from the middle of its scan, in x and y, an atrium can be
 REACH_MM = 75.0  # how far from the middle the first boxes reach
-# The last boxes: how much further each begins before the atrium in x and y (mm), and whether its first block of
-# 2 x 2 x 2 voxels begins one voxel earlier in x, y and z.  Along each axis two of the four begin earlier.
-LAST_LOOKS = ((0.0, 0.0, (0, 0, 0)), (2.5, 2.5, (1, 1, 0)), (7.5, 12.5, (0, 1, 1)), (12.5, 7.5, (1, 0, 1)))
 
 # mask (uint8) and probability (float32; several classes: one volume for each): SimpleITK's images on the scan's grid.
 # volume_ml: of all classes together, NaN if a voxel's size isn't known.
@@ -112,8 +109,7 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
         part = volume[inside]
         around = find_atrium(network, part, voxel, patch_size, downsample, precision=precision, progress=progress)
         box = (slice(None),) * 3 if around is None else crop_box(around, voxel)
-        probability[(..., *inside)] = mean_of_looks(network, part, looks_around(box, part.shape, voxel, downsample),
-                                                    patch_size, progress=progress, **settings)
+        probability[(..., *inside)] = look_at(network, part, [box], patch_size, progress=progress, **settings)
     if keep_largest:
         probability = without_other_parts(probability)
     each = [back_to(image_of(one, straight), like) for one in probability]
@@ -122,27 +118,9 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
     return Found(image_of(with_values(label, classes), like), stack_images(each), volume_ml)
 
 
-def looks_around(box, shape, voxel, downsample=1):
-    """The last looks at ``box`` of a volume of ``shape``: [(a box, voxels of border to repeat before each side)].
-
-    The outermost voxel of an earlier look decides where ``box`` ends, and that is partly chance.  So each box begins up
-    to 12.5 mm before ``box``, and all have the same size.  A network at half resolution sees means of 2 x 2 x 2 voxels,
-    and its mask depends on where the first block begins.  So the boxes begin at even and at odd voxels.
-    """
-    before = np.array([[downsample * round(far / mm / downsample) + (odd if downsample > 1 else 0)
-                        for far, mm, odd in zip((x, y, 0), voxel, odds)] for x, y, odds in LAST_LOOKS])
-    looks, most = [], before.max(0).tolist()
-    for less in before.tolist():
-        starts = [(side.start or 0) - n for side, n in zip(box, less)]
-        ends = [side.indices(n)[1] + room - gone for side, n, room, gone in zip(box[:2], shape, most, less)]
-        inside = tuple(slice(max(start, 0), min(end, n)) for start, end, n in zip(starts, [*ends, shape[2]], shape))
-        looks.append((inside, [-min(start, 0) % downsample for start in starts]))
-    return looks
-
-
-def looks_across(shape, voxel, patch_size, downsample=1):
-    """The first looks at a scan of ``shape``, as in ``looks_around``: boxes side by side in x and y, each as large as a
-    training patch of a usual atrium.  They reach ``REACH_MM`` and half a training case from the middle."""
+def boxes_across(shape, voxel, patch_size, downsample=1):
+    """The first boxes of a scan of ``shape``, side by side in x and y, each as large as a training patch of a usual
+    atrium: a list of three slices each.  They reach ``REACH_MM`` and half a training case from the middle."""
     sides = []
     for n, usual, mm, patch in zip(shape, USUAL_MM, voxel, patch_size):
         case = usual + 2 * np.mean(MARGIN_MM)
@@ -150,18 +128,18 @@ def looks_across(shape, voxel, patch_size, downsample=1):
         steps = int(np.ceil(max(REACH_MM + case / 2 - side * mm / 2, 0) / (side * mm)))
         starts = ((n - side) // 2 + np.arange(-steps, steps + 1) * side).clip(0, n - side)
         sides.append([slice(start, start + side) for start in np.unique(starts).tolist()])
-    return [((x, y, slice(None)), [0, 0, 0]) for x, y in product(*sides)]
+    return [(x, y, slice(None)) for x, y in product(*sides)]
 
 
-def mean_of_looks(network, volume, looks, patch_size, *, downsample=1, progress=False, **options):
-    """The mean probability (float32 K x W x H x D) over all ``looks`` that contain a voxel; 0 if none does."""
+def look_at(network, volume, boxes, patch_size, *, progress=False, **options):
+    """The probability (float32 K x W x H x D) inside ``boxes`` of ``volume``, of which each is segmented by itself; the
+    mean where boxes overlap, and 0 outside.  ``options``: of ``predict_volume``."""
     total, count = None, np.zeros(volume.shape, np.uint8)
-    for box, before in tqdm(looks, desc="look", unit="box", leave=False, disable=not progress):
-        part = np.pad(volume[box], [(n, 0) for n in before], mode="edge")
-        found = predict_volume(network, part, patch_size, downsample=downsample, enlarge=True, **options)[1]
-        found = found.reshape(-1, *part.shape)  # of one class too
+    for box in tqdm(boxes, desc="look", unit="box", leave=False, disable=not progress):
+        part = volume[box]
+        found = predict_volume(network, part, patch_size, enlarge=True, **options)[1].reshape(-1, *part.shape)
         total = np.zeros((len(found), *volume.shape), np.float32) if total is None else total
-        total[(..., *box)] += found[(..., *(slice(n, None) for n in before))]
+        total[(..., *box)] += found
         count[box] += 1
     return total / np.maximum(count, 1)
 
@@ -187,14 +165,14 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
     """
     weight = near_middle(volume.shape, voxel)
 
-    def look(looks):
-        found = mean_of_looks(network, volume, looks, patch_size, downsample=downsample, window="fast",
-                              precision=precision, progress=progress)
+    def look(boxes):
+        found = look_at(network, volume, boxes, patch_size, downsample=downsample, window="fast", precision=precision,
+                        progress=progress)
         return largest_component(found.sum(0) > 0.5, weight)
 
-    found = cut_to_usual_size(look(looks_across(volume.shape, voxel, patch_size, downsample)), weight, voxel)
+    found = cut_to_usual_size(look(boxes_across(volume.shape, voxel, patch_size, downsample)), weight, voxel)
     if found.any():
-        found = look([(crop_box(found, voxel), [0, 0, 0])])
+        found = look([crop_box(found, voxel)])
     return found if found.any() else None
 
 

@@ -21,10 +21,9 @@ from laseg_lib.metrics import dice_of
 from laseg_lib.predict import (
     Found,
     box_with_structure,
+    boxes_across,
     find_atrium,
-    looks_across,
-    looks_around,
-    mean_of_looks,
+    look_at,
     near_middle,
     predict_scan,
     without_other_parts,
@@ -116,57 +115,21 @@ def test_of_the_other_parts_nothing_is_left():
     assert not without_other_parts(np.zeros((1, 4, 4, 4), np.float32)).any()
 
 
-@pytest.mark.parametrize("cut", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
-@pytest.mark.parametrize("box", [(slice(None),) * 3, (slice(8, 40), slice(9, 41), slice(None))])
-def test_where_the_first_block_begins_changes_little(cut, box):
-    """A network at half resolution, and the same volume with a voxel less at its beginning."""
-    volume = np.random.default_rng(0).normal(size=(48, 46, 20)).astype(np.float32)
-    inner = (slice(20, -20), slice(20, -20), slice(6, -6))
-
-    def change(look):
-        less = volume[tuple(map(slice, cut, volume.shape))]
-        return np.abs(look(volume)[tuple(map(slice, cut, volume.shape))][inner] - look(less)[inner]).mean()
-
-    def several(values):
-        looks = looks_around(box, values.shape, (1.25,) * 3, 2)
-        return mean_of_looks(Bright(0), values, looks, (8, 8, 8), downsample=2, window="fast")[0]
-
-    one = change(lambda values: predict_volume(Bright(0), values, (8, 8, 8), downsample=2, window="fast",
-                                               enlarge=True)[1])
-    assert change(several) < 0.7 * one
-
-
-def test_the_last_looks_lie_around_the_box():
-    """A little apart; along each axis two begin a voxel earlier than the blocks of 2 x 2 x 2; never outside."""
-    looks = looks_around((slice(30, 60), slice(5, 40), slice(None)), (100, 44, 20), (1.25, 1.25, 2), 2)
-    assert [(box[0].start, box[0].stop) for box, _ in looks] == [(30, 71), (27, 68), (24, 65), (19, 60)]
-    assert [(box[1].start, box[1].stop, before[1]) for box, before in looks] == [(5, 44, 0), (2, 44, 0), (0, 40, 0),
-                                                                                  (0, 44, 1)]
-    assert [(box[2].start, box[2].stop, before[2]) for box, before in looks] == [(0, 20, n) for n in (0, 0, 1, 1)]
-    ways = [tuple((side.start - n) % 2 for side, n in zip(box, before)) for box, before in looks]
-    assert len(set(ways)) == 4 and np.array_equal(np.sum(ways, 0), (2, 2, 2))
-    at_the_edge = looks_around((slice(0, 30),) * 2 + (slice(None),), (100, 44, 20), (1.25, 1.25, 2), 2)
-    assert {(box[0].start, before[0]) for box, before in at_the_edge} == {(0, 0), (0, 1)}
-    full = looks_around((slice(None),) * 3, (9, 8, 7), (0.625,) * 3, 1)
-    assert [box for box, _ in full] == [(slice(0, 9), slice(0, 8), slice(0, 7))] * 4
-
-
 @pytest.mark.parametrize("shape, patch, factor", [((300, 200, 40), (48, 48, 24), 2), ((60, 90, 20), (48, 48, 24), 2),
                                                   ((500, 400, 30), (32, 32, 16), 1)])
-def test_the_first_looks_hold_the_middle_of_the_scan(shape, patch, factor):
-    looks, seen = looks_across(shape, (1.25,) * 3, patch, factor), np.zeros(shape, np.uint8)
-    for box, _before in looks:
+def test_the_first_boxes_hold_the_middle_of_the_scan(shape, patch, factor):
+    seen = np.zeros(shape, np.uint8)
+    for box in boxes_across(shape, (1.25,) * 3, patch, factor):
         assert all(side.stop - side.start <= min(n, p * factor) for side, n, p in zip(box[:2], shape, patch))
         seen[box] += 1
     middle = tuple(slice(max(n // 2 - 60, 0), n // 2 + 60) for n in shape[:2])
     assert seen[middle].min() >= 1 and seen[middle].max() <= 4
-    assert [before for _, before in looks] == [[0, 0, 0]] * len(looks)
 
 
-def test_the_mean_is_of_the_looks_that_hold_a_voxel():
+def test_the_mean_is_of_the_boxes_that_hold_a_voxel():
     volume = np.random.default_rng(0).normal(size=(16, 8, 8)).astype(np.float32)
-    looks = [((slice(0, 10), slice(None), slice(None)), [0, 0, 0]), ((slice(6, 12), slice(None), slice(None)), [0] * 3)]
-    found, = mean_of_looks(Bright(0), volume, looks, (8, 8, 8), window="fast")
+    boxes = [(slice(first, last), slice(None), slice(None)) for first, last in ((0, 10), (6, 12))]
+    found, = look_at(Bright(0), volume, boxes, (8, 8, 8), window="fast")
     each = predict_volume(Bright(0), volume, (8, 8, 8), window="fast")[1]  # of each voxel alone
     assert np.allclose(found[:12], each[:12], atol=1e-6) and (found[12:] == 0).all()
 

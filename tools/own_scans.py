@@ -36,10 +36,10 @@ from laseg_lib.config import STRONG_RECIPE, TrainConfig
 from laseg_lib.data.atomic import write_whole
 from laseg_lib.data.grid import array_of, back_to, image_of, normalised_and_straight
 from laseg_lib.data.phantom import write_phantoms
-from laseg_lib.data.prepare import crop_box, prepare
+from laseg_lib.data.prepare import prepare
 from laseg_lib.data.volumes import FILE, read_list, read_volume
 from laseg_lib.metrics import dice_of
-from laseg_lib.predict import Predictor, looks_around, mean_of_looks, without_other_parts
+from laseg_lib.predict import Predictor, boxes_across, crop_box, look_at, without_other_parts
 from laseg_lib.records.make import current_provenance, find_data
 from laseg_lib.records.read import HOME, RECORDED
 from laseg_lib.runtime import places
@@ -118,16 +118,16 @@ def in_its_box(predictor, scan, label):
     """The mask (on the scan's grid) by the network in the box that its label gives."""
     straight = normalised_and_straight(scan, "scan", predictor.options["voxel_mm"])
     known = array_of(back_to(image_of(np.float32(array_of(label) > 0), label), straight)) > 0.5
-    probability = image_of(look_at(predictor, array_of(straight), known), straight)
+    probability = image_of(probability_in_its_box(predictor, array_of(straight), known), straight)
     return array_of(back_to(probability, scan)) > 0.5
 
 
-def look_at(predictor, volume, label):
+def probability_in_its_box(predictor, volume, label):
     """The probability of the largest part, as `predict` finds it where the box is the one of ``label``."""
-    voxel, options = np.broadcast_to(predictor.options["voxel_mm"], 3), predictor.options
-    looks = looks_around(crop_box(label, voxel), volume.shape, voxel, options["downsample"])
-    return without_other_parts(mean_of_looks(predictor.network, volume, looks, options["patch_size"], window="fast",
-                                             downsample=options["downsample"]))[0]
+    options = predictor.options
+    box = crop_box(label, np.broadcast_to(options["voxel_mm"], 3))
+    return without_other_parts(look_at(predictor.network, volume, [box], options["patch_size"], window="fast",
+                                       downsample=options["downsample"]))[0]
 
 
 def ways(scan):
@@ -148,39 +148,34 @@ def middle_of(image):
     return image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()])
 
 
+def found_at_first(network, volume, voxel, patch_size, downsample=1, **options):
+    """``find_atrium`` without its second look."""
+    weight = predict.near_middle(volume.shape, voxel)
+    found = look_at(network, volume, boxes_across(volume.shape, voxel, patch_size, downsample), patch_size,
+                    downsample=downsample, window="fast", **options)
+    found = predict.cut_to_usual_size(predict.largest_component(found.sum(0) > 0.5, weight), weight, voxel)
+    return found if found.any() else None
+
+
+UNCUT = {"cut_to_usual_size": lambda found, weight, voxel: found}
 # {the step that is left out: the names of laseg_lib.predict that are replaced, and by what}
 WITHOUT = {
     "nothing": {},
-    "three of the four last boxes": {"LAST_LOOKS": predict.LAST_LOOKS[:1]},
-    "two of the four last boxes": {"LAST_LOOKS": predict.LAST_LOOKS[:2]},
-    "the second look": {"find_atrium": lambda *args, **options: found_at_first(*args, **options)},
-    "the cut to a usual size": {"cut_to_usual_size": lambda found, weight, voxel: found},
-    "the second look and the cut": {"find_atrium": lambda *args, **options: found_at_first(*args, **options),
-                                    "cut_to_usual_size": lambda found, weight, voxel: found},
-    "these two, and three of the last boxes": {"find_atrium": lambda *args, **options: found_at_first(*args, **options),
-                                               "cut_to_usual_size": lambda found, weight, voxel: found,
-                                               "LAST_LOOKS": predict.LAST_LOOKS[:1]},
+    "the second look": {"find_atrium": found_at_first},
+    "the cut to a usual size": UNCUT,
+    "the second look and the cut": {"find_atrium": found_at_first, **UNCUT},
     "the weight by distance from the middle": {"near_middle": lambda shape, voxel: np.ones((*shape[:2], 1))},
     "coarse to fine: the whole scan at once": {"predict_scan": partial(predict.predict_scan, whole=True)},
 }
 
 
-def found_at_first(network, volume, voxel, patch_size, downsample=1, **options):
-    """``find_atrium`` without its second look."""
-    weight = predict.near_middle(volume.shape, voxel)
-    found = mean_of_looks(network, volume, predict.looks_across(volume.shape, voxel, patch_size, downsample),
-                          patch_size, downsample=downsample, window="fast", **options)
-    found = predict.cut_to_usual_size(predict.largest_component(found.sum(0) > 0.5, weight), weight, voxel)
-    return found if found.any() else None
-
-
 def measure_steps(output):
-    """Dice of every scan, with all steps and without each, written to ``output``."""
+    """Dice of every scan, with all steps and without each; added to the measurements in ``output``."""
     found = {"command": "python tools/own_scans.py --steps", **current_provenance(pick_device("cpu")),
              "phantoms": PHANTOMS, "dice": {}}
     chest, raw = on_phantoms(HOME / "data" / "own_scans")
     real = Predictor(places.weights("atrium"), weights="any")
-    scans = [("chest", chest, *pair) for pair in raw_chests(raw)] + [("noise", real, *pair) for pair in noisy_cases()]
+    scans = [("chest", chest, *rest) for rest in raw_chests(raw)] + [("noise", real, *rest) for rest in noisy_cases()]
     for kind, predictor, name, path, label, inner in tqdm(scans, desc="steps", unit="scan"):
         for step, names in WITHOUT.items():
             with ExitStack() as stack:
@@ -188,7 +183,8 @@ def measure_steps(output):
                     stack.enter_context(mock.patch.object(predict, replaced, by))
                 mask = array_of(predictor(path).mask)[inner] > 0
             found["dice"].setdefault(kind, {}).setdefault(step, {})[name] = round(dice_of(mask, label), 4)
-    write_whole(output, json.dumps(found, indent=1) + "\n")
+    earlier = json.loads(output.read_text(encoding="utf-8")) if output.exists() else []
+    write_whole(output, json.dumps([*earlier, found], indent=1) + "\n")
     for kind, steps in found["dice"].items():
         print(kind, {step: round(float(np.mean(list(dice.values()))), 4) for step, dice in steps.items()})
 
@@ -233,7 +229,7 @@ def in_noise(checkpoint, count):
         scan, inner = in_border(image, rng)
         sitk.WriteImage(scan, str(path))
         dice["coarse to fine"][name] = round(dice_of(array_of(predictor(path).mask)[inner] > 0, label), 4)
-        dice["the label's box"][name] = round(dice_of(look_at(predictor, image, label) > 0.5, label), 4)
+        dice["the label's box"][name] = round(dice_of(probability_in_its_box(predictor, image, label) > 0.5, label), 4)
         scan = image_of(image, spacing=(0.625,) * 3, origin=(0, 0, 0))
         sitk.WriteImage(scan, str(path))
         stored_otherwise(stored, name, predictor, scan, array_of(predictor(path).mask) > 0, path)
