@@ -6,6 +6,9 @@ So the scan is segmented from coarse to fine:
 1. in boxes side by side across the middle of the scan, each as large as a training patch (``boxes_across``);
 2. in a box around the largest part that was found near the middle, to find its size (``find_atrium``);
 3. in a box around that, for the mask.
+
+``data/recorded/predict_steps.json`` (``tools/own_scans.py --steps``) has the Dice without each step, on ten whole-chest
+phantoms and on eight real volumes in a border of noise.  The whole scan segmented at once has 0.43 and 0.28 less.
 """
 
 from collections import namedtuple
