@@ -40,9 +40,8 @@ def test_what_the_page_says_of_coarse_to_fine():
     for found, box in (chest, noise):
         assert len(found) == len(box) == 10
         assert f"{np.mean(found):.3f} against {np.mean(box):.3f}" in readme
-    assert f"both have a mean Dice of {np.mean(chest[0]):.3f}" in page
-    assert round(np.mean(chest[0]), 3) == round(np.mean(chest[1]), 3)
-    assert f"it reaches {np.mean(noise[0]):.3f}, the true box {np.mean(noise[1]):.3f}" in page
+    for found, box in (chest, noise):
+        assert f"it reaches {np.mean(found):.3f}, the true box {np.mean(box):.3f}" in page
     mean = {}
     for kind in ("stored", "stored_real"):
         assert all(np.array(list(record[kind][way].values())).min() == 1 for way in ("flipped", "sagittal"))
