@@ -67,7 +67,7 @@ def draw_over_scan(scan_image, masks):
     values = np.moveaxis(values, thick, -1)
     at = int(np.argmax(sum(np.sqrt(mask.sum((0, 1), dtype=int)) for mask in arrays.values())))
     figure, ax = new_axes(height=5.0)
-    figure.subplots_adjust(left=0.02, right=0.76)  # room for the legend
+    figure.get_layout_engine().set(rect=(0, 0, 0.97, 1))  # room beside the legend
     show_plane(ax, values[:, :, at])
     looks = (LOOKS["gold"], LOOKS["MT"])
     for (name, mask), look in zip(arrays.items(), looks):
