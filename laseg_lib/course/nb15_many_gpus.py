@@ -34,7 +34,7 @@ def launch(processes, module, *words):
     with waiting("torchrun"):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
+        raise RuntimeError(done.stderr)
     return [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
 
 

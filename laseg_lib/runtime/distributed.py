@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import inspect
 import os
+import time
 from datetime import timedelta
 
 import torch
@@ -51,8 +52,20 @@ def join_processes(device="auto"):
         except (RuntimeError, ValueError) as error:
             raise LasegError(f"the {os.environ['WORLD_SIZE']} processes can't connect ({first_line(error)}); "
                              "start them with torchrun") from error
-        atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
+        atexit.register(leave_processes)
     return device
+
+
+def leave_processes():
+    """Leave the group before Python ends.
+
+    DistributedDataParallel keeps the group's threads alive.  One of them may still hold a tensor of the last exchange;
+    if it gives it back while Python is ending, the process aborts (SIGABRT; torch's pull request 179291).  So it gets
+    time for that.
+    """
+    if dist.is_initialized():
+        dist.destroy_process_group()
+        time.sleep(0.3)
 
 
 def replicate(network, device):
