@@ -4,7 +4,6 @@
     L = L_seg on the voxels of x_l, with the label  +  alpha L_seg on those of x_u, with the teacher's answer
 
 Source: Bai et al. 2023, "Bidirectional copy-paste" (arXiv:2305.00673).
-As in the paper, the teacher's answer is its most probable class, and of each class the largest component is kept.
 Different from the paper:
 - alpha (0.5 in the paper) is ``consistency`` and ramps up.  The paper first trains on labelled volumes alone.
 - A pair is one labelled and one unlabelled volume.  The paper draws two of each.
@@ -12,7 +11,6 @@ Different from the paper:
 - Intensities are varied after the pasting, as for every method on this base.
 """
 
-import numpy as np
 import torch
 
 from ..errors import LasegError
@@ -25,9 +23,7 @@ SHARE = 2 / 3  # of each side of the patch: a box's side
 
 def copy_paste_loss(student, teacher, image, label, config, iteration, generator=None):
     """A method (see ``laseg_lib.methods``).  With weight 0 nothing is pasted, and the loss is that of labels only.
-
-    Raises LasegError if a batch has not equally many labelled and unlabelled volumes.
-    """
+    LasegError if a batch has not equally many labelled and unlabelled volumes."""
     n, weight, loss = config.labelled_in_batch, consistency_weight(config, iteration), segmentation_loss_for(config)
     if len(image) != 2 * n:
         raise LasegError(f"copy_paste pairs labelled and unlabelled volumes, and a batch has {n} and {len(image) - n}: "
@@ -40,9 +36,9 @@ def copy_paste_loss(student, teacher, image, label, config, iteration, generator
 
 
 def pseudo_labels(logits):
-    """The most probable class of ``logits`` (B, C, ...), int64; of each class and volume the largest component only."""
-    kept = np.stack([largest_component(one) for one in logits.argmax(1).cpu().numpy()])
-    return torch.from_numpy(kept).long().to(logits.device)
+    """The most probable class of ``logits`` (B, C, ...), int64; of each its largest component, as in the paper."""
+    kept = [torch.from_numpy(largest_component(one)) for one in logits.argmax(1).cpu().numpy()]
+    return torch.stack(kept).to(logits.device, torch.long)
 
 
 def random_boxes(n, size, generator, device):
@@ -51,16 +47,14 @@ def random_boxes(n, size, generator, device):
     for axis, side in enumerate(size):
         length = int(side * SHARE)
         first = torch.randint(side - length + 1, (n, 1), generator=generator, device=device)
-        place = torch.arange(side, device=device)
-        inside = (place >= first) & (place < first + length)
-        boxes &= inside.view(n, 1, *(side if a == axis else 1 for a in range(len(size))))
+        place = torch.arange(side, device=device) - first
+        boxes &= ((place >= 0) & (place < length)).view(n, 1, *(side if a == axis else 1 for a in range(len(size))))
     return boxes
 
 
 def swap(volumes, boxes):
     """``volumes`` (2n, C, ...) in which volume i and volume n + i exchange box i.  A second call restores them."""
-    one, other = volumes.chunk(2)
-    return torch.cat([torch.where(boxes, other, one), torch.where(boxes, one, other)])
+    return torch.where(boxes.repeat(2, *[1] * (boxes.ndim - 1)), volumes.roll(len(boxes), 0), volumes)
 
 
 METHOD = copy_paste_loss

@@ -53,8 +53,7 @@ def threshold(config, iteration, classes=2):
 
 
 def masked_mse(p, target, mask):
-    """Mean squared difference of ``p`` and ``target`` (B, C, ...) over the voxels of ``mask`` (B, ...); 0 if there are
-    none."""
+    """Mean squared difference of ``p`` and ``target`` (B, C, ...) in the voxels of ``mask`` (B, ...); 0 without any."""
     return (((p - target) ** 2).mean(1) * mask).sum() / mask.sum().clamp_min(1)
 
 
