@@ -63,8 +63,8 @@ def keep(stem, values):
             elif part.dtype.kind == "f" and part.ndim == 3:
                 plain[f"{key} from"], plain[f"{key} to"] = float(part.min()), float(part.max())
                 arrays[key] = np.round((part - part.min()) * (255 / max(np.ptp(part), 1e-9))).astype(np.uint8)
-            else:
-                arrays[key] = part.astype(bool)
+            else:  # a mask, or a label of several classes
+                arrays[key] = part.astype(bool if part.max() <= 1 else np.uint8)
     arrays["plain"] = np.array(json.dumps(plain))
     np.savez_compressed(KEPT / f"{stem}.npz", **arrays)
 
@@ -86,7 +86,7 @@ def kept(stem):
         for key in file.files:
             if key != "plain":
                 part = file[key]
-                if part.dtype == np.uint8:
+                if f"{key} from" in plain:
                     low, high = plain.pop(f"{key} from"), plain.pop(f"{key} to")
                     part = (low + part.astype(np.float32) * ((high - low) / 255)).astype(np.float32)
                 plain[key] = part

@@ -125,7 +125,7 @@ def test_what_is_kept_comes_back(tmp_path, monkeypatch):
     monkeypatch.setattr(moving, "KEPT", tmp_path / "pages")
     monkeypatch.delenv("LASEG_DATA", raising=False)  # of real volumes nothing is kept
     image = np.random.default_rng(0).normal(size=(5, 4, 3)).astype(np.float32)
-    masks = {"student, Dice 0.9": image > 0, "teacher": image > 1}
+    masks = {"student, Dice 0.9": image > 0, "teacher": image > 1, "two classes": np.uint8(image > 0) + (image > 1)}
     moving.keep("page", {"history": [{"loss": 1.0}], "image": image, "found": masks, "spacing": [1.0, 2.0, 3.0]})
     found = moving.kept("page")
     assert found["history"] == [{"loss": 1.0}] and found["spacing"] == [1.0, 2.0, 3.0]
