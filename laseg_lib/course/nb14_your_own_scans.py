@@ -69,6 +69,7 @@ def draw_over_scan(scan_image, masks):
     figure, ax = new_axes(height=5.0)
     figure.get_layout_engine().set(rect=(0, 0, 0.97, 1))  # room beside the legend
     show_plane(ax, values[:, :, at])
+    ax.set_anchor("W")  # a phone shows the left part first
     looks = (LOOKS["gold"], LOOKS["MT"])
     for (name, mask), look in zip(arrays.items(), looks):
         dashes = "-" if look is looks[0] else "--"

@@ -20,9 +20,8 @@ class Progress:
     def __init__(self, total, what, every=0.25, patience=0.0):
         self.total, self.what, self.every, self._last = total, what, every, 0.0
         self.patience, self._begun, self._shown = patience, time.monotonic(), False
-        self.line = LiveLine()
         self.bar, self.words = widgets.IntProgress(max=max(total, 1)), widgets.Label()
-        self.line.children = [self.bar, self.words]
+        self.line = LiveLine(self.bar, self.words)
 
     def __enter__(self):
         self._begun = time.monotonic()

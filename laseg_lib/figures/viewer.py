@@ -68,7 +68,11 @@ class LivePicture(widgets.VBox):
 
 
 class LiveLine(widgets.HBox):
-    """A line of widgets that exists with the kernel only: it is not stored."""
+    """A line of widgets that exists with the kernel only: it is not stored, and disappears when the kernel restarts."""
+
+    def __init__(self, *parts):
+        super().__init__([*parts, widgets.HTML(_STYLE)])
+        self.add_class("laseg-line")
 
     def show_live(self):
         from IPython import get_ipython

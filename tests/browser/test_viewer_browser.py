@@ -3,7 +3,7 @@
 import nbformat
 import pytest
 from axe import serious
-from lab_page import View
+from lab_page import PANEL, View
 
 CELLS = ["""import numpy as np
 from laseg_lib.data.phantom import make_phantom
@@ -13,8 +13,14 @@ image, label = make_phantom(0, (95, 70, 44))""",
 view""",
          """SliderView(lambda n, m: np.full((300, 840, 3), n, np.uint8), n=(0, 200), m=(0.0, 1.0),
            labels={"n": "voxels wider by that many times", "m": "triangles at most"})""",
+         """from laseg_lib.figures.progress import counted
+done = list(counted(range(3), "step"))""",
          """from ipywidgets.widgets.widget import _instances
 print(len(_instances))"""]
+
+BROKEN_LINKS = """() => [...document.querySelectorAll('.jupyter-widgets-disconnected')].filter(e =>
+    e.getClientRects().length && !['none', 'normal'].includes(getComputedStyle(e, '::before').content)
+    && getComputedStyle(e, '::before').display !== 'none').map(e => e.className)"""
 
 
 @pytest.fixture
@@ -75,5 +81,14 @@ def test_it_fits_a_projector_follows_the_mouse_and_leaves_nothing_behind(small_p
     tracks = view.element.locator(".slider-container").all()
     assert min(track.bounding_box()["width"] for track in tracks) >= 150
 
-    widgets = int(small_page.cells()[3]["outputs"][0]["text"])
-    assert small_page.run_all() and int(small_page.cells()[3]["outputs"][0]["text"]) == widgets
+    widgets = int(small_page.cells()[4]["outputs"][0]["text"])
+    assert small_page.run_all() and int(small_page.cells()[4]["outputs"][0]["text"]) == widgets
+
+    line = small_page.page.locator(".laseg-line")
+    assert line.count() and line.first.is_visible()
+    small_page.page.evaluate(f"() => {PANEL}.sessionContext.session.kernel.restart()")
+    dead = small_page.page.locator(".laseg-view.jupyter-widgets-disconnected")
+    dead.first.wait_for()
+    assert "run this cell again" in dead.first.evaluate("e => getComputedStyle(e, '::after').content")
+    assert not line.first.is_visible()
+    assert small_page.page.evaluate(BROKEN_LINKS) == []
