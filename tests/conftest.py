@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is imported: see laseg_lib/__init__.py
+
 import matplotlib
 import pytest
 import torch

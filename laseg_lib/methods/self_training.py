@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from ..classes import ATRIUM
-from ..data.atomic import write_list
-from ..data.volumes import FILE, has_label, read_volume, write_volume
+from ..data.atomic import write_list, write_whole
+from ..data.volumes import FILE, file_of, has_label, list_path, read_geometry, read_volume, write_volume
 from ..inference import largest_component, predict_volume
 from ..metrics import mean_dice_of
 from ..runtime.checkpoints import load_network
@@ -33,7 +33,7 @@ def label_by_teacher(checkpoint, root, names, labelled, dest, *, patch_size, dow
     """Write a data set of the cases ``names`` of ``root`` to ``dest``.
 
     The first ``labelled`` keep their labels.  The others get the largest component of what the
-    teacher of ``checkpoint`` predicts.
+    teacher of ``checkpoint`` predicts.  Voxel sizes, positions and patients.list go along.
     ``patch_size``, ``downsample``: of the teacher's training.
     Returns the mean Dice of the new labels where the cases have true ones (NaN where none has): a
     number to look at, which must not choose anything.
@@ -43,7 +43,7 @@ def label_by_teacher(checkpoint, root, names, labelled, dest, *, patch_size, dow
     network = network.to(pick_device(), memory_format=torch.channels_last_3d)
     root, dest, quality = Path(root), Path(dest), []
     for i, name in enumerate(names):
-        path = root / name / FILE
+        path = file_of(root, name)
         image, label = read_volume(path, with_label=i < labelled or has_label(path))
         if i >= labelled:
             mask, _ = predict_volume(network, image, patch_size, downsample=downsample,
@@ -51,7 +51,10 @@ def label_by_teacher(checkpoint, root, names, labelled, dest, *, patch_size, dow
             found = largest_component(mask)
             quality += [] if label is None else [mean_dice_of(found, label)]
             label = found
+        known = {kind: mm for kind, mm in read_geometry(path).items() if not np.isnan(mm).any()}
         classes = config.get("classes", ATRIUM)
-        write_volume(dest / "cases" / name / FILE, image, label, classes=classes)
+        write_volume(dest / "cases" / name / FILE, image, label, classes=classes, **known)
     write_list(dest / "train.list", names)
+    if (patients := list_path(root, "patients")).is_file():
+        write_whole(dest / "patients.list", patients.read_bytes())
     return round(float(np.mean(quality)), 4) if quality else float("nan")

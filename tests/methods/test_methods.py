@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from laseg_lib.config import METHODS, STRONG_RECIPE, TrainConfig
-from laseg_lib.data.volumes import FILE, case_names, read_volume, write_volume
+from laseg_lib.data.volumes import FILE, case_names, read_geometry, read_patients, read_volume, write_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.inference import largest_component, predict_volume
 from laseg_lib.losses import segmentation_loss
@@ -231,7 +231,9 @@ def test_a_teacher_labels_what_has_no_label(phantom_root, tmp_path):
     bare = tmp_path / "bare"
     for name in names:
         image, label = read_volume(phantom_root / name / FILE)
-        write_volume(bare / name / FILE, image, label if name in names[:2] else None)
+        write_volume(bare / name / FILE, image, label if name in names[:2] else None, spacing=(1, 2, 3),
+                     centre=(4, 5, 6))
+    (tmp_path / "patients.list").write_text("".join(f"{name}\tone\n" for name in names))
     quality = self_training.label_by_teacher(tmp_path / "run/last.pth", bare, names, 2, tmp_path / "new",
                                              patch_size=(16, 16, 8))
     assert math.isnan(quality) and case_names(tmp_path / "new/cases", "train") == names
@@ -240,6 +242,9 @@ def test_a_teacher_labels_what_has_no_label(phantom_root, tmp_path):
         image, true = read_volume(phantom_root / name / FILE)
         found = largest_component(predict_volume(trainer.teacher.eval(), image, (16, 16, 8))[0])
         assert (mine == image).all() and (label == (true if i < 2 else found)).all()
+        geometry = read_geometry(tmp_path / "new/cases" / name / FILE)
+        assert (geometry["spacing"] == (1, 2, 3)).all() and (geometry["centre"] == (4, 5, 6)).all()
+    assert set(read_patients(tmp_path / "new/cases").values()) == {"one"}
     again = self_training.label_by_teacher(tmp_path / "run/last.pth", phantom_root, names, 2, tmp_path / "again",
                                            patch_size=(16, 16, 8))
     assert 0 <= again <= 1
