@@ -11,6 +11,11 @@ its own, which reports its peak of memory.  LASEG_DATA names real volumes; other
 
 measures the step of every method on the strong base, and which operations take its time.
 
+    python tools/bench.py --only commands --json data/recorded/commands.json
+
+measures `laseg predict`, `prepare` and `evaluate` on whole-chest phantoms: how their time grows with the voxels of a
+scan and with the number of cases.
+
     python tools/bench.py worker ROOT seed|fp32|bf16|ARM:fp32 W H D FILTERS DEVICE
 
 is that process; ARM is an arm of the record methods.  It answers each line ``step`` (of training) or ``fetch`` (four
@@ -21,9 +26,11 @@ write, and the seconds that its convolutions take; ``shares`` answers with the s
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -41,16 +48,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from laseg_lib import LAHeart, VNet, update_ema_variables
+from laseg_lib import LAHeart, VNet, cli, update_ema_variables
 from laseg_lib.config import TrainConfig
 from laseg_lib.data.atomic import require_writable, write_whole
-from laseg_lib.data.phantom import make_phantom
+from laseg_lib.data.phantom import make_phantom, write_phantoms
+from laseg_lib.data.scans import SCAN, read_scan, write_image
 from laseg_lib.data.volumes import FILE, find_root, write_volume
+from laseg_lib.errors import LasegError
 from laseg_lib.inference import WINDOWS, predict_volume, walkthrough_stride
 from laseg_lib.metrics import case_metrics
 from laseg_lib.records.make import current_provenance
 from laseg_lib.records.plans import ARM_NAMES, METHOD_ARMS, labels_runs
 from laseg_lib.records.read import HOME
+from laseg_lib.runtime import places
 from laseg_lib.runtime.checkpoints import load_network
 from laseg_lib.runtime.machine import available_memory, has_fast_bf16, pick_device
 from laseg_lib.runtime.program import one_line_errors, positive_integer
@@ -59,7 +69,9 @@ from laseg_lib.training import Trainer
 FULL, QUICK, HALF = (112, 112, 80), (48, 48, 32), (48, 48, 40)
 STEPS = {"training step 2+2, 48x48x32, 8 filters": (QUICK, 8, 1e9, 5),  # patch, filters, bytes needed, times rounds
          "training step 2+2, 112x112x80, 16 filters": (FULL, 16, 14e9, 1)}
-TASKS = ("fetch", "metrics", "ema", "step", "inference", "methods")
+TASKS = ("fetch", "metrics", "ema", "step", "inference", "methods", "commands")
+ALONE = ("methods", "commands")  # only with --only: a file of its own each
+SCANS = ((48, 36, 24), (72, 54, 36), (96, 72, 48), (144, 108, 72))  # voxels of the part around the atrium
 TIMED = 6  # windows of the full-size volume that the walkthrough's inference is timed on
 CASES = 4  # on which the Dice of the windows is compared; with --checkpoint all test cases
 
@@ -197,6 +209,41 @@ class Bench:
                 self.rows.append(row)
                 print(f"{row['task']:<40}{row['ours_s']:>10.3f} s   ({min(times):.3f} to {max(times):.3f});  "
                       + ", ".join(f"{name} {share:.0%}" for name, share in shares.items()), flush=True)
+
+    def commands(self, rounds):
+        """Our commands on scans of several sizes, and on 2, 4 and 8 cases, without the start of Python."""
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            for size in SCANS:
+                raw = write_phantoms(folder / "x".join(map(str, size)), 1, 1, size, raw=True, progress=False)
+                image, scan = read_scan(raw / "PHANTOM_0000" / SCAN).image, folder / "scan.nii.gz"
+                write_image(scan, image)
+                self.command(f"predict, a NIfTI of {'x'.join(map(str, image.GetSize()))}", rounds,
+                             "predict", scan, "--out", folder / "masks", "--force", "--device", self.device)
+            raw = write_phantoms(folder / "cases", 7, 1, SCANS[1], raw=True, progress=False)
+            for cases in (2, 4, 8):
+                some = folder / f"raw{cases}"
+                for k in range(cases):
+                    shutil.copytree(raw / f"PHANTOM_{k:04d}", some / f"PHANTOM_{k:04d}")
+                made, on = folder / f"made{cases}", ("--device", self.device)
+                self.command(f"prepare, {cases} scans", rounds, "prepare", some, f"{made}_ROUND", "--test-share", 0)
+                self.command(f"evaluate, {cases} volumes", rounds, "evaluate", places.weights("atrium"),
+                             "--root_path", f"{made}_0/volumes", "--split", "train", *on)
+
+    def command(self, name, rounds, *words):
+        """Add and print a row of the seconds of `laseg WORDS`, with ROUND as the round's number; 0 is a warm-up."""
+        times = []
+        for k in range(rounds + 1):
+            begun = time.perf_counter()
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+                status = cli.main([str(word).replace("ROUND", str(k)) for word in words])
+            if status:
+                raise LasegError(f"{name}: {said.getvalue()}")
+            times.append(time.perf_counter() - begun)
+        self.rows.append({"task": name, "ours_s": statistics.median(times[1:]), "low_s": min(times[1:]),
+                          "high_s": max(times[1:]), "rounds": rounds})
+        print(f"{name:<40}{statistics.median(times[1:]):>10.3f} s   ({min(times[1:]):.3f} to {max(times[1:]):.3f})",
+              flush=True)
 
     def inference(self, rounds):
         model, trained = self.network()
@@ -386,7 +433,7 @@ def main(argv=None):
         bench = Bench(args, volumes(folder), device)
         print(f"{'task':<52}{'theirs':>12}{'ours':>12}{'ratio':>11}")
         for task in TASKS:
-            if args.only == task or args.only is None and task != "methods":  # a file of its own
+            if args.only == task or args.only is None and task not in ALONE:
                 getattr(bench, task)(args.rounds)
     write_whole(args.json, json.dumps({
         "command": " ".join(["python tools/bench.py", *sys.argv[1:]]),
