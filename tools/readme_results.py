@@ -416,6 +416,27 @@ def steps():
     return [*lines, "", f"{origin(bench)}, torch {bench['versions']['torch']}, {bench['data']} volumes."]
 
 
+def commands():
+    """The table of whole commands, as lines of Markdown."""
+    bench = json.loads((RECORDED / "commands.json").read_text(encoding="utf-8"))
+    lines = ["| `laseg` | time (lowest to highest) |", "|---|---|"]
+    lines += [f"| {row['task']} | {seconds(row['ours_s'])} ({seconds(row['low_s'])} to {seconds(row['high_s'])}) |"
+              for row in bench["rows"]]
+    return [*lines, "", f"{origin(bench)}, torch {bench['versions']['torch']}."]
+
+
+def norms():
+    """The table of other ways to compute the normalisation, as lines of Markdown."""
+    bench = json.loads((RECORDED / "norms.json").read_text(encoding="utf-8"))
+    ways = [way for way in bench["rows"][0] if way not in ("task", "channels last")]
+    lines = [f"| forward and backward, 4 x 48x48x40 | today | {' | '.join(f'`{way}`' for way in ways)} |",
+             "|---" * (2 + len(ways)) + "|"]
+    for row in bench["rows"]:
+        shares = " | ".join(f"{row[way] / row['channels last']:.2f}" if way in row else "" for way in ways)
+        lines.append(f"| {row['task']} | {seconds(row['channels last'])} | {shares} |")
+    return [*lines, "", f"{origin(bench)}, torch {bench['versions']['torch']}."]
+
+
 def origin(found):
     """What made it, where and when."""
     return (f"`{found['command']}`: {found['hardware']}, {found['threads']} threads, {found['date'][:10]}, "
@@ -432,6 +453,7 @@ def viewer():
 
 
 BLOCKS = {"results": results, "labels": folds, "public": split, "published": others, "speeds": speeds, "steps": steps,
+          "commands": commands, "norms": norms,
           "trials": tried,
           **{f"{record} compared": partial(comparison_lines, record) for record in COMPARISONS}}
 
