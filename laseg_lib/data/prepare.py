@@ -230,7 +230,7 @@ def listed(path, cases):
     if not Path(path).is_file():
         raise LasegError(f"{path}: no such list; it must have one case in each line, with these names: "
                          f"{first_few(sorted(cases))}")
-    names = read_list(path)
+    names = read_list(path, known=cases)
     if missing := [name for name in names if name not in cases]:
         raise LasegError(f"{path}: the list names {missing[0]}, but no scan with that name was found, only "
                          f"{first_few(sorted(cases))}; add that case, or remove it from the list")

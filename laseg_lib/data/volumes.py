@@ -213,9 +213,10 @@ def name_problem(name):
     return "it is too long" if len(name.encode("utf-8", "replace")) > 200 else ""
 
 
-def lines_of(path):
+def lines_of(path, known=None):
     """The lines of a list, without blank ones.  It is in UTF-8, in UTF-16 with a byte order mark, as PowerShell writes
-    it, or in a Windows code page in which every line names a case beside the list.  LasegError for any other."""
+    it, or in a Windows code page in which every line names a case: one beside the list, or one of the names ``known``.
+    LasegError for any other."""
     content, beside = Path(path).read_bytes(), Path(path).parent
 
     def decoded(encoding):
@@ -223,15 +224,20 @@ def lines_of(path):
             text = content.decode(encoding)
             return None if "\0" in text else [line.strip() for line in text.splitlines() if line.strip()]
 
+    def names_case(line):
+        if known is None:
+            return any(beside.glob(f"*/{glob.escape(line)}/{FILE}"))
+        return unicodedata.normalize("NFC", line) in known
+
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     if (lines := decoded("utf-16" if marked else "utf-8-sig")) is not None:
         return lines
     for page in () if marked else ("cp1252", "cp1250", "cp1251", "gb18030", "cp932"):
         lines = decoded(page)  # many pages can decode it, so only the names prove which one it is
-        if lines and all(any(beside.glob(f"*/{glob.escape(line)}/{FILE}")) for line in lines):
+        if lines and all(map(names_case, lines)):
             return lines
-    raise LasegError(f"{path}: isn't text in UTF-8, nor in a Windows code page in which every line names a case beside "
-                     "it; a list has one case in each line: save it as UTF-8")
+    raise LasegError(f"{path}: isn't text in UTF-8, nor in a Windows code page in which every line names a case"
+                     f"{' beside it' * (known is None)}; a list has one case in each line: save it as UTF-8")
 
 
 def file_of(root, name):
@@ -240,8 +246,8 @@ def file_of(root, name):
     return next((path for path in spelt if path.exists()), Path(root) / name / FILE)
 
 
-def read_list(path):
-    """The case names in a ``.list`` file, in its order, in Unicode's composed form (NFC).
+def read_list(path, known=None):
+    """The case names in a ``.list`` file, in its order, in Unicode's composed form (NFC).  ``known``: see ``lines_of``.
 
     Raises LasegError for a file that is missing, not text or empty, and for a repeated or impossible name.
     """
@@ -249,7 +255,7 @@ def read_list(path):
     if not path.is_file():
         raise LasegError(f"{path}: no such list; --root_path is the folder that holds the cases, "
                          "and train.list and test.list lie beside that folder")
-    names = [unicodedata.normalize("NFC", line) for line in lines_of(path)]
+    names = [unicodedata.normalize("NFC", line) for line in lines_of(path, known)]
     if not names:
         raise LasegError(f"{path}: names no case; it must have one case in each line")
     for name in names:

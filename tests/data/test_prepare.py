@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from laseg_lib.data.phantom import make_phantom, write_phantoms
-from laseg_lib.data.prepare import crop_box
+from laseg_lib.data.prepare import crop_box, listed
 from laseg_lib.data.prepare import prepare as prepare_at
 from laseg_lib.data.scans import read_pair
 from laseg_lib.data.volumes import LAHeart, find_root, read_geometry, read_list, read_volume
@@ -273,3 +273,13 @@ def test_the_prepared_phantom_is_close_to_the_direct_one(raw, tmp_path):
     direct = make_phantom(1, SMALL)[1]
     assert abs(int(label.sum()) - int(direct.sum())) <= 0.06 * direct.sum()
     assert np.allclose(label.shape, direct.shape, atol=5)
+
+
+def test_a_given_list_in_a_code_page_is_read_where_each_line_names_a_scan(tmp_path):
+    cases = {"Größe": None, "b": None}
+    path = tmp_path / "mine.list"
+    path.write_bytes("Größe\r\nb\r\n".encode("cp1252"))
+    assert listed(path, cases) == ["Größe", "b"]
+    path.write_bytes("Größe\r\nJäger\r\n".encode("cp1252"))
+    with pytest.raises(LasegError, match="code page in which every line names a case; .*save it as UTF-8"):
+        listed(path, cases)
