@@ -11,11 +11,13 @@ A finished run is skipped; an interrupted one is resumed.  Nothing is filled in 
 """
 
 import argparse
+import functools
 import json
 import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,7 +25,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -246,6 +248,24 @@ def split_by_dependency(todo):
     return [run for run in todo if run.arm != "self_training"], [run for run in todo if run.arm == "self_training"]
 
 
+def side_by_side(function, waves, jobs):
+    """Yield ``function(item)`` of every item, in ``jobs`` processes; a wave begins when the one before it has ended.
+    Ctrl-C and SIGTERM end the processes too, which write a checkpoint.  After an error no further item is begun."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        try:
+            for wave in waves:
+                for future in [pool.submit(function, item) for item in wave]:
+                    yield future.result()
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if not isinstance(error, Exception):
+                for process in active_children():
+                    process.terminate()
+            raise
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m laseg_lib.records", description=__doc__.splitlines()[0],
                                      epilog="example: python -m laseg_lib.records quick")
@@ -275,12 +295,9 @@ def main(argv=None):
             return 0
         for seed in {run.seed for run in todo}:  # written once, before several workers need them
             find_data(RECORDS[args.record].data, seed)
-        threads = max(1, (os.cpu_count() or 1) // args.jobs)
-        with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-            for wave in split_by_dependency(todo):
-                for future in [pool.submit(make_run, args.record, run, recorded=recorded, progress=False)
-                               for run in wave]:
-                    print(future.result(), flush=True)
+        make = functools.partial(make_run, args.record, recorded=recorded, progress=False)
+        for folder in side_by_side(make, split_by_dependency(todo), args.jobs):
+            print(folder, flush=True)
     except (LasegError, OSError) as error:
         print(f"record {args.record}: {in_one_line(error)}", file=sys.stderr)
         return 1

@@ -3,10 +3,14 @@
 import argparse
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from test_training import closed_logs  # noqa: F401
@@ -311,3 +315,29 @@ def louder(student, teacher, image, label, config, iteration, generator):
     said = (tmp_path / "runs/recorded/methods/louder_2_seed0/config.json").read_text(encoding="utf-8")
     assert json.loads(said)["config"]["method"] == "mine.py:louder" and str(tmp_path) not in said
     assert records.main(words) == 0 and "0 runs to make" in capsys.readouterr().out
+
+
+SLEEPERS = """
+import time
+from laseg_lib.records.make import side_by_side
+if __name__ == "__main__":
+    try:
+        for found in side_by_side(time.sleep, [[0.01, 0.02], [300] * 6], 2):
+            print("one", flush=True)
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_runs_that_are_made_side_by_side(number, tmp_path):
+    (tmp_path / "sleepers.py").write_text(SLEEPERS)
+    parent = subprocess.Popen([sys.executable, tmp_path / "sleepers.py"], stdout=subprocess.PIPE, text=True, env={
+        **os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])})
+    assert [parent.stdout.readline() for _ in range(2)] == ["one\n"] * 2
+    workers = psutil.Process(parent.pid).children(recursive=True)
+    assert len(workers) >= 2
+    parent.send_signal(number)
+    assert parent.communicate(timeout=60)[0] == "stopped\n" and parent.returncode == 0
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
