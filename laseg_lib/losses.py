@@ -198,6 +198,8 @@ def _check(input_logits, target_logits, reduction="mean"):
 def _require_tensors(*values):
     if wrong := [type(value).__name__ for value in values if not torch.is_tensor(value)]:
         raise TypeError(f"losses take tensors, not {wrong[0]}: of a network with several outputs, give the logits")
+    if not all(value.numel() for value in values):
+        raise ValueError("the batch is empty: leave its loss out, because the mean of nothing is NaN")
 
 
 def _same_shape(one, other, *names):

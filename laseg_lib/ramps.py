@@ -15,7 +15,7 @@ def sigmoid_rampup(current, rampup_length):
     """
     if rampup_length == 0:
         return 1.0
-    phase = 1.0 - np.clip(current, 0.0, rampup_length) / rampup_length
+    phase = 1.0 - np.clip(float(current), 0.0, rampup_length) / rampup_length
     return float(np.exp(-5.0 * phase * phase))
 
 
@@ -23,7 +23,7 @@ def linear_rampup(current, rampup_length):
     """t/T, from 0 to 1 and flat after T.  T = 0 gives 1.0.  Returns a float."""
     if rampup_length == 0:
         return 1.0
-    return float(np.clip(current / rampup_length, 0.0, 1.0))
+    return float(np.clip(float(current) / rampup_length, 0.0, 1.0))
 
 
 def cosine_rampdown(current, rampdown_length):

@@ -40,6 +40,10 @@ class TwoStreamBatchSampler(Sampler):
     def _check(self, batch_size):
         if any(isinstance(index, (bool, np.bool_)) for index in self.primary_indices + self.secondary_indices):
             raise ValueError("give the volumes' indices, as np.flatnonzero(mask) does, not a mask")
+        sizes = batch_size, self.secondary_batch_size
+        if not all(isinstance(size, (int, np.integer)) for size in sizes):
+            raise ValueError(f"a batch of {batch_size} with {self.secondary_batch_size} unlabelled: "
+                             "give whole numbers")
         if not 0 < self.primary_batch_size <= len(self.primary_indices):
             raise ValueError(
                 f"a batch of {batch_size} with {self.secondary_batch_size} unlabelled needs "

@@ -177,6 +177,8 @@ class _Crop:
         if not isinstance(output_size, int) and len(self.output_size) not in (2, 3):
             raise ValueError("output_size must be three sides W, H, D (for an image two), or one number for all; not "
                              f"{self.output_size}")
+        if np.min(self.output_size) < 1:
+            raise ValueError(f"output_size is {self.output_size}; each side must be 1 voxel or more")
 
     def __call__(self, sample):
         shape = tuple(sample["image"].shape)

@@ -169,3 +169,10 @@ def test_voxels_that_count_are_true_or_false():
     for wrong in (where * 255, torch.rand(1, 4, 4, 4), where[:, None]):
         with pytest.raises(ValueError, match="where must hold True or False"):
             losses.segmentation_loss(logits, label, where=wrong)
+
+
+@pytest.mark.parametrize("loss", [losses.softmax_mse_loss, losses.softmax_kl_loss,
+                                  lambda a, b: losses.segmentation_loss(a, b[:, 0].long())])
+def test_an_empty_batch_has_no_loss(loss):
+    with pytest.raises(ValueError, match="batch is empty"):
+        loss(torch.zeros(0, 2, 4, 4, 4), torch.zeros(0, 2, 4, 4, 4))

@@ -140,3 +140,8 @@ def test_masks_in_place_of_indices_are_refused():
     with pytest.raises(ValueError, match="np.flatnonzero"):
         TwoStreamBatchSampler(labelled, ~labelled, 2, 1)
     assert len(list(TwoStreamBatchSampler(np.flatnonzero(labelled), np.flatnonzero(~labelled), 2, 1))) == 3
+
+
+def test_a_batch_has_a_whole_number_of_volumes():
+    with pytest.raises(ValueError, match="a batch of 4.0 with 2 .* whole numbers"):
+        TwoStreamBatchSampler(range(4), range(4, 10), 4.0, 2)

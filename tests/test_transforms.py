@@ -242,3 +242,10 @@ def test_a_label_of_probabilities_is_refused(transform, convert):
     label = convert(np.full((8, 8, 8), 0.7, np.float32))
     with pytest.raises(ValueError, match="whole numbers"):
         transform({"image": convert(np.zeros((8, 8, 8), np.float32)), "label": label})
+
+
+@pytest.mark.parametrize("crop", [RandomCrop, CenterCrop])
+@pytest.mark.parametrize("size", [0, (16, 0, 16), (16, 16, -1)])
+def test_a_crop_without_voxels_is_refused(crop, size):
+    with pytest.raises(ValueError, match="each side must be 1 voxel or more"):
+        crop(size)
