@@ -15,7 +15,8 @@ Three questions, each with a network trained on volumes that were cropped around
   volume as it is.
 
 With `--steps` the whole-chest phantoms, and the four public training cases that chose the iteration of the network that
-comes along, each in two borders of noise, are segmented once more without each step.
+comes along, each in two borders of noise and in two of its own tissue, mirrored, are segmented once more without each
+step.
 """
 
 import argparse
@@ -175,7 +176,8 @@ def measure_steps(output):
              "phantoms": PHANTOMS, "dice": {}}
     chest, raw = on_phantoms(HOME / "data" / "own_scans")
     real = Predictor(places.weights("atrium"), weights="any")
-    scans = [("chest", chest, *rest) for rest in raw_chests(raw)] + [("noise", real, *rest) for rest in noisy_cases()]
+    scans = [("chest", chest, *rest) for rest in raw_chests(raw)]
+    scans += [(kind, real, *rest) for kind in ("noise", "mirrored") for rest in bordered_cases(kind)]
     for kind, predictor, name, path, label, inner in tqdm(scans, desc="steps", unit="scan"):
         for step, names in WITHOUT.items():
             with ExitStack() as stack:
@@ -196,24 +198,27 @@ def raw_chests(raw):
         yield name, raw / name / "lgemri.nrrd", label, (slice(None),) * 3
 
 
-def noisy_cases(borders=2):
-    """The same of the last four cases of the public train.list, each in several borders of noise."""
+def bordered_cases(kind, borders=2):
+    """The same of the last four cases of the public train.list, each in several borders of noise, or mirrored ones."""
     root, rng = find_data("real"), np.random.default_rng(1)
     for name in read_list(Path(root).parent / "train.list")[-4:]:
         image, label = read_volume(Path(root) / name / FILE)
         for k in range(borders):
-            scan, inner = in_border(image, rng)
-            path = HOME / "data" / "own_scans" / f"noise_{name}_{k}.nii.gz"
+            scan, inner = in_border(image, rng, mirrored=kind == "mirrored")
+            path = HOME / "data" / "own_scans" / f"{kind}_{name}_{k}.nii.gz"
             sitk.WriteImage(scan, str(path))
             yield f"{name}, border {k + 1}", path, label > 0, inner
 
 
-def in_border(image, rng):
-    """(an image of ``image`` with a border of noise in x and y, the part of it that ``image`` is)."""
+def in_border(image, rng, mirrored=False):
+    """(an image of ``image`` with a border in x and y, the part of it that ``image`` is).  The border is noise, or
+    ``mirrored`` tissue, in which parts of the atrium and what is bright beside it come once more."""
     pad = [tuple(rng.integers(*NOISE_VOXELS, 2).tolist()) for _ in range(2)] + [(0, 0)]
     noise = rng.normal(image.min(), 0.1 * image.std(), np.add(image.shape, np.sum(pad, 1))).astype(np.float32)
     inner = tuple(slice(before, before + n) for (before, _), n in zip(pad, image.shape))
     noise[inner] = image
+    if mirrored:
+        noise = np.pad(image, pad, mode="reflect")
     return image_of(noise, spacing=(0.625,) * 3, origin=(0, 0, 0)), inner
 
 
