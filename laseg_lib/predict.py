@@ -8,8 +8,8 @@ So the scan is segmented from coarse to fine:
 3. in a box around that, for the mask.
 
 ``data/recorded/predict_steps.json`` (``tools/own_scans.py --steps``) has the Dice without each step: on ten whole-chest
-phantoms, on eight real volumes in a border of noise, and on eight in a border of their own tissue, mirrored.  The losses,
-in this order, are
+phantoms, on eight real volumes in a border of noise, and on eight in a border of their own tissue, mirrored.  In this
+order, the losses are
 
 - 0.43, 0.28 and 0.28 if the whole scan is segmented at once;
 - 0.27, 0.00 and 0.11 without the weight by distance from the middle (``near_middle``);
