@@ -42,6 +42,22 @@ def phantom_root(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def stored_handout(tmp_path_factory):
+    """The hand-out of notebooks 01 and 10 and of the prose, written once for all workers.  Read only."""
+    import handout
+    from filelock import FileLock
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "stored_handout"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            handout.write([REPO / "notebooks" / name for name in ("01_left_atrium_data.ipynb", "10_atria_in_3d.ipynb")],
+                          folder.with_suffix(".partial"))
+            folder.with_suffix(".partial").rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def real_root(tmp_path_factory):
     """root_path of real volumes: LASEG_DATA, or at least four training and three test cases unpacked. Read only."""
     from laseg_lib.data.volumes import find_root

@@ -21,17 +21,14 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 if not CHROMIUM:
     pytest.skip("no Chromium: on Debian and Ubuntu, apt-get install chromium", allow_module_level=True)
 sync_api = pytest.importorskip("playwright.sync_api")
-STORED = [handout.REPO / "notebooks" / name for name in ("01_left_atrium_data.ipynb", "10_atria_in_3d.ipynb")]
 SWIFT = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]  # WebGL without a graphics card
 DRAWN = "document.querySelector('.slices[data-ready]')"
 PATIENCE = 120_000  # ms: a machine that is busy with something else draws slowly
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stick")
-    handout.write(STORED, folder)
-    return folder
+def folder(stored_handout):
+    return stored_handout
 
 
 @pytest.fixture(scope="module")

@@ -56,14 +56,15 @@ def course_file(course, name):
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory):
+def course(stored_handout):
     """{name: soup} of the pages made from the stored notebooks 01 and 10, and of the prose."""
-    folder = tmp_path_factory.mktemp("handout")
-    names = handout.write(STORED, folder)
-    assert {path.name for path in folder.iterdir()} == {*names, "plotly.min.js", "style.css", "search.js", "page.js",
-                                                         "moving.js"}
-    soups = Course((name, BeautifulSoup((folder / name).read_text(encoding="utf-8"), "html.parser")) for name in names)
-    soups.folder = folder
+    sources = *STORED, *(handout.REPO / path for path in handout.PROSE)
+    names = ["index.html", *map(handout.page_name, sources)]
+    assert {path.name for path in stored_handout.iterdir()} == {*names, "plotly.min.js", "style.css", "search.js",
+                                                                 "page.js", "moving.js"}
+    soups = Course((name, BeautifulSoup((stored_handout / name).read_text(encoding="utf-8"), "html.parser"))
+                   for name in names)
+    soups.folder = stored_handout
     return soups
 
 
