@@ -82,3 +82,9 @@ def test_long_sentences_are_seen():
     long = "One " + "word " * 35 + "more."
     assert [len(sentence.split()) for sentence in sentences(f"Short. {long} (Another one.)")] == [1, 37, 2]
     assert paragraphs("- a\n- b\n\n| c | d |\n$$x$$") == ["- a", "- b", "", "c", "d", ""]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_is_hidden_begins_a_paragraph(path):
+    """Within a paragraph the hand-out would close <details> at once, and show the answer."""
+    assert re.findall(r"(?m)^.*\S.*<details>", "\n\n".join(cells(path))) == []
