@@ -225,10 +225,10 @@ class Bench:
                 some = folder / f"raw{cases}"
                 for k in range(cases):
                     shutil.copytree(raw / f"PHANTOM_{k:04d}", some / f"PHANTOM_{k:04d}")
-                made, on = folder / f"made{cases}", ("--device", self.device)
+                made = folder / f"made{cases}"
                 self.command(f"prepare, {cases} scans", rounds, "prepare", some, f"{made}_ROUND", "--test-share", 0)
                 self.command(f"evaluate, {cases} volumes", rounds, "evaluate", places.weights("atrium"),
-                             "--root_path", f"{made}_0/volumes", "--split", "train", *on)
+                             "--root_path", f"{made}_0/volumes", "--split", "train", "--device", self.device)
 
     def command(self, name, rounds, *words):
         """Add and print a row of the seconds of `laseg WORDS`, with ROUND as the round's number; 0 is a warm-up."""
