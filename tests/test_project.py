@@ -472,6 +472,9 @@ def test_what_came_out_is_short_and_from_the_records():
     papers = [dice for labels, dice in published_points() if labels == 8]
     assert f"reach {alone.mean():.1f} % alone and {strong.mean():.1f} % with the others" in came_out
     assert f"papers report {min(papers):.1f} to {max(papers):.1f} %" in came_out
+    table_full = load_metrics("full")
+    full = [100 * compare.per_seed(table_full, compare.teacher(arm, 8))[1337] for arm in ("labels_only", "strong")]
+    assert f"full size, one training each: {full[0]:.1f} and {full[1]:.1f} %" in came_out
     assert f"{strong.mean():.1f} % with 8 labels" in guide and f"{alone.mean():.1f} % with no unlabelled scan" in guide
     assert f"leave it at ± {compare.interval95(alone):.1f}" in guide
     first = 100 * compare.per_seed(table, compare.teacher("strong", 8, "long"))[1337]

@@ -38,6 +38,7 @@ from laseg_lib.records.statistics import (
     differences,
     of_values,
     one_family,
+    over_cases,
     over_folds,
     per_seed,
     rows_of,
@@ -56,6 +57,8 @@ WORDS = {"quick": "phantoms 32x32x16, 4 labelled of 40, 500 iterations, 4 filter
                    "(twice as long: 3,000), 8 filters, scored at full size",
          "methods": "the volumes, settings and budget of `labels`",
          "nnunet": "the volumes, settings and budget of `labels`",
+         "full": "real volumes as stored, patches of 112x112x80, the public lists, 8 labels, 6,000 iterations, 16 "
+                 "filters",
          "public": "real volumes at half resolution, the public lists, 1,500 iterations (twice as long: 3,000), 16 "
                    "filters, scored at full size"}
 TRIED = {"": "the base: rotations up to 15°, InstanceNorm", "turned": "turns and mirrors", "batchnorm": "BatchNorm",
@@ -108,6 +111,13 @@ BY_NORM = [(f"{n} labels: {name}", a, b) for n in (2, 4) for name, a, b in (
     ("BatchNorm, company − labels only", teacher("company", n, BN), teacher("labels_only", n, BN)),
     ("BatchNorm, strong − company", teacher("strong", n, BN), teacher("company", n, BN)),
     ("InstanceNorm, labels only − BatchNorm, strong", teacher("labels_only", n), teacher("strong", n, BN)))]
+FULL = [("mean teacher − supervised, the walkthrough's recipe", teacher("MT", 8), teacher("supervised", 8)),
+        ("strong − labels only", teacher("strong", 8), teacher("labels_only", 8)),
+        ("strong − mean teacher of the walkthrough's recipe", teacher("strong", 8), teacher("MT", 8)),
+        *((f"{ARM_NAMES[arm]}: this size − half resolution (`public`)", teacher(arm, 8), teacher(arm, 8, "public"))
+          for arm in ("strong", "labels_only")),
+        ("labels only − mean teacher of the walkthrough's recipe (not declared)", teacher("labels_only", 8),
+         teacher("MT", 8))]
 METHODS = ("strong", *METHOD_ARMS, "self_training")
 
 
@@ -261,19 +271,35 @@ def folds():
     yield note("labels")
 
 
-def split():
-    """The table of the record `public`, as lines of Markdown: teachers, in the units of the published tables."""
+def split(record):
+    """The table of the record `public` or `full`, as lines of Markdown: teachers, in the units of the published
+    tables."""
     yield "| labelled | arm | trainings | Dice | Jaccard | HD95 | ASD | largest: Dice | Jaccard | HD95 | ASD |"
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
-    whole, largest = load_metrics("public"), load_metrics("public", largest=True)
+    whole, largest = load_metrics(record), load_metrics(record, largest=True)
     for labels, arm, variant in recorded_arms(whole):
         pick = Pick(arm, "teacher", labels, variant)
         dice = 100 * rows_of(whole, pick).groupby("seed").dice.mean()
         _, *others = means(whole, pick, "voxels")
-        cells = [f"{dice.mean():.2f} ± {dice.std():.2f}", *others, *means(largest, pick, "voxels")]
+        spread = f" ± {dice.std():.2f}" if len(dice) > 1 else ""
+        cells = [f"{dice.mean():.2f}{spread}", *others, *means(largest, pick, "voxels")]
         yield f"| {labels} of 80 | {named(arm, variant)} | {len(dice)} | {' | '.join(cells)} |"
     yield ""
-    yield note("public")
+    yield note(record)
+
+
+def by_case():
+    """The comparisons of the record `full`, as lines of Markdown; one training an arm, so the case is the unit."""
+    yield ("| difference of Dice | cases above zero | mean ± cases | smallest visible "
+           "| largest component: mean ± cases |")
+    yield "|---|---|---|---|---|"
+    found, clean = ([row for row in over_cases(pd.concat([load_metrics("full", largest=largest), load_metrics(
+        "public", largest=largest).query("seed == 1337 and variant == ''").assign(variant="public")]), FULL)]
+        for largest in (False, True))
+    for row, alone in zip(found, clean):
+        above = f"{sum(gain > 0 for gain in row.values.values())} of {len(row.values)}"
+        seen = f"{row.smallest:.3f}" if row.verdict == UNCLEAR else ""
+        yield f"| {row.name} | {above} | {bold(row)} | {seen} | {bold(alone)} |"
 
 
 def recorded_arms(rows):
@@ -452,9 +478,9 @@ def viewer():
             f"below {most:.0f} ms (volume 190x140x88, {len(times)} steps). {origin(found)}.")
 
 
-BLOCKS = {"results": results, "labels": folds, "public": split, "published": others, "speeds": speeds, "steps": steps,
-          "commands": commands, "norms": norms,
-          "trials": tried,
+BLOCKS = {"results": results, "labels": folds, "public": partial(split, "public"), "full": partial(split, "full"),
+          "full compared": by_case, "published": others, "speeds": speeds, "steps": steps, "commands": commands,
+          "norms": norms, "trials": tried,
           **{f"{record} compared": partial(comparison_lines, record) for record in COMPARISONS}}
 
 

@@ -74,17 +74,28 @@ def differences(table, comparisons, *, cases=False, value="dice"):
     must both be expected to show it.  ``p`` and ``smallest`` are the larger of the two.
     """
     found = []
-    for name, a, b in comparisons:
-        one, two = (rows_of(table, pick).pivot(index="seed", columns="case", values=value) for pick in (a, b))
-        gaps = one - two  # NaN: a seed that one arm lacks, or a case that a seed doesn't test
-        seeds, patients = (of_values(name, {key: float(mean) for key, mean in gaps.mean(axis=axis).dropna().items()})
-                           for axis in (1, 0))
+    for given in comparisons:
+        seeds, patients = (of_values(given[0], gaps(table, *given[1:], unit, value)) for unit in ("seed", "case"))
         if cases and len(seeds.values) > 1:
             verdict = seeds.verdict if seeds.verdict == patients.verdict else UNCLEAR
             seeds = seeds._replace(verdict=verdict, cases=patients.half, p=max(seeds.p, patients.p),
                                    smallest=max(seeds.smallest, patients.smallest))
         found.append(seeds)
     return found
+
+
+def over_cases(table, comparisons, value="dice"):
+    """As ``differences``, with the test case as the only unit: for arms with a single training.  What is found holds
+    for these networks; it says nothing about other trainings of the same arms."""
+    return [of_values(name, gaps(table, a, b, "case", value)) for name, a, b in comparisons]
+
+
+def gaps(table, a, b, unit, value="dice"):
+    """{unit: mean of a − b} of two Picks over what both have; ``unit``: 'seed' or 'case'."""
+    one, two = (rows_of(table, pick).pivot(index="seed", columns="case", values=value) for pick in (a, b))
+    apart = one - two  # NaN: a seed that one arm lacks, or a case that a seed doesn't test
+    means = apart.mean(axis=1 if unit == "seed" else 0).dropna()
+    return {key: float(mean) for key, mean in means.items()}
 
 
 def of_values(name, values):
@@ -139,16 +150,17 @@ def signed(value, digits=3):
     return f"{round(float(value), digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
-def difference_table(found, *, p=False):
+def difference_table(found, *, p=False, unit="seeds"):
     """Differences as a pandas table: the mean, half of each 95 % interval, the verdict, and beside every unclear row
-    the smallest visible effect.  ``p``: with a column of p values."""
+    the smallest visible effect.  ``p``: with a column of p values.  ``unit``: what the values are of (seeds, folds or
+    cases)."""
     import pandas as pd
 
     rows = []
     for given in found:
-        row = {"difference": given.name, "seeds": len(given.values),
+        row = {"difference": given.name, unit: len(given.values),
                "Dice": signed(given.mean) if given.values else "",
-               "± over seeds": f"{given.half:.3f}" if np.isfinite(given.half) else ""}
+               f"± over {unit}": f"{given.half:.3f}" if np.isfinite(given.half) else ""}
         if any(other.cases is not None for other in found):
             row["± over cases"] = f"{given.cases:.3f}" if given.cases is not None else ""
         if p:

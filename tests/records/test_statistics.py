@@ -60,6 +60,22 @@ def test_seeds_and_cases_are_two_intervals():
     assert "one seed" in one.verdict and one.cases is None
 
 
+def test_a_single_training_is_compared_over_its_cases():
+    """SciPy's paired t test of the cases; there is nothing to say over trainings."""
+    from scipy.stats import ttest_rel
+
+    one = table({"MT": A[:1], "lambda0": B[:1]}, cases=20)
+    one.loc[one.arm == "MT", "dice"] += np.tile(np.random.default_rng(0).normal(0.02, 0.05, 20), 2)
+    rows = one[one.weights == "student"].pivot(index="case", columns="arm", values="dice")
+    [found] = compare.over_cases(one, [("a − b", Pick("MT"), Pick("lambda0"))])
+    theirs = ttest_rel(rows.MT, rows.lambda0)
+    assert found.values == pytest.approx((rows.MT - rows.lambda0).to_dict())
+    assert found.half == pytest.approx(np.diff(theirs.confidence_interval(0.95)).item() / 2)
+    assert found.p == pytest.approx(theirs.pvalue)
+    shown = compare.difference_table([found], unit="cases")
+    assert shown.cases.item() == 20 and shown["± over cases"].item() == f"{found.half:.3f}"
+
+
 def test_in_folds_each_case_is_averaged_over_the_seeds_that_test_it():
     """Two folds of two cases, two seeds each; SciPy's t tests of the four trainings and of the four cases."""
     gains = {("A", 0): 0.04, ("B", 0): 0.02, ("A", 1): 0.03, ("B", 1): 0.05, ("C", 2): 0.01, ("D", 2): 0.06,
