@@ -25,6 +25,7 @@ from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
 from .runtime import checkpoints, distributed, machine
+from .runtime.instance_norm import by_rows
 from .runtime.randomness import seed_everything
 from .runtime.runlog import RunLog, as_floats, read_history
 from .runtime.sync_norm import synchronise_norm
@@ -76,10 +77,11 @@ class Trainer:
         self.optimizer = torch.optim.SGD(parameters, config.base_lr, momentum=0.9, weight_decay=1e-4)
 
     def _on_device(self, network):
-        """``network`` in training mode on the device; with ``--sync_norm`` its BatchNorm is over all processes."""
+        """``network`` in training mode on the device, its InstanceNorm computed faster.  With ``--sync_norm`` its
+        BatchNorm is over all processes."""
         if self.config.sync_norm:
             network = synchronise_norm(network, self.device)
-        return network.to(self.device, memory_format=torch.channels_last_3d).train()
+        return by_rows(network).to(self.device, memory_format=torch.channels_last_3d).train()
 
     def _open_data(self, names):
         """Open the volumes for training and validation."""
