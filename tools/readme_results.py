@@ -452,14 +452,16 @@ def commands():
 
 
 def norms():
-    """The table of other ways to compute the normalisation, as lines of Markdown."""
+    """The tables of the ways to compute InstanceNorm, as lines of Markdown: their times and their errors."""
     bench = json.loads((RECORDED / "norms.json").read_text(encoding="utf-8"))
-    ways = [way for way in bench["rows"][0] if way not in ("task", "channels last")]
-    lines = [f"| forward and backward, 4 x 48x48x40 | today | {' | '.join(f'`{way}`' for way in ways)} |",
-             "|---" * (2 + len(ways)) + "|"]
+    usual, *ways = [way for way in bench["rows"][0] if way != "task"]
+    lines = [f"| forward and backward, 4 x 48x48x40 | {usual} | {' | '.join(ways)} |", "|---" * (2 + len(ways)) + "|"]
     for row in bench["rows"]:
-        shares = " | ".join(f"{row[way] / row['channels last']:.2f}" if way in row else "" for way in ways)
-        lines.append(f"| {row['task']} | {seconds(row['channels last'])} | {shares} |")
+        shares = " | ".join(f"{row[way] / row[usual]:.2f}" for way in ways)
+        lines.append(f"| {row['task']} | {seconds(row[usual])} | {shares} |")
+    lines += ["", f"| largest error, float32, 112x112x80 | {usual} | {' | '.join(ways)} |", "|---" * (2 + len(ways)) + "|"]
+    for voxels, errors in bench["errors"].items():
+        lines.append(f"| {voxels}, standard deviation 1 | {' | '.join(f'{errors[way]:.0e}' for way in (usual, *ways))} |")
     return [*lines, "", f"{origin(bench)}, torch {bench['versions']['torch']}."]
 
 
