@@ -455,13 +455,15 @@ def norms():
     """The tables of the ways to compute InstanceNorm, as lines of Markdown: their times and their errors."""
     bench = json.loads((RECORDED / "norms.json").read_text(encoding="utf-8"))
     usual, *ways = [way for way in bench["rows"][0] if way != "task"]
-    lines = [f"| forward and backward, 4 x 48x48x40 | {usual} | {' | '.join(ways)} |", "|---" * (2 + len(ways)) + "|"]
+    rest = f"{usual} | {' | '.join(ways)} |", "|---" * (2 + len(ways)) + "|"
+    lines = [f"| forward and backward, 4 x 48x48x40 | {rest[0]}", rest[1]]
     for row in bench["rows"]:
         shares = " | ".join(f"{row[way] / row[usual]:.2f}" for way in ways)
         lines.append(f"| {row['task']} | {seconds(row[usual])} | {shares} |")
-    lines += ["", f"| largest error, float32, 112x112x80 | {usual} | {' | '.join(ways)} |", "|---" * (2 + len(ways)) + "|"]
+    lines += ["", f"| largest error, float32, 112x112x80 | {rest[0]}", rest[1]]
     for voxels, errors in bench["errors"].items():
-        lines.append(f"| {voxels}, standard deviation 1 | {' | '.join(f'{errors[way]:.0e}' for way in (usual, *ways))} |")
+        found = " | ".join(f"{errors[way]:.0e}" for way in (usual, *ways))
+        lines.append(f"| {voxels}, standard deviation 1 | {found} |")
     return [*lines, "", f"{origin(bench)}, torch {bench['versions']['torch']}."]
 
 

@@ -45,7 +45,7 @@ class Rows(torch.autograd.Function):
         rows = rows.reshape(batch, n // voxels, voxels * channels)
         mean = fold(rows.sum(1), channels) / n
         apart = rows - tile(mean, voxels)
-        rstd = torch.rsqrt(fold(torch.linalg.vector_norm(apart, dim=1) ** 2, channels) / n + eps)
+        rstd = torch.rsqrt(fold(torch.linalg.vecdot(apart, apart, dim=1), channels) / n + eps)
         ctx.save_for_backward(apart, rstd)
         ctx.shape, ctx.n, ctx.voxels = (batch, *size, channels), n, voxels
         out = torch.empty_like(x, memory_format=torch.channels_last_3d)  # no view of another: ReLU works in place
@@ -57,7 +57,8 @@ class Rows(torch.autograd.Function):
     def backward(ctx, gradient):
         apart, rstd = ctx.saved_tensors
         rows, channels = gradient.permute(0, 2, 3, 4, 1).reshape(apart.shape), ctx.shape[-1]
-        mean, slope = (fold(sums, channels) / ctx.n for sums in (rows.sum(1), (rows * apart).sum(1)))
+        mean = fold(rows.sum(1), channels) / ctx.n
+        slope = fold(torch.linalg.vecdot(rows, apart, dim=1), channels) / ctx.n
         out = torch.addcmul(rows, apart, tile(-slope * rstd**2, ctx.voxels))
         out = out.sub_(tile(mean, ctx.voxels)).mul_(tile(rstd, ctx.voxels))
         return out.view(ctx.shape).permute(0, 4, 1, 2, 3), None

@@ -27,14 +27,14 @@ def both(image, pull, dtype=torch.float32):
     return found
 
 
-@pytest.mark.parametrize("mean, spread", [(0, 1), (3, 2), (-10, 1)])
+@pytest.mark.parametrize("mean, spread", [(0, 1), (3, 2), (-4, 1)])
 @pytest.mark.parametrize("shape", [(1, 8, 48, 48, 40), (4, 16, 12, 10, 8), (2, 130, 3, 2, 1), (3, 5, 7, 3, 5),
                                    (1, 1, 1, 1, 2)])
 def test_values_and_gradients_are_pytorchs(shape, mean, spread):
     draw = torch.Generator().manual_seed(0)
     image, pull = (torch.randn(shape, generator=draw).to(memory_format=LAST) for _ in range(2))
     for ours, theirs in zip(*both(mean + spread * image, pull), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=2e-5)
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_the_usual_memory_format_too():
