@@ -22,7 +22,7 @@ ARMS = {
 # The library's own methods (``laseg_lib.methods``): the loss of a batch of labelled and unlabelled volumes.
 METHODS = {
     "mean_teacher": "the student agrees with its teacher",
-    "uncertainty": "it agrees where several answers of the teacher agree (UA-MT)",
+    "uncertainty": "it agrees where the mean of several answers of the teacher is sure (UA-MT)",
     "copy_paste": "labelled and unlabelled volumes exchange boxes (BCP)",
     "cross_teaching": "two networks teach each other (CPS)",
 }

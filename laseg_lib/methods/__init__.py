@@ -17,7 +17,9 @@ the student's, and its state dict is saved and resumed.
 
 ``self_training`` is the exception: it labels the volumes once, and an ordinary training learns from them.
 
-Everything else is the same for all methods: volumes, batches, optimiser, EMA, prediction and scoring.
+Everything else is the same for all methods: volumes, batches, optimiser, EMA, prediction and scoring.  The library's
+own methods read the settings that they need: ``consistency_type`` and ``confidence`` are mean teacher's, and
+``student_affine`` moves volumes for mean teacher and ``uncertainty`` only.
 """
 
 import importlib

@@ -3,13 +3,15 @@
     L = L_seg(P1, label) + L_seg(P2, label) + lambda [L_seg(P1, Y2) + L_seg(P2, Y1)],  Yi = argmax Pi
 
 Source: Chen et al. 2021, "Semi-supervised semantic segmentation with cross pseudo supervision" (arXiv:2106.01226);
-for atria and hearts, Luo et al. 2022 (arXiv:2112.04894).
-As in the paper, only the first network (here also its EMA) predicts.
+for hearts, Luo et al. 2022 (arXiv:2112.04894), with a CNN and a transformer.
+As in the paper, only the first network predicts.  Here its EMA does too, and the records score that.
 Different from the paper:
 - L_seg is cross-entropy and Dice.  The paper has cross-entropy alone.
-- The networks see the same voxels with different intensities.
+- The networks see the same voxels with different intensities.  The paper's see the same image.
+- All first weights are random.  The paper's backbones are pre-trained on ImageNet.
 - Pseudo-labels count on unlabelled volumes only.
-- lambda ramps up.
+- lambda ramps up.  The paper's is constant.
+- There is no CutMix, which the paper adds in a second experiment.
 """
 
 from torch import nn

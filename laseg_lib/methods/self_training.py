@@ -11,8 +11,8 @@ This method is no function of one batch: ``label_by_teacher`` writes a data set,
 
 Source: Lee 2013, "Pseudo-label", where one network labels while it learns; the two steps are those of Yalniz et al.
 2019 (arXiv:1905.00546).
-Different from these papers: labels are hard, made once, and not selected by confidence.  Of each class only the largest
-component is kept, because an atrium is one piece.
+Different from these papers: labels are made once and not selected by confidence, and there is no last training on the
+true labels alone (Yalniz et al.).  Only each class's largest component is kept, because an atrium is one piece.
 """
 
 from pathlib import Path

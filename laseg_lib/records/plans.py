@@ -25,7 +25,8 @@ ARM_NAMES = {
 ARMS = ("supervised", "supervised_equal", "lambda0", "MT")
 # Methods beside `strong`, on the same base: the settings that differ from it.  Weights, thresholds and boxes are the
 # papers' (copy-paste: alpha 0.5, a box of 2/3; cross teaching: lambda 1.5; uncertainty: 3/4 to all of ln 2).  Only
-# lambda = 4 of mse and uncertainty is our own: tried once, as mse, with two seeds, on held-out training cases.
+# lambda = 4 of mse and uncertainty is our own (UA-MT has 0.1): tried once, as mse, with two seeds, on held-out training
+# cases.
 # mse and uncertainty have the student's moved view, as `strong` has.  For copy-paste and cross teaching the pasted box
 # and the other network are the second view.
 METHOD_ARMS = {
@@ -107,8 +108,9 @@ TRIAL_VARIANTS = {  # the forms of the consistency that were tried beside the on
     "view_two": dict(labeled_bs=2, batch_size=4, consistency=1.0, student_affine=15.0),
 }
 
-# Shared by the strong recipe's trainings in `labels` and `public`: half resolution, full lambda after 3/4.  float32 on
-# every machine, so that runs on different machines differ in their hardware alone.  The cache changes no number.
+# Shared by the strong recipe's trainings in `labels` and `public`: half resolution, full lambda after 3/4 (in steps of
+# 150 iterations, so from 1,200 on).  float32 on every machine, so that runs on different machines differ in their
+# hardware alone.  The cache changes no number.
 STRONG_SMALL = {**STRONG_RECIPE, **dict(patch_size=(48, 48, 40), downsample=2, n_filters=8, max_samples=80, val_num=0,
                                         max_iterations=1500, consistency_rampup=7.5, val_every=10**9,
                                         precision="fp32", cache="device")}
