@@ -78,6 +78,8 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
 def most_probable(score):
     """The label (uint8) of the most probable class.  ``score`` (K, ...): probabilities of the classes 1 to K; the rest
     to 1 is the background's."""
+    if len(score) == 1:  # the same, without copies of a large volume
+        return (score[0] > 1 - score[0]).astype(np.uint8)
     return np.concatenate([1 - score.sum(0, keepdims=True), score]).argmax(0).astype(np.uint8)
 
 
@@ -140,9 +142,15 @@ def largest_component(mask, weight=None):
     if (found != mask).any():
         raise ValueError(f"a mask holds whole numbers from 0 to 255, this one {np.unique(mask)[:4].tolist()} and so "
                          "on: compare it with a threshold first")
-    each = None if weight is None else np.broadcast_to(weight, mask.shape).ravel()
-    for value in np.flatnonzero(np.bincount(found.ravel())[1:]) + 1:
-        parts, count = ndimage.label(found == value, np.ones((3,) * mask.ndim))
+    # An atrium is a small part of its scan, so all but its box is left alone.
+    where = [np.flatnonzero(found.any(axis=tuple({*range(found.ndim)} - {axis}))) for axis in range(found.ndim)]
+    if not all(map(len, where)):
+        return found
+    box = tuple(slice(places[0], places[-1] + 1) for places in where)
+    inside = found[box]
+    each = None if weight is None else np.broadcast_to(weight, mask.shape)[box].ravel()
+    for value in np.flatnonzero(np.bincount(inside.ravel())[1:]) + 1:
+        parts, count = ndimage.label(inside == value, np.ones((3,) * mask.ndim))
         if count > 1:
-            found[(parts > 0) & (parts != 1 + np.argmax(np.bincount(parts.ravel(), each)[1:]))] = 0
+            inside[(parts > 0) & (parts != 1 + np.argmax(np.bincount(parts.ravel(), each)[1:]))] = 0
     return found
