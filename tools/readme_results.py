@@ -445,9 +445,12 @@ def steps():
 def commands():
     """The table of whole commands, as lines of Markdown."""
     bench = json.loads((RECORDED / "commands.json").read_text(encoding="utf-8"))
-    lines = ["| `laseg` | time (lowest to highest) | of these, convolutions |", "|---|---|---|"]
-    lines += [f"| {row['task']} | {seconds(row['ours_s'])} ({seconds(row['low_s'])} to {seconds(row['high_s'])}) | "
-              f"{seconds(row['convolutions_s']) if row.get('convolutions_s') else ''} |" for row in bench["rows"]]
+    columns = ["`laseg`", "time (lowest to highest)"] + ["of these, convolutions"] * ("convolutions_s" in bench["rows"][0])
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    for row in bench["rows"]:
+        cells = [row["task"], f"{seconds(row['ours_s'])} ({seconds(row['low_s'])} to {seconds(row['high_s'])})",
+                 seconds(row.get("convolutions_s", 0))]
+        lines.append(f"| {' | '.join(cells[:len(columns)])} |")
     return [*lines, "", f"{origin(bench)}, torch {bench['versions']['torch']}."]
 
 
