@@ -445,7 +445,8 @@ def steps():
 def commands():
     """The table of whole commands, as lines of Markdown."""
     bench = json.loads((RECORDED / "commands.json").read_text(encoding="utf-8"))
-    columns = ["`laseg`", "time (lowest to highest)"] + ["of these, convolutions"] * ("convolutions_s" in bench["rows"][0])
+    measured = "convolutions_s" in bench["rows"][0]
+    columns = ["`laseg`", "time (lowest to highest)", *["of these, convolutions"] * measured]
     lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for row in bench["rows"]:
         cells = [row["task"], f"{seconds(row['ours_s'])} ({seconds(row['low_s'])} to {seconds(row['high_s'])})",
