@@ -293,8 +293,8 @@ def by_case():
     yield ("| difference of Dice | cases above zero | mean ± cases | smallest visible "
            "| largest component: mean ± cases |")
     yield "|---|---|---|---|---|"
-    found, clean = ([row for row in over_cases(pd.concat([load_metrics("full", largest=largest), load_metrics(
-        "public", largest=largest).query("seed == 1337 and variant == ''").assign(variant="public")]), FULL)]
+    found, clean = (over_cases(pd.concat([load_metrics("full", largest=largest), load_metrics(
+        "public", largest=largest).query("seed == 1337 and variant == ''").assign(variant="public")]), FULL)
         for largest in (False, True))
     for row, alone in zip(found, clean):
         above = f"{sum(gain > 0 for gain in row.values.values())} of {len(row.values)}"

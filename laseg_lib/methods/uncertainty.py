@@ -5,10 +5,10 @@
     H(t) = (3/4 + 1/4 ramp(t)) ln C,  C classes
 
 Source: Yu et al. 2019, "Uncertainty-aware self-ensembling model" (arXiv:1907.07034).
-Different from the paper: T is 4, not 8.  The answers differ by noise; the paper's teacher has dropout too.  The first
-answer is also the target; the paper takes one more.  The threshold's ramp is lambda's; the paper's ends with the
-training.  The student's intensities vary, and ``student_affine`` moves its volumes, target and uncertainty; the paper's
-student sees the volumes as they are.  Squares are averaged over classes, and unlabelled volumes alone count, as in the
+Different from the paper: T is 4, not 8.  The answers differ by noise alone.  The paper's teacher has dropout too.  The
+first answer is also the target.  The paper takes one more.  The threshold's ramp is lambda's.  The paper's ends with
+the training.  The student's intensities vary, and ``student_affine`` moves its volumes, target and uncertainty.  In the
+paper it sees the volumes as they are.  Squares are averaged over classes, and only unlabelled volumes count, as in the
 public code.
 """
 

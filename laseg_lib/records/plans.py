@@ -26,9 +26,8 @@ ARMS = ("supervised", "supervised_equal", "lambda0", "MT")
 # Methods beside `strong`, on the same base: the settings that differ from it.  Weights, thresholds and boxes are the
 # papers' (copy-paste: alpha 0.5, a box of 2/3; cross teaching: lambda 1.5; uncertainty: 3/4 to all of ln 2).  Only
 # lambda = 4 of mse and uncertainty is our own (UA-MT has 0.1): tried once, as mse, with two seeds, on held-out training
-# cases.
-# mse and uncertainty have the student's moved view, as `strong` has.  For copy-paste and cross teaching the pasted box
-# and the other network are the second view.
+# cases.  mse and uncertainty have the student's moved view, as `strong` has.  For copy-paste and cross teaching the
+# pasted box and the other network are the second view.
 METHOD_ARMS = {
     "mse": {"consistency_type": "mse", "consistency": 4.0, "student_affine": 15.0},
     "uncertainty": {"method": "uncertainty", "consistency_type": "mse", "consistency": 4.0, "student_affine": 15.0},
