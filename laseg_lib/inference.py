@@ -1,5 +1,7 @@
 """The segmentation of a whole volume by a trained network: the sliding window."""
 
+from itertools import product
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -32,8 +34,6 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
     Call ``model.eval()`` first: the mode is not changed.  ``model`` may be any network from (B, 1, W, H, D) to logits
     (B, C, W, H, D); see ``first_output``.  ``progress``: a bar over the windows.
     """
-    from monai.inferers import sliding_window_inference
-
     window = "walkthrough" if window == "seed" else window
     if window not in WINDOWS:
         raise ValueError(f"window must be one of {', '.join(WINDOWS)}; not {window!r}")
@@ -59,13 +59,12 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
         # V-Net knows its divisor, inside DataParallel too; other networks are assumed to halve at most five times.
         divisor = getattr(getattr(model, "module", model), "divisor", (32, 32, 32))
         patch_size = [-(-side // d) * d for side, d in zip(volume.shape[2:], divisor)]
-        overlap, padding = 0, "replicate"
+        stride, padding = patch_size, "replicate"
     else:
         stride = walkthrough_stride(patch_size) if window == "walkthrough" else [side // 2 for side in patch_size]
-        # MONAI takes the overlap as a share and truncates the stride; the small excess keeps 18 from becoming 17.
-        overlap, padding = [1 - (step + 1e-3) / side for step, side in zip(stride, patch_size)], "constant"
+        padding = "constant"
     with torch.inference_mode(), autocast(device, precision), explain_memory(), bar:
-        score = sliding_window_inference(volume, patch_size, batch_size, probability, overlap, padding_mode=padding)
+        score = sliding_window(volume, patch_size, stride, probability, batch_size, padding)
     if enlarge and downsample > 1:
         score = enlarged(score.float(), size, downsample)
     score = score[0].float().cpu().numpy()
@@ -73,6 +72,34 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
         raise LasegError("the network's output is NaN: its weights or the volume's voxels are too large; use an "
                          "earlier checkpoint, or prepare this volume again")
     return most_probable(score), score[0] if len(score) == 1 else score
+
+
+def sliding_window(volume, patch_size, stride, probability, batch_size=4, padding="constant"):
+    """The mean of ``probability`` over windows of ``patch_size`` that go over ``volume`` in steps of ``stride``.
+
+    ``volume``: a tensor (1, C, W, H, D).  ``probability``: a function of ``batch_size`` windows (B, C, w, h, d) that
+    returns (B, K, w, h, d).  The last window of an axis ends where the volume ends.  A side that is shorter than the
+    window is padded on both sides: with zeros, or by another mode of ``torch.nn.functional.pad``.
+    Returns (1, K, W, H, D) in the dtype of ``volume``; equal to MONAI's ``sliding_window_inference``, bit for bit.
+    """
+    def box(corner, sides):
+        return (..., *(slice(start, start + side) for start, side in zip(corner, sides)))
+
+    size = volume.shape[2:]
+    missing = [max(patch - side, 0) for side, patch in zip(size, patch_size)]
+    volume = F.pad(volume, [n for lack in reversed(missing) for n in (lack // 2, lack - lack // 2)], padding)
+    starts = [[*range(0, side - patch, step), side - patch]
+              for side, patch, step in zip(volume.shape[2:], patch_size, stride)]
+    windows = [box(corner, patch_size) for corner in product(*starts)]
+    total, count = None, torch.zeros_like(volume[:, :1])
+    for first in range(0, len(windows), batch_size):
+        some = windows[first:first + batch_size]
+        found = probability(torch.cat([volume[window] for window in some])).to(volume.dtype)
+        total = volume.new_zeros(1, found.shape[1], *volume.shape[2:]) if total is None else total
+        for window, one in zip(some, found):
+            total[window] += one
+            count[window] += 1
+    return (total / count)[box([lack // 2 for lack in missing], size)]
 
 
 def most_probable(score):
@@ -143,11 +170,13 @@ def largest_component(mask, weight=None):
         raise ValueError(f"a mask holds whole numbers from 0 to 255, this one {np.unique(mask)[:4].tolist()} and so "
                          "on: compare it with a threshold first")
     # An atrium is a small part of its scan, so all but its box is left alone.
-    where = [np.flatnonzero(found.any(axis=tuple({*range(found.ndim)} - {axis}))) for axis in range(found.ndim)]
-    if not all(map(len, where)):
-        return found
-    box = tuple(slice(places[0], places[-1] + 1) for places in where)
-    inside = found[box]
+    inside, box = found, ()
+    for axis in range(found.ndim):
+        places = np.flatnonzero(inside.any(axis=tuple({*range(found.ndim)} - {axis})))
+        if not len(places):
+            return found
+        box += (slice(places[0], places[-1] + 1),)
+        inside = found[box]
     each = None if weight is None else np.broadcast_to(weight, mask.shape)[box].ravel()
     for value in np.flatnonzero(np.bincount(inside.ravel())[1:]) + 1:
         parts, count = ndimage.label(inside == value, np.ones((3,) * mask.ndim))

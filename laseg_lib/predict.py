@@ -24,19 +24,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.ndimage import center_of_mass
 from tqdm.auto import tqdm
 
 from .classes import ATRIUM, with_values
-from .data.grid import (
-    array_of,
-    back_to,
-    box_with_structure,
-    image_of,
-    normalised_and_straight,
-    stack_images,
-    straighten,
-)
+from .data.grid import array_of, back_to, box_with_structure, image_of, normalised_and_straight, straighten
 from .data.prepare import MARGIN_MM, crop_box
 from .data.scans import open_volume, read_scan, require_spacing
 from .data.volumes import SPACING_MM, in_mm, sizes_differ
@@ -122,10 +113,10 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
         probability[(..., *inside)] = look_at(network, part, [box], patch_size, progress=progress, **settings)
     if keep_largest:
         probability = without_other_parts(probability)
-    each = [back_to(image_of(one, straight), like) for one in probability]
-    label = most_probable(np.stack([array_of(one) for one in each]))
+    each = np.stack([array_of(back_to(image_of(one, straight), like)) for one in probability])
+    label = most_probable(each)
     volume_ml = float((label > 0).sum() * np.prod(like.GetSpacing()) / 1000) if known else float("nan")
-    return Found(image_of(with_values(label, classes), like), stack_images(each), volume_ml)
+    return Found(image_of(with_values(label, classes), like), image_of(each, like), volume_ml)
 
 
 def boxes_across(shape, voxel, patch_size, downsample=1):
@@ -151,7 +142,8 @@ def look_at(network, volume, boxes, patch_size, *, progress=False, **options):
         total = np.zeros((len(found), *volume.shape), np.float32) if total is None else total
         total[(..., *box)] += found
         count[box] += 1
-    return total / np.maximum(count, 1)
+    total /= np.maximum(count, 1)
+    return total
 
 
 def without_other_parts(probability):
@@ -190,7 +182,8 @@ def cut_to_usual_size(found, weight, voxel):
     """The mask ``found`` without what lies further from its weighted middle than a usual atrium reaches in x and y."""
     for axis, most in enumerate(USUAL_MM):
         if found.any():
-            middle = center_of_mass(found * weight)[axis]
+            profile = (found.sum(2) * weight[..., 0]).sum(1 - axis)
+            middle = np.average(np.arange(len(profile)), weights=profile)
             planes = np.moveaxis(found, axis, 0)  # a view
             planes[np.abs(np.arange(len(planes)) - middle) > most / voxel[axis] / 2] = 0
     return found

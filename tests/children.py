@@ -17,7 +17,7 @@ from laseg_lib.config import TrainConfig
 
 POSIX = os.name == "posix"
 CONTEXT = multiprocessing.get_context("forkserver" if POSIX else "spawn")
-CONTEXT.set_forkserver_preload(["laseg_lib.training", "torch.utils.tensorboard", "torch.nn.parallel", "monai.inferers"])
+CONTEXT.set_forkserver_preload(["laseg_lib.training", "torch.utils.tensorboard", "torch.nn.parallel"])
 
 # Every source of chance is at work: dropout, noise that counts from the start, both streams, a second epoch soon.
 TINY = dict(labelnum=3, max_samples=7, val_num=1, batch_size=2, labeled_bs=1, patch_size=(16, 16, 8), n_filters=1,

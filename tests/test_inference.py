@@ -11,7 +11,14 @@ from torch import nn
 from laseg_lib import VNet
 from laseg_lib.data.volumes import LAHeart
 from laseg_lib.errors import LasegError
-from laseg_lib.inference import WINDOWS, largest_component, mean_dice, predict_volume, walkthrough_stride
+from laseg_lib.inference import (
+    WINDOWS,
+    largest_component,
+    mean_dice,
+    predict_volume,
+    sliding_window,
+    walkthrough_stride,
+)
 from laseg_lib.metrics import case_metrics
 
 
@@ -68,21 +75,21 @@ def test_the_windows_are_exactly_the_walkthroughs(shape):
     assert np.array_equal(label, score > 0.5)
 
 
-def monai_strides(monkeypatch, patch):
-    """The strides at which MONAI really goes for a volume a little larger than the patch."""
-    from monai.inferers import utils
+@pytest.mark.parametrize("padding", ["constant", "replicate"])
+@pytest.mark.parametrize("size, patch, stride, batch_size", [
+    ((20, 22, 12), (16, 16, 8), (3, 3, 1), 4), ((9, 31, 4), (16, 8, 17), (5, 8, 2), 3),
+    ((17, 8, 16), (8, 8, 8), (8, 4, 7), 1), ((16, 16, 16), (16, 16, 16), (16, 16, 16), 2)])
+def test_the_sliding_window_is_monais_bit_for_bit(size, patch, stride, batch_size, padding):
+    from monai.inferers import sliding_window_inference
 
-    seen, original = [], utils._get_scan_interval
-    monkeypatch.setattr(utils, "_get_scan_interval", lambda *args: (seen.append(original(*args)), seen[-1])[1])
-    predict_volume(Corners(), np.zeros([side + 1 for side in patch], np.float32), patch)
-    return tuple(seen[0])
-
-
-@pytest.mark.parametrize("side", [16, 48, 80, 112])
-def test_rounding_of_the_overlap_shortens_no_stride(side, monkeypatch):
-    # MONAI takes the overlap as a share: 112 (1 - 94/112) could as well become 17.999, and 17.
-    for patch in ((side, 16, 8), (16, 16, side)):
-        assert monai_strides(monkeypatch, patch) == walkthrough_stride(patch)
+    torch.manual_seed(0)
+    network, volume = torch.nn.Conv3d(1, 3, 3, padding=1), torch.randn(1, 1, *size)
+    # MONAI takes the overlap as a share and truncates the stride; the small excess keeps 18 from becoming 17.
+    overlap = [max(1 - (step + 1e-3) / side, 0) for step, side in zip(stride, patch)]
+    with torch.inference_mode():
+        ours = sliding_window(volume, patch, stride, network, batch_size, padding)
+        theirs = sliding_window_inference(volume, patch, batch_size, network, overlap, padding_mode=padding)
+    assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("shape", [(20, 22, 12), (12, 20, 6), (15, 16, 5), (9, 9, 4)])

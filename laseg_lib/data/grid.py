@@ -5,6 +5,7 @@ Arrays are W x H x D, so the first index is x; SimpleITK's own arrays run the ot
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ..errors import LasegError
 from ..runtime.machine import require_memory
@@ -22,9 +23,13 @@ def array_of(image):
 
 def image_of(array, like=None, *, spacing=None, origin=None):
     """An array W x H x D as SimpleITK's image: in the geometry of the image ``like``, or straight, with a voxel's
-    ``spacing`` and the ``origin`` of the first one, both in mm."""
+    ``spacing`` and the ``origin`` of the first one, both in mm.  An array K x W x H x D becomes an image of four axes,
+    or of three if K = 1."""
     import SimpleITK as sitk
 
+    if np.ndim(array) == 4:
+        images = [image_of(one, like, spacing=spacing, origin=origin) for one in array]
+        return sitk.JoinSeries(images) if len(images) > 1 else images[0]
     image = sitk.GetImageFromArray(np.ascontiguousarray(np.asarray(array).T))
     if like is not None:
         image.CopyInformation(like)
@@ -32,13 +37,6 @@ def image_of(array, like=None, *, spacing=None, origin=None):
         image.SetSpacing(np.asarray(spacing, float).tolist())
         image.SetOrigin(np.asarray(origin, float).tolist())
     return image
-
-
-def stack_images(images):
-    """Several images of one grid as one image with four axes; a single image unchanged."""
-    import SimpleITK as sitk
-
-    return sitk.JoinSeries(images) if len(images) > 1 else images[0]
 
 
 def normalise(array, path, measured=None):
@@ -98,17 +96,23 @@ def box_with_structure(volume, voxel, smooth_mm=2.0, around_mm=10.0, share=0.15)
     within ``around_mm`` by at least a ``share`` of the whole scan's standard deviation.
 
     A network has never seen a border of noise.  InstanceNorm makes it as strong as a heart, and the mask beside it
-    suffers.
+    suffers.  Blocks of voxels of up to an eighth of ``around_mm`` are averaged first, because fewer voxels are faster.
     """
     from scipy import ndimage
 
+    blocks = [max(int(around_mm / 8 / mm + 1e-3), 1) for mm in voxel]
+    whole, voxel = volume.shape, np.multiply(voxel, blocks)
+    volume = F.avg_pool3d(torch.from_numpy(np.ascontiguousarray(volume))[None], blocks, ceil_mode=True)[0].numpy()
     smooth = ndimage.gaussian_filter(volume, np.divide(smooth_mm, voxel))
     size = [max(round(around_mm / mm), 1) for mm in voxel]
     mean, square = (ndimage.uniform_filter(values, size, mode="nearest") for values in (smooth, smooth**2))
     varies = square - mean**2 >= (share * smooth.std()) ** 2
     # The found region reaches half of ``around_mm`` beyond the body's edge; the minimum filter takes that back.
     found = ndimage.find_objects(np.int32(ndimage.minimum_filter(varies, size, mode="nearest")))
-    return (*found[0][:2], slice(None)) if found else (slice(None),) * 3
+    if not found:
+        return (slice(None),) * 3
+    return (*(slice(part.start * n, min(part.stop * n, side)) for part, n, side in zip(found[0][:2], blocks, whole)),
+            slice(None))
 
 
 def normalised_and_straight(image, path, voxel_mm=SPACING_MM):

@@ -226,7 +226,7 @@ def current_provenance(device):
 
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "--", "laseg_lib")),
-            "versions": {name: version(name) for name in ("torch", "numpy", "monai")} | {
+            "versions": {name: version(name) for name in ("torch", "numpy")} | {
                 "python": platform.python_version()},
             "hardware": hardware, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
             "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")}
