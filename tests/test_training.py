@@ -13,11 +13,15 @@ from torch import nn
 
 from laseg_lib import losses, ramps
 from laseg_lib.config import ARMS, WALKTHROUGH_RECIPE, TrainConfig
+from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.data.volumes import LAHeart, case_names
 from laseg_lib.errors import LasegError
+from laseg_lib.inference import mean_dice
 from laseg_lib.losses import segmentation_loss
 from laseg_lib.mean_teacher import consistency_weight, mean_teacher_loss
+from laseg_lib.records.plans import QUICK
 from laseg_lib.runtime.checkpoints import load_checkpoint, load_network, read_weights, write_weights
+from laseg_lib.runtime.machine import has_fast_bf16
 from laseg_lib.runtime.runlog import RunLog
 from laseg_lib.training import Trainer
 from laseg_lib.vnet import VNet
@@ -456,3 +460,41 @@ def test_weights_of_another_network_are_told_with_its_settings(config, tmp_path)
     mine = trainer.student.state_dict()
     assert mine["out_conv.weight"].shape[0] == 2, "three classes there, two here: the last layer is new"
     assert all(torch.equal(mine[name], value) for name, value in given.items() if not name.startswith("out_conv"))
+
+
+# --- precision ------------------------------------------------------------------------------------
+
+@pytest.mark.skipif(not has_fast_bf16(torch.device("cpu")), reason="this processor has no bf16")
+def test_bf16_and_float32_agree(tmp_path):
+    """Mean teacher from the same seed: the same losses, the same Dice.
+
+    The quick record's network at the smallest patch for which a CPU's bf16 is right (machine.py), on patients that
+    differ less.  Both trainings start from weights that 200 iterations in float32 made: from random ones, chance
+    decides when a run leaves the plateau of its start, and any rounding moves the Dice by up to 0.02.
+    """
+    patch = (48, 32, 16)
+    root = write_phantoms(tmp_path / "phantoms", train=12, test=8, size=patch, progress=False)
+    test_set = LAHeart(root, "test", cache="memory")
+
+    def train(precision, weights=None, **settings):
+        trainer = Trainer(TrainConfig(**{
+            **QUICK, "root_path": str(root), "snapshot_path": str(tmp_path / f"run{settings['seed']}{precision}"),
+            "patch_size": patch, "labelnum": 8, "max_samples": 12, "val_num": 0, "consistency": 0.1,
+            "teacher_view": "same", "device": "cpu", "precision": precision, **settings}))
+        assert trainer.precision == precision
+        for network in (trainer.student, trainer.teacher) if weights else ():
+            network.load_state_dict(weights)
+        losses = np.array([row["loss"] for row in trainer.run(progress=False)])
+        return trainer, losses
+
+    def learnt(precision):
+        trainer, losses = train(precision, start, seed=1, max_iterations=100)
+        return losses, [mean_dice(network.eval(), test_set, patch) for network in (trainer.student, trainer.teacher)]
+
+    start = train("fp32", base_lr=0.05, seed=0, max_iterations=200)[0].teacher.state_dict()
+    (losses, dice), (rounded, rounded_dice) = learnt("fp32"), learnt("bf16")
+    assert np.abs(losses - rounded)[:20].max() < 0.001, "before rounding has grown, iteration by iteration"
+    assert abs(losses[-50:].mean() - rounded[-50:].mean()) < 0.003
+    assert not np.array_equal(losses, rounded), "both ran in one precision"
+    assert losses[-50:].mean() < losses[:10].mean() - 0.003 and min(dice) > 0.8, "nothing learnt, nothing compared"
+    assert np.abs(np.subtract(dice, rounded_dice)).max() < 0.01
