@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from .errors import LasegError
 from .metrics import mean_dice_of
+from .runtime.compat import first_output
 from .runtime.machine import autocast, explain_memory
 
 WALKTHROUGH_STRIDE = (18, 18, 4)  # of the walkthrough's window, in voxels
@@ -37,7 +38,8 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
     window = "walkthrough" if window == "seed" else window
     if window not in WINDOWS:
         raise ValueError(f"window must be one of {', '.join(WINDOWS)}; not {window!r}")
-    device, dtype = next(model.parameters()).device, next(model.parameters()).dtype
+    first = next(model.parameters(), torch.empty(0))  # a network can be without parameters
+    device, dtype = first.device, first.dtype
     image = image if torch.is_tensor(image) else torch.from_numpy(np.array(image, np.float32, order="C"))
     if image.ndim != 3 or len(patch_size) != 3:
         raise ValueError(f"image must be W x H x D and patch_size three sides; they are {tuple(image.shape)} and "
@@ -61,8 +63,9 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
         patch_size = [-(-side // d) * d for side, d in zip(volume.shape[2:], divisor)]
         stride, padding = patch_size, "replicate"
     else:
-        stride = walkthrough_stride(patch_size) if window == "walkthrough" else [side // 2 for side in patch_size]
-        padding = "constant"
+        padding, stride = "constant", [max(side // 2, 1) for side in patch_size]
+        if window == "walkthrough":
+            stride = walkthrough_stride(patch_size)
     with torch.inference_mode(), autocast(device, precision), explain_memory(), bar:
         score = sliding_window(volume, patch_size, stride, probability, batch_size, padding)
     if enlarge and downsample > 1:
@@ -77,25 +80,27 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
 def sliding_window(volume, patch_size, stride, probability, batch_size=4, padding="constant"):
     """The mean of ``probability`` over windows of ``patch_size`` that go over ``volume`` in steps of ``stride``.
 
-    ``volume``: a tensor (1, C, W, H, D).  ``probability``: a function of ``batch_size`` windows (B, C, w, h, d) that
-    returns (B, K, w, h, d).  The last window of an axis ends where the volume ends.  A side that is shorter than the
-    window is padded on both sides: with zeros, or by another mode of ``torch.nn.functional.pad``.
-    Returns (1, K, W, H, D) in the dtype of ``volume``; equal to MONAI's ``sliding_window_inference``, bit for bit.
+    ``volume``: a float32 tensor (1, C, W, H, D).  ``probability``: a function of ``batch_size`` windows
+    (B, C, w, h, d) that returns (B, K, w, h, d).  The last window of an axis ends where the volume ends.  A side that
+    is shorter than the window is padded on both sides: with zeros, or by another mode of ``torch.nn.functional.pad``.
+    Returns (1, K, W, H, D) float32; equal to MONAI's ``sliding_window_inference``, bit for bit.
     """
     def box(corner, sides):
         return (..., *(slice(start, start + side) for start, side in zip(corner, sides)))
 
+    if len(volume) != 1:
+        raise ValueError(f"volume is {tuple(volume.shape)}; give one volume, (1, C, W, H, D)")
     size = volume.shape[2:]
     missing = [max(patch - side, 0) for side, patch in zip(size, patch_size)]
     volume = F.pad(volume, [n for lack in reversed(missing) for n in (lack // 2, lack - lack // 2)], padding)
     starts = [[*range(0, side - patch, step), side - patch]
               for side, patch, step in zip(volume.shape[2:], patch_size, stride)]
     windows = [box(corner, patch_size) for corner in product(*starts)]
-    total, count = None, torch.zeros_like(volume[:, :1])
+    total, count = None, torch.zeros_like(volume[:, :1], dtype=torch.float32)
     for first in range(0, len(windows), batch_size):
         some = windows[first:first + batch_size]
-        found = probability(torch.cat([volume[window] for window in some])).to(volume.dtype)
-        total = volume.new_zeros(1, found.shape[1], *volume.shape[2:]) if total is None else total
+        found = probability(torch.cat([volume[window] for window in some])).float()
+        total = count.new_zeros(1, found.shape[1], *volume.shape[2:]) if total is None else total
         for window, one in zip(some, found):
             total[window] += one
             count[window] += 1
@@ -108,20 +113,6 @@ def most_probable(score):
     if len(score) == 1:  # the same, without copies of a large volume
         return (score[0] > 1 - score[0]).astype(np.uint8)
     return np.concatenate([1 - score.sum(0, keepdims=True), score]).argmax(0).astype(np.uint8)
-
-
-def first_output(output, x):
-    """The logits in a network's ``output`` for ``x`` (B, 1, W, H, D): the output itself, or the first element of a
-    tuple, a list or a dictionary.  LasegError if they have another size than ``x``, or fewer than two classes."""
-    while isinstance(output, (tuple, list, dict)) and len(output):
-        output = next(iter(output.values() if isinstance(output, dict) else output))
-    if not torch.is_tensor(output):
-        raise LasegError(f"the network's first output is of type {type(output).__name__}; logits (B, C, W, H, D) are "
-                         "needed: wrap it in a module that returns these")
-    if output.ndim != x.ndim or len(output) != len(x) or output.shape[2:] != x.shape[2:] or output.shape[1] < 2:
-        raise LasegError(f"the network's first output is {tuple(output.shape)} for an input of {tuple(x.shape)}; "
-                         "logits of that size are needed, with a channel for the background and one for each class")
-    return output
 
 
 def enlarged(volume, size, factor):
@@ -152,8 +143,8 @@ def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):
 
 
 def largest_component(mask, weight=None):
-    """The largest connected part of ``mask``, uint8.  Voxels that share a corner are connected.  An empty mask stays
-    empty.  In a label of several classes the largest part of each class is kept.
+    """The largest connected part of ``mask`` (W, H, D) or (W, H), uint8.  Voxels that share a corner are connected.
+    An empty mask stays empty.  In a label of several classes the largest part of each class is kept.
 
     ``weight``: the weight of each voxel, an array that broadcasts to the mask; by default all are equal.
 
@@ -165,6 +156,8 @@ def largest_component(mask, weight=None):
     from scipy import ndimage
 
     mask = np.asarray(mask)
+    if mask.ndim > 3:
+        raise ValueError(f"the mask is {mask.shape}: give one case, W x H x D; in a batch, cases would be connected")
     found = mask.astype(np.uint8)
     if (found != mask).any():
         raise ValueError(f"a mask holds whole numbers from 0 to 255, this one {np.unique(mask)[:4].tolist()} and so "

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 
+from .runtime.compat import BatchLoss
+
 
 def dice_loss(score, target, *, total=torch.sum):
     """1 - Dice with squared denominators (V-Net, Milletari et al. 2016, eq. 3).
@@ -49,7 +51,7 @@ def segmentation_loss(logits, label, *, where=None, total=torch.sum):
     ``label``: (B, W, H, D), whole numbers from 0 (background) to C - 1.
     Dice is the mean over the classes that are not background: with two classes that of class 1.
     ``where``: bool (or 0 and 1), of ``label``'s shape: the voxels that count; None: all.
-    If no voxel counts, both losses are 0.
+    The label of other voxels may be anything, such as 255.  If no voxel counts, both losses are 0.
     ``total``: see ``dice_loss``.
     Returns (loss, cross_entropy, dice), three scalars.
     Raises ValueError for a label, or a ``where``, of another shape, dtype or range.
@@ -70,13 +72,16 @@ def segmentation_loss(logits, label, *, where=None, total=torch.sum):
         raise ValueError(f"logits are {tuple(logits.shape)}: "
                          "a softmax needs two classes at least, one is background")
     label = label.long()
+    if where is not None:
+        if where.shape != label.shape or (where != where.bool()).any():
+            raise ValueError("where must hold True or False (or 1 and 0) in the label's shape "
+                             f"{tuple(label.shape)}; it is {tuple(where.shape)} {where.dtype}")
+        where = where.bool()
+        label = label * where  # a voxel that doesn't count may hold any value, such as 255
     if (found := _ends(label)) and (found[0] < 0 or found[1] >= classes):
         raise ValueError(f"the label holds values from {found[0]} to {found[1]}, "
                          f"and logits of {classes} classes need 0 to {classes - 1}; "
                          "to leave voxels out, pass where=")
-    if where is not None and (where.shape != label.shape or (where != where.bool()).any()):
-        raise ValueError("where must hold True or False (or 1 and 0) in the label's shape "
-                         f"{tuple(label.shape)}; it is {tuple(where.shape)} {where.dtype}")
     return _segmentation(logits, label, where, total)
 
 
@@ -131,29 +136,6 @@ def softmax_kl_loss(input_logits, target_logits, *, reduction="mean"):
     student = F.log_softmax(_wide(input_logits), dim=1)
     distance = F.kl_div(student, target, reduction="none", log_target=True)
     return distance if reduction == "none" else distance.mean().as_subclass(BatchLoss)
-
-
-class BatchLoss(torch.Tensor):
-    """The mean loss of a batch.  Multiplying it by a map, or selecting from it with one, raises TypeError: broadcasting
-    would only change the scale, and the mask would select nothing.  Every result of a computation with it is a plain
-    tensor."""
-
-    @classmethod
-    def __torch_function__(cls, function, types, args=(), kwargs=None):
-        with torch._C.DisableTorchFunctionSubclass():
-            shapes = [tuple(arg.shape) for arg in args if torch.is_tensor(arg) and arg.ndim > 0]
-            if shapes and function.__name__.strip("_") in ("mul", "imul", "rmul", "multiply", "where", "masked_select"):
-                raise TypeError(f"this loss is the mean over the batch, and the mask has shape {shapes[0]}: take "
-                                "reduction='none', which gives one value for each voxel")
-            return function(*args, **(kwargs or {}))
-
-    def __mul__(self, other):
-        return torch.mul(self, other)  # Tensor's own operator would hide the message
-
-    __rmul__ = __mul__
-
-    def __format__(self, how):
-        return format(self.as_subclass(torch.Tensor), how)
 
 
 def pseudo_label_loss(input_logits, target_logits, *, confidence=0.8, total=torch.sum):

@@ -6,11 +6,14 @@ Source: Tarvainen & Valpola 2017, "Mean teachers are better role models" (arXiv:
 et al. 2019 (UA-MT, arXiv:1907.07034).
 """
 
+from functools import partial
+
 import torch
 
 from . import ramps
 from .losses import pseudo_label_loss, softmax_kl_loss, softmax_mse_loss
 from .perturbations import move_unlabelled, predict_view, teacher_noise, vary_intensity
+from .runtime.compat import first_output
 from .runtime.sync_norm import segmentation_loss_for, sum_over_batch
 
 
@@ -28,7 +31,7 @@ def mean_teacher_loss(student, teacher, image, label, config, iteration, generat
         targets = teacher_answer(teacher, image[n:], config, generator)
         if config.student_affine:
             seen, targets = move_unlabelled(seen, targets, n, config.student_affine, generator)
-    logits = student(seen).float()
+    logits = logits_of(student, seen)
     supervised, cross_entropy, dice = segmentation_loss_for(config)(logits[:n], label[:n])
     distance = torch.zeros_like(supervised)
     if len(image) > n:
@@ -75,4 +78,9 @@ def teacher_answer(teacher, image, config, generator=None):
     """The teacher's logits (B, C, W, H, D) float32 for ``image`` (B, 1, W, H, D), with noise unless ``noise_on`` is
     'none', and in the view that ``teacher_view`` names."""
     noise = teacher_noise(image, generator) if config.noise_on != "none" else 0
-    return predict_view(teacher, image + noise, config.teacher_view, generator).float()
+    return predict_view(partial(logits_of, teacher), image + noise, config.teacher_view, generator)
+
+
+def logits_of(network, image):
+    """The logits (B, C, W, H, D) float32 of ``network`` for ``image``: of several outputs the first."""
+    return first_output(network(image), image).float()

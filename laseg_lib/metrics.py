@@ -6,16 +6,19 @@ COLUMNS = ["dice", "jaccard", "hd95", "asd", "hd95_mm", "asd_mm", "empty"]
 
 
 def masks_of(one, two):
-    """Two masks as bool arrays.  ValueError if their shapes differ, or if one holds probabilities, several labels or
-    NaN."""
-    masks = []
+    """Two masks as bool arrays.  ValueError if their shapes differ, if one holds probabilities, several labels or NaN,
+    or if they hold different values, such as 1 and 2: then they show different classes (1 and 255 count as one)."""
+    masks, values = [], set()
     for mask in map(np.asarray, (one, two)):
-        if mask.dtype != bool and mask.size:
-            most = mask.max()
-            if not ((mask == 0) | (mask == most)).all():
-                raise ValueError(f"a mask holds 0 and one other value, this one {np.unique(mask)[:4].tolist()} and so "
-                                 "on: compare it with a threshold, or with the label's value, first")
+        most = mask.max() if mask.size else 0
+        if mask.dtype != bool and (most % 1 or not ((mask == 0) | (mask == most)).all()):
+            raise ValueError(f"a mask holds 0 and one other value, this one {np.unique(mask)[:4].tolist()} and so "
+                             "on: compare it with a threshold, or with the label's value, first")
+        values.add(1 if most == 255 else int(most))
         masks.append(mask.astype(bool))
+    if len(values - {0}) > 1:
+        raise ValueError(f"one mask holds 0 and {min(values - {0})}, the other 0 and {max(values)}, so they show "
+                         "different classes: compare each label with the value of one class first")
     if masks[0].shape != masks[1].shape:
         raise ValueError(f"{masks[0].shape} and {masks[1].shape} differ in shape")
     return masks
@@ -30,7 +33,10 @@ def dice_of(one, two):
 
 def mean_dice_of(one, two):
     """The mean of ``dice_of`` over the classes 1 and above that occur in either of two labels; 1 if none occurs."""
-    return float(np.mean([dice_of(one == k, two == k) for k in np.union1d(one, two) if k] or [1.0]))
+    values = np.union1d(one, two)
+    if (values % 1 != 0).any():
+        raise ValueError("a label holds others than whole numbers: give the class of each voxel, not probabilities")
+    return float(np.mean([dice_of(one == k, two == k) for k in values if k] or [1.0]))
 
 
 def jaccard_of(one, two):
@@ -66,7 +72,7 @@ def surface_distances(prediction, label, spacing=1.0):
 def sides_of(mask, spacing):
     """A voxel's sides, one for each axis of ``mask``.  ValueError for a mask that isn't W x H x D or W x H, a wrong
     number of sides, or a side that isn't above 0."""
-    if mask.ndim not in (2, 3):
+    if mask.ndim not in (2, 3) or mask.ndim == 3 and len(mask) == 1:
         raise ValueError(f"masks must be W x H x D or W x H, not {mask.shape}: with a batch axis every voxel would "
                          "count as surface")
     sides = np.asarray(spacing, float)
@@ -93,7 +99,7 @@ def nsd_of(one, two, tolerance, spacing):
     """
     one, two = masks_of(one, two)
     sides = sides_of(one, spacing)
-    if tolerance < 0:
+    if not tolerance >= 0:
         raise ValueError(f"the tolerance must be 0 mm or more, not {tolerance}")
     if np.isnan(sides).any():
         return float("nan")

@@ -44,4 +44,4 @@ def poly_rampdown(current, rampdown_length, power=0.9):
 
     Source: Chen et al. 2017, DeepLab (arXiv:1606.00915), where it lowers the learning rate.
     """
-    return float((1.0 - np.clip(current / rampdown_length, 0.0, 1.0)) ** power)
+    return float((1.0 - np.clip(current / max(rampdown_length, 1e-9), 0.0, 1.0)) ** power)

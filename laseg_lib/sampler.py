@@ -26,8 +26,7 @@ class TwoStreamBatchSampler(Sampler):
     """
 
     def __init__(self, primary_indices, secondary_indices, batch_size, secondary_batch_size, *, generator=None):
-        self.primary_indices = list(primary_indices)
-        self.secondary_indices = list(secondary_indices)
+        self.primary_indices, self.secondary_indices = list(primary_indices), list(secondary_indices)
         self.secondary_batch_size = secondary_batch_size
         self.primary_batch_size = batch_size - secondary_batch_size
         self.rngs = None if generator is None else np.random.default_rng(generator).spawn(2)
@@ -38,8 +37,10 @@ class TwoStreamBatchSampler(Sampler):
         self._resumed = 0  # skipped when the current epoch began
 
     def _check(self, batch_size):
-        if any(isinstance(index, (bool, np.bool_)) for index in self.primary_indices + self.secondary_indices):
-            raise ValueError("give the volumes' indices, as np.flatnonzero(mask) does, not a mask")
+        for indices in filter(len, map(np.asarray, (self.primary_indices, self.secondary_indices))):
+            if indices.ndim != 1 or indices.dtype.kind not in "iu":
+                raise ValueError("give the volumes' indices as a list of whole numbers, as np.flatnonzero(mask) does, "
+                                 "not a mask or names")
         sizes = batch_size, self.secondary_batch_size
         if not all(isinstance(size, (int, np.integer)) for size in sizes):
             raise ValueError(f"a batch of {batch_size} with {self.secondary_batch_size} unlabelled: "
@@ -89,10 +90,12 @@ class TwoStreamBatchSampler(Sampler):
 
     def load_state_dict(self, state):
         """Return to a saved state: the next epoch is that epoch without the batches already drawn."""
+        if self.rngs is None:
+            raise ValueError("a sampler that draws from NumPy's global state can't go on from a state: pass generator=")
         for rng, start in zip(self.rngs, state["start"], strict=True):
             rng.bit_generator.state = start
         self._start, self._batches = state["start"], state["batches"]  # if it is saved again before the epoch begins
-        self._resume = state["batches"]
+        self._resume = self._resumed = state["batches"]
 
 
 def iterate_once(indices, rng=np.random):

@@ -143,8 +143,9 @@ class Trainer:
             self.optimizer.zero_grad()
             image, label = self.next_batch()
             with machine.autocast(self.device, self.precision):
-                loss, parts = self.loss_of(self.replica, self.teacher, image, label, self.config,
-                                           self.iteration, self.batches.generators.noise)
+                found = self.loss_of(self.replica, self.teacher, image, label, self.config,
+                                     self.iteration, self.batches.generators.noise)
+            loss, parts = methods.loss_and_parts(found, self.config.method)
             row = {"iteration": self.iteration + 1, "lr": self.optimizer.param_groups[0]["lr"],
                    **as_floats({**parts, "loss": loss})}
             self._stop_on_nan("loss", row["loss"], row["iteration"])
@@ -215,8 +216,9 @@ class Trainer:
 
     def _stop_on_nan(self, name, value, iteration):
         if not math.isfinite(value):
-            where = f"; the last good checkpoint is in {self.config.snapshot_path}" if self.config.snapshot_path else ""
-            raise LasegError(f"the {name} is {value} at iteration {iteration}: training has diverged{where}. "
+            folder = self.config.snapshot_path
+            kept = f"; the last good checkpoint is in {folder}" * checkpoints.has_checkpoints(folder) if folder else ""
+            raise LasegError(f"the {name} is {value} at iteration {iteration}: training has diverged{kept}. "
                              "Lower --base_lr (or use --precision fp32)")
 
     def weights(self):

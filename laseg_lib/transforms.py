@@ -1,7 +1,7 @@
 """Augmentation: random changes of a volume and its label.
 
 Each transform takes and returns a sample ``{'image': (W, H, D), 'label': (W, H, D)}``, or with two images (W, H): NumPy
-arrays, or tensors on any device.  ``torch.from_numpy`` accepts every array that a transform returns.
+arrays, or tensors on any device.  A crop is a view of its volume.
 
 ``rng``: a ``numpy.random.Generator``; None draws from NumPy's global state; TypeError for anything else.
 """
@@ -11,37 +11,10 @@ from itertools import combinations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.utils.data import get_worker_info
 
-_OF_WORKER = {}  # in a DataLoader's worker: id(rng) -> (rng, kept alive; this worker's generator)
+from .runtime.randomness import checked, integer, uniform
 
-
-def _of_worker(rng):
-    """``rng`` itself; in a DataLoader's worker a generator for this worker and epoch.  Each worker gets a copy of
-    ``rng``, and all copies would draw the same numbers in every epoch."""
-    info = get_worker_info()
-    if info is None:
-        return rng
-    if id(rng) not in _OF_WORKER:
-        _OF_WORKER[id(rng)] = rng, np.random.default_rng([info.seed, int(rng.integers(2**32))])
-    return _OF_WORKER[id(rng)][1]
-
-
-def _checked(rng):
-    """``rng``; TypeError if it is neither a Generator nor None, such as a seed."""
-    if rng is not None and not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a numpy.random.Generator, as np.random.default_rng(seed) makes one, or None; not "
-                        f"{type(rng).__name__}")
-    return rng
-
-
-def _integer(rng, low, high):
-    """A random integer in [low, high), from a Generator or from NumPy's global state."""
-    return int(np.random.randint(low, high) if rng is None else _of_worker(rng).integers(low, high))
-
-
-def _uniform(rng):
-    return np.random.random() if rng is None else _of_worker(rng).random()
+MOST_CLASSES = 100  # each class takes memory and time
 
 
 def _both(sample, function):
@@ -51,12 +24,14 @@ def _both(sample, function):
 
 
 def _require_alike(sample):
-    """ValueError if image and label differ in shape, as after ``ToTensor`` or with channels (each would be turned about
-    other axes), or if a label of floats holds others than whole numbers (they would be rounded down)."""
-    image, label = sample["image"], sample["label"]
-    if tuple(image.shape) != tuple(label.shape):
-        raise ValueError(f"image {tuple(image.shape)} and label {tuple(label.shape)} differ in shape; transform them "
-                         "before ToTensor, and each channel alone")
+    """ValueError if image and label differ in shape, as after ``ToTensor``, or have channels (each would be turned
+    about other axes), or if a label of floats holds others than whole numbers (they would be rounded down)."""
+    image, label = sample["image"], sample.get("label")
+    if label is None:
+        raise ValueError("the sample has no label; give an unlabelled volume a label of zeros, as LAHeart does")
+    if tuple(image.shape) != tuple(label.shape) or len(image.shape) > 3:
+        raise ValueError(f"image {tuple(image.shape)} and label {tuple(label.shape)} differ in shape or have channels; "
+                         "transform them before ToTensor, and each channel alone")
     if (label.dtype.kind == "f" if isinstance(label, np.ndarray) else label.is_floating_point()) and (
             label % 1 != 0).any():
         raise ValueError("the label holds others than whole numbers: give the class of each voxel, not probabilities")
@@ -74,11 +49,11 @@ class RandomRotFlip:
     """
 
     def __init__(self, *, flip_probability=0.5, rng=None):
-        self.flip_probability, self.rng = flip_probability, _checked(rng)
+        self.flip_probability, self.rng = flip_probability, checked(rng)
 
     def __call__(self, sample):
-        k, axis = _integer(self.rng, 0, 4), _integer(self.rng, 0, 2)
-        flip = self.flip_probability >= 1 or _uniform(self.rng) < self.flip_probability
+        k, axis = integer(self.rng, 0, 4), integer(self.rng, 0, 2)
+        flip = self.flip_probability >= 1 or uniform(self.rng) < self.flip_probability
 
         def turn(volume):
             numpy = isinstance(volume, np.ndarray)
@@ -123,34 +98,36 @@ class RandomAffine:
     """
 
     def __init__(self, degrees=15.0, scale=1.2, *, probability=0.5, rng=None):
-        self.degrees, self.scale, self.probability, self.rng = degrees, scale, probability, _checked(rng)
+        self.degrees, self.scale, self.probability, self.rng = degrees, scale, probability, checked(rng)
 
     def draw(self, dims=3):
         """A random matrix; with probability 1 - ``probability`` it is the identity."""
-        if _uniform(self.rng) >= self.probability:
+        if uniform(self.rng) >= self.probability:
             return np.eye(dims)
-        angles = [np.deg2rad(self.degrees) * (2 * _uniform(self.rng) - 1)
+        angles = [np.deg2rad(self.degrees) * (2 * uniform(self.rng) - 1)
                   for _ in range(3 if dims == 3 else 1)]
-        return rotation(angles) * self.scale ** (2 * _uniform(self.rng) - 1)
+        return rotation(angles) * self.scale ** (2 * uniform(self.rng) - 1)
 
     def __call__(self, sample):
         _require_alike(sample)
         matrix = self.draw(sample["image"].ndim)
         if (matrix == np.eye(len(matrix))).all():
             return sample
-        image, label = sample["image"], sample["label"]
-        numpy = isinstance(image, np.ndarray)
-        if numpy:
-            image, label = (torch.from_numpy(np.ascontiguousarray(volume)) for volume in (image, label))
-        both = torch.stack([image.float(), *(share.float() for share in each_class(label))])[None]
+        image, label = _copy(sample["image"], "float32"), _copy(sample["label"], "int64")
+        both = torch.stack([image, *(share.float() for share in each_class(label))])[None]
         image, *shares = resample(both, matrix[None])[0]
-        label = of_greatest_share(torch.stack(shares)).to(label.dtype)
-        return {**sample, "image": image.numpy() if numpy else image, "label": label.numpy() if numpy else label}
+        label = of_greatest_share(torch.stack(shares))
+        return {**sample, "image": _like(image, sample["image"]), "label": _like(label, sample["label"])}
 
 
 def each_class(label):
-    """A bool mask for each class 1 to K in ``label``, a tensor of whole numbers; K is the largest that occurs."""
-    return [label == k for k in range(1, max(int(label.max()), 1) + 1)]
+    """A bool mask for each class 1 to K in ``label``, a tensor of whole numbers; K is the largest that occurs.
+    ValueError for a value below 0 or above ``MOST_CLASSES``, such as the challenge's 255."""
+    least, most = int(label.min()), int(label.max())
+    if least < 0 or most > MOST_CLASSES:
+        raise ValueError(f"the label holds values from {least} to {most}: give the classes as 0, 1, 2 and so on, at "
+                         f"most {MOST_CLASSES}")
+    return [label == k for k in range(1, max(most, 1) + 1)]
 
 
 def of_greatest_share(shares):
@@ -173,6 +150,7 @@ def pad_to(volume, size):
 
 class _Crop:
     def __init__(self, output_size):
+        output_size = np.asarray(output_size).tolist()  # a number or a list, whatever holds them
         self.output_size = output_size if isinstance(output_size, int) else tuple(output_size)
         if not isinstance(output_size, int) and len(self.output_size) not in (2, 3):
             raise ValueError("output_size must be three sides W, H, D (for an image two), or one number for all; not "
@@ -181,6 +159,7 @@ class _Crop:
             raise ValueError(f"output_size is {self.output_size}; each side must be 1 voxel or more")
 
     def __call__(self, sample):
+        _require_alike(sample)
         shape = tuple(sample["image"].shape)
         size = (self.output_size,) * len(shape) if isinstance(self.output_size, int) else self.output_size
         if len(size) != len(shape):
@@ -214,10 +193,10 @@ class RandomCrop(_Crop):
 
     def __init__(self, output_size, *, walkthrough_offsets=False, rng=None):
         super().__init__(output_size)
-        self.walkthrough_offsets, self.rng = walkthrough_offsets, _checked(rng)
+        self.walkthrough_offsets, self.rng = walkthrough_offsets, checked(rng)
 
     def offset(self, room):
-        return _integer(self.rng, 0, max(room, 1) if self.walkthrough_offsets else room + 1)
+        return integer(self.rng, 0, max(room, 1) if self.walkthrough_offsets else room + 1)
 
 
 class ToTensor:
@@ -233,6 +212,14 @@ def _copy(volume, dtype):
     if isinstance(volume, np.ndarray):  # turned, cropped and converted in one pass
         return torch.from_numpy(np.array(volume, dtype, order="C"))
     return volume.to(getattr(torch, dtype), memory_format=torch.contiguous_format, copy=True)
+
+
+def _like(volume, given):
+    """The tensor ``volume`` as an array, or as a tensor, of the dtype of ``given``."""
+    numpy = isinstance(given, np.ndarray)
+    if not (given.dtype.kind == "f" if numpy else given.is_floating_point()):
+        volume = volume.round()
+    return volume.numpy().astype(given.dtype, copy=False) if numpy else volume.to(given.dtype)
 
 
 class Compose:

@@ -4,7 +4,8 @@ A *method* is the loss of one batch: a function
 
     method(student, teacher, image, label, config, iteration, generator) -> (loss, parts)
 
-``student``: the network that is trained.  ``teacher``: its moving average, without gradients.  ``image``:
+``student``: the network that is trained; it returns logits (B, C, W, H, D).  ``teacher``: its moving average, without
+gradients.  ``image``:
 (B, 1, W, H, D) float32, the ``config.labelled_in_batch`` labelled volumes first.  ``label``: (B, W, H, D) int64; only
 the labelled volumes' part may be used.  ``iteration``: counted from 0.  ``generator``: a ``torch.Generator`` on the
 device.  Draw all random numbers from it; otherwise a resumed training differs from an uninterrupted one.
@@ -26,6 +27,7 @@ import importlib
 import importlib.util
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from ..config import METHODS
@@ -65,13 +67,22 @@ def _from_file(text):
     return getattr(module, name)
 
 
+def loss_and_parts(found, name):
+    """``found``, what the method ``name`` returned; LasegError unless it is (scalar tensor, dict)."""
+    if isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict) and (
+            torch.is_tensor(found[0]) and not found[0].ndim):
+        return found
+    raise LasegError(f"the method {name} must return (loss, parts): a scalar tensor, and a dict of scalars for the log")
+
+
 def method_name(method):
     """The name of ``method`` in checkpoints and records: the library's name for it, or its own.
 
     Raises LasegError if it can't be called.
     """
     if not callable(method):
-        raise LasegError(f"method must be a function, an nn.Module or a name as for --method; got {method!r}")
+        raise LasegError(f"method={method!r}: give a function or an nn.Module; a name belongs into the settings, "
+                         "TrainConfig(method=...)")
     kind = type(method) if isinstance(method, nn.Module) else method
     package, _, file = getattr(kind, "__module__", "").rpartition(".")
     ours = package.startswith("laseg_lib") and file in METHODS  # the reader's own file may have the same name

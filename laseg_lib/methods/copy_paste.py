@@ -15,7 +15,7 @@ import torch
 
 from ..errors import LasegError
 from ..inference import largest_component
-from ..mean_teacher import consistency_weight, student_view, teacher_answer, weighted_sum
+from ..mean_teacher import consistency_weight, logits_of, student_view, teacher_answer, weighted_sum
 from ..runtime.sync_norm import segmentation_loss_for
 
 SHARE = 2 / 3  # of each side of the patch: a box's side
@@ -30,7 +30,7 @@ def copy_paste_loss(student, teacher, image, label, config, iteration, generator
                          "set --batch_size to twice --labeled_bs")
     pseudo = pseudo_labels(teacher_answer(teacher, image[n:], config, generator))
     boxes = random_boxes(n, image.shape[2:], generator, image.device) * (weight > 0)
-    logits = student(student_view(swap(image, boxes), n, config, generator)).float()
+    logits = logits_of(student, student_view(swap(image, boxes), n, config, generator))
     logits = swap(logits, boxes)  # the logits of each voxel return to the volume that the voxel came from
     return weighted_sum(*loss(logits[:n], label[:n]), weight, loss(logits[n:], pseudo)[0])
 

@@ -16,7 +16,7 @@ Different from the paper:
 
 from torch import nn
 
-from ..mean_teacher import consistency_weight, student_view, weighted_sum
+from ..mean_teacher import consistency_weight, logits_of, student_view, weighted_sum
 from ..runtime.sync_norm import segmentation_loss_for
 from ..vnet import VNet
 
@@ -30,8 +30,8 @@ class CrossTeaching(nn.Module):
 
     def forward(self, student, teacher, image, label, config, iteration, generator=None):
         n, weight, loss = config.labelled_in_batch, consistency_weight(config, iteration), segmentation_loss_for(config)
-        first = student(student_view(image, n, config, generator)).float()
-        second = self.second(student_view(image, n, config, generator)).float()
+        first = logits_of(student, student_view(image, n, config, generator))
+        second = logits_of(self.second, student_view(image, n, config, generator))
         supervised = [sum(pair) for pair in zip(loss(first[:n], label[:n]), loss(second[:n], label[:n]))]
         distance = (loss(first[n:], second[n:].detach().argmax(1))[0]
                     + loss(second[n:], first[n:].detach().argmax(1))[0])

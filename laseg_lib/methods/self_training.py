@@ -2,17 +2,15 @@
 
     Y = largest component of argmax P_teacher(x),   then   L = L_seg(P, Y)   on labelled and unlabelled volumes alike
 
-This method is no function of one batch: ``label_by_teacher`` writes a data set, from which a training on labels
-(``--model supervised_equal``, every case labelled) learns.
+``label_by_teacher`` writes a data set, from which a training on labels (``--model supervised_equal``) learns:
 
     laseg train --root_path R --labelnum 4 --model supervised ...          # the teacher: labels only
     label_by_teacher("RUN/last.pth", R, names, 4, "pseudo", patch_size=..., downsample=2)
     laseg train --root_path pseudo/cases --model supervised_equal --labelnum 80 ...
 
-Source: Lee 2013, "Pseudo-label", where one network labels while it learns; the two steps are those of Yalniz et al.
-2019 (arXiv:1905.00546).
-Different from these papers: labels are made once and not selected by confidence, and there is no last training on the
-true labels alone (Yalniz et al.).  Only each class's largest component is kept, because an atrium is one piece.
+Source: Lee 2013, "Pseudo-label", where one network labels while it learns; two steps: Yalniz et al. 2019
+(arXiv:1905.00546).  Different from these papers: labels are made once and not selected by confidence, and no training
+on the true labels alone ends it (Yalniz et al.).  Each class's largest component is kept: an atrium is one piece.
 """
 
 from pathlib import Path
@@ -23,6 +21,7 @@ import torch
 from ..classes import ATRIUM
 from ..data.atomic import write_list, write_whole
 from ..data.volumes import FILE, file_of, has_label, list_path, read_geometry, read_volume, write_volume
+from ..errors import LasegError
 from ..inference import largest_component, predict_volume
 from ..metrics import mean_dice_of
 from ..runtime.checkpoints import load_network
@@ -35,9 +34,8 @@ def label_by_teacher(checkpoint, root, names, labelled, dest, *, patch_size, dow
     The first ``labelled`` keep their labels.  The others get the largest component of what the
     teacher of ``checkpoint`` predicts.  Voxel sizes, positions and patients.list go along.
     ``patch_size``, ``downsample``: of the teacher's training.
-    Returns the mean Dice of the new labels where the cases have true ones (NaN where none has): a
-    number to look at, which must not choose anything.
-    Raises LasegError for files that can't be read.
+    Returns the mean Dice of the new labels where true ones exist, or NaN; choose nothing by it.
+    Raises LasegError for files that can't be read, and where the teacher finds nothing.
     """
     network, config = load_network(checkpoint, "teacher")
     network = network.to(pick_device(), memory_format=torch.channels_last_3d)
@@ -46,9 +44,11 @@ def label_by_teacher(checkpoint, root, names, labelled, dest, *, patch_size, dow
         path = file_of(root, name)
         image, label = read_volume(path, with_label=i < labelled or has_label(path))
         if i >= labelled:
-            mask, _ = predict_volume(network, image, patch_size, downsample=downsample,
-                                     enlarge=True)
-            found = largest_component(mask)
+            found = largest_component(predict_volume(network, image, patch_size, enlarge=True,
+                                                     downsample=downsample)[0])
+            if not found.any():
+                raise LasegError(f"{path}: the teacher finds no atrium in it; train it longer, "
+                                 "or leave this case out")
             quality += [] if label is None else [mean_dice_of(found, label)]
             label = found
         known = {kind: mm for kind, mm in read_geometry(path).items() if not np.isnan(mm).any()}

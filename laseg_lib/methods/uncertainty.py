@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import ramps
-from ..mean_teacher import consistency_weight, student_view, teacher_answer, weighted_sum
+from ..mean_teacher import consistency_weight, logits_of, student_view, teacher_answer, weighted_sum
 from ..perturbations import move_unlabelled
 from ..runtime.sync_norm import segmentation_loss_for
 
@@ -34,7 +34,7 @@ def uncertainty_loss(student, teacher, image, label, config, iteration, generato
     if config.student_affine:
         seen, found = move_unlabelled(seen, found, n, config.student_affine, generator)
     target, uncertainty = found[:, :-1], found[:, -1]
-    logits = student(seen).float()
+    logits = logits_of(student, seen)
     sure = uncertainty < threshold(config, iteration, logits.shape[1])
     distance = masked_mse(F.softmax(logits[n:], dim=1), target, sure)
     return weighted_sum(*segmentation_loss_for(config)(logits[:n], label[:n]), consistency_weight(config, iteration),
@@ -54,7 +54,7 @@ def threshold(config, iteration, classes=2):
 
 def masked_mse(p, target, mask):
     """Mean squared difference of ``p`` and ``target`` (B, C, ...) in the voxels of ``mask`` (B, ...); 0 without any."""
-    return (((p - target) ** 2).mean(1) * mask).sum() / mask.sum().clamp_min(1)
+    return (((p - target) ** 2).mean(1) * mask).sum() / mask.bool().sum().clamp_min(1)
 
 
 METHOD = uncertainty_loss

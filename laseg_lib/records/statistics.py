@@ -127,14 +127,16 @@ def holm(p_values):
     """Holm's correction of one family's p values, in their order: the chance of *any* false finding stays 5 %.
 
     The smallest of m is multiplied by m, the next by m - 1, and so on; none becomes smaller than the one before it.
+    NaN, of a comparison that couldn't be tested, stays NaN and doesn't count.
     Source: Holm, Scandinavian Journal of Statistics 6, 1979.
 
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, 0.005])]
     [0.03, 0.06, 0.06, 0.02]
     """
-    corrected, least, m = [0.0] * len(p_values), 0.0, len(p_values)
-    for rank, i in enumerate(sorted(range(m), key=p_values.__getitem__)):
-        least = max(least, min(1.0, (m - rank) * p_values[i]))
+    corrected, least = list(p_values), 0.0
+    tested = sorted((i for i, p in enumerate(p_values) if not np.isnan(p)), key=p_values.__getitem__)
+    for rank, i in enumerate(tested):
+        least = max(least, min(1.0, (len(tested) - rank) * p_values[i]))
         corrected[i] = least
     return corrected
 

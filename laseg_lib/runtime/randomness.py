@@ -1,9 +1,15 @@
-"""The random generators of a training, one for each purpose: a new purpose changes no other's draws."""
+"""The random generators of a training, one for each purpose: a new purpose changes no other's draws.
+
+Below: a transform's draws, which are different ones in each of a DataLoader's workers.
+"""
 
 import random
 
 import numpy as np
 import torch
+from torch.utils.data import get_worker_info
+
+_OF_WORKER = {}  # in a DataLoader's worker: id(rng) -> (rng, kept alive; this worker's generator)
 
 
 class Generators:
@@ -43,3 +49,32 @@ def seed_everything(seed, deterministic=True):
     torch.manual_seed(seed)
     torch.backends.cudnn.deterministic = bool(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
+
+
+def _of_worker(rng):
+    """``rng`` itself; in a DataLoader's worker a generator for this worker and epoch.  Each worker gets a copy of
+    ``rng``, and all copies would draw the same numbers in every epoch."""
+    info = get_worker_info()
+    if info is None:
+        return rng
+    if id(rng) not in _OF_WORKER:
+        _OF_WORKER[id(rng)] = rng, np.random.default_rng([info.seed, int(rng.integers(2**32))])
+    return _OF_WORKER[id(rng)][1]
+
+
+def checked(rng):
+    """``rng``; TypeError if it is neither a Generator nor None, such as a seed."""
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator, as np.random.default_rng(seed) makes one, or None; not "
+                        f"{type(rng).__name__}")
+    return rng
+
+
+def integer(rng, low, high):
+    """A random integer in [low, high), from a Generator or from NumPy's global state."""
+    return int(np.random.randint(low, high) if rng is None else _of_worker(rng).integers(low, high))
+
+
+def uniform(rng):
+    """A random number in [0, 1), from a Generator or from NumPy's global state."""
+    return np.random.random() if rng is None else _of_worker(rng).random()
