@@ -422,6 +422,7 @@ def test_a_segmentation_in_dicom_is_named_with_what_to_export(storage, series, t
 
 @pytest.mark.parametrize("change, words", [
     (lambda head, k: setattr(head, "SeriesInstanceUID", f"1.2.{k % 2}"), "holds 2 DICOM series .*folder"),
+    (lambda head, k: setattr(head, "SeriesInstanceUID", f"1.2.{k}"), "each of its 12 files.*one SeriesInstanceUID"),
     (lambda head, k: setattr(head, "ImageOrientationPatient", [1, 0, 0, 0, 0, 1] if k > 9 else [1, 0, 0, 0, 1, 0]),
      "localizer.*export one stack"),
     (lambda head, k: damaged_jpeg(head), "compression.*dcmdjpeg")])
@@ -444,12 +445,38 @@ def changed(series, change):
 
 @pytest.mark.parametrize("change, words", [
     (lambda head, k: setattr(head, "PhotometricInterpretation", "MONOCHROME1"), "MONOCHROME1.*export.*MONOCHROME2"),
+    (lambda head, k: setattr(head, "PhotometricInterpretation", "PALETTE COLOR"), "table.*export.*MONOCHROME2"),
+    (lambda head, k: setattr(head, "ModalityLUTSequence", []), "table.*export.*MONOCHROME2"),
+    (lambda head, k: setattr(head, "BitsStored", 12), "lowest bits.*export.*MONOCHROME2"),
+    (lambda head, k: (delattr(head, "ImagePositionPatient"), delattr(head, "InstanceNumber")), "order isn't known"),
+    (lambda head, k: (delattr(head, "ImagePositionPatient"), setattr(head, "InstanceNumber", 1)), "order isn't known"),
     (lambda head, k: setattr(head, "PixelSpacing", [1, 1] if k == 12 else [2, 2]), "pixels of 1 x 1 mm and .*2 x 2"),
     (lambda head, k: (setattr(head, "Rows", 9), setattr(head, "PixelData", head.PixelData[:360])) if k == 12 else None,
      "differ: 20 x 18 pixels and 20 x 9 pixels"),
     (lambda head, k: setattr(head, "ImagePositionPatient", [12 if k == 6 else 0, 0, 4 * k]), "4.00 to 12.65 mm apart")])
 def test_slices_that_dcm2niix_would_read_wrongly_are_told(change, words, series):
     refused(changed(series, change), words)
+
+
+def test_an_overlay_is_left_out(series):
+    """dcm2niix writes it as an image of its own."""
+    want = array_of(read_scan(series).image)
+
+    def drawn(head, k):
+        for element, kind, value in ((0x10, "US", 18), (0x11, "US", 20), (0x40, "CS", "G"), (0x50, "SS", [1, 1]),
+                                     (0x100, "US", 1), (0x102, "US", 0), (0x3000, "OW", b"\x0f\x00" * 23)):
+            head.add_new(0x60000000 + element, kind, value)
+
+    np.testing.assert_array_equal(array_of(read_scan(changed(series, drawn)).image), want)
+
+
+@pytest.mark.parametrize("held, words", [
+    ("version https://git-lfs.github.com/spec/v1\n", "git lfs pull"), ("<html>login</html>", "web page")])
+def test_files_in_place_of_a_series_are_named_for_what_they_are(held, words, tmp_path):
+    (tmp_path / "IM1.dcm").write_text(held)
+    for path in (tmp_path, tmp_path / "IM1.dcm"):
+        with pytest.raises(LasegError, match=f"IM1.dcm: is .*{words}"):
+            read_scan(path)
 
 
 def test_slices_with_one_identifier_are_all_read(series):
@@ -489,6 +516,13 @@ def test_the_size_of_a_voxel_may_stand_with_each_frame(series, tmp_path):
     assert read_scan(path).spacing == pytest.approx([2, 2, 4])
 
 
+def test_a_file_of_all_slices_that_was_cut_off_is_told(series, tmp_path):
+    path = enhanced(sorted(map(pydicom.dcmread, series.iterdir()), key=lambda head: int(head.InstanceNumber)),
+                    tmp_path / "all.dcm")
+    path.write_bytes(path.read_bytes()[:-3000])
+    refused(path, "all.dcm: was cut off; copy it again")
+
+
 @pytest.mark.parametrize("keep, tag, words", [
     (lambda k: k % 2, {}, "lie 8.00 mm apart, but by its header 4.00 mm; are some missing"),
     (lambda k: k < 9, {"ImagesInAcquisition": 12}, "holds 8 slices.*there are 12; are some missing")])
@@ -503,9 +537,10 @@ def test_a_regular_part_of_a_series_is_doubted(keep, tag, words, series, capsys)
     assert re.search(f"WARNING: {series}: .*{words}", capsys.readouterr().err)
 
 
-def test_slices_without_positions_keep_their_rows_and_are_doubted(series, capsys):
+@pytest.mark.parametrize("missing", [["Position", "Orientation"], ["Position"], ["Orientation"]])
+def test_slices_without_positions_keep_their_rows_and_are_doubted(missing, series, capsys):
     want = array_of(read_scan(series).image)
-    changed(series, lambda head, k: [delattr(head, f"Image{what}Patient") for what in ("Position", "Orientation")])
+    changed(series, lambda head, k: [delattr(head, f"Image{what}Patient") for what in missing])
     found = read_scan(series, spacing=(9, 9, 4))
     np.testing.assert_array_equal(array_of(found.image), want)
     assert found.image.GetSpacing() == (2, 2, 4) and not found.oriented
