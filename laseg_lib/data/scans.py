@@ -60,7 +60,8 @@ def read_scan(path, spacing=None, orientation=None):
     """The ``Scan`` in a NIfTI, NRRD or MetaImage file, or in a folder (or one file) of a DICOM series.
 
     ``spacing``: a voxel's three sides in mm, for sides that are not in the header.
-    ``orientation``: 'qform' or 'sform', which of a NIfTI file's two matrices counts; otherwise both must agree.
+    ``orientation``: 'qform' or 'sform', which of a NIfTI file's two matrices counts, or 'neither'; otherwise both must
+    agree.
     Raises LasegError, with the file and the cause, if it can't be read or isn't a volume with one number a voxel.
     """
     path = Path(path)
@@ -78,13 +79,13 @@ def read_scan(path, spacing=None, orientation=None):
         raise
     except FileNotFoundError as error:
         raise LasegError(f"{path}: the data file that its header names is missing ({error.filename}); put it beside "
-                         "the header") from error
+                         "the header, and write its name there without a folder") from error
     except Exception as error:  # the libraries raise many types of error for damaged files
         cause = re.sub(r"^.*ERROR:? ", "", [type(error).__name__, *str(error).strip().split("\n")][-1])[:200]
-        if "ncoding" in cause:
+        if re.search("(?<!nrrd)[Ee]ncoding", cause):
             raise LasegError(f"{path}: its compression isn't supported ({cause}); write it again with gzip") from error
-        raise LasegError(f"{path}: not a complete {kind} file, it was cut off or damaged ({cause}); copy it again"
-                         ) from error
+        raise LasegError(f"{path}: can't be read as {kind}, because it was cut off or damaged, or its header is wrong "
+                         f"({cause}); copy it again, or export it again") from error
     return fill_in_spacing(Scan(image, said, oriented, path), spacing)
 
 
@@ -232,7 +233,7 @@ def read_label(path, scan, value=None, orientation=None, as_scan=False):
     """
     import SimpleITK as sitk
 
-    label = read_scan(path, orientation=orientation)
+    label = read_scan(path, orientation="neither" if as_scan else orientation)
     image = image_of(class_numbers(array_of(label.image), path, value), label.image)
     if as_scan or not (all(label.said) and label.oriented >= scan.oriented):
         if label.image.GetSize() != scan.image.GetSize():
@@ -246,6 +247,9 @@ def read_label(path, scan, value=None, orientation=None, as_scan=False):
         image.CopyInformation(scan.image)
         return image
     ours, theirs = (sitk.DICOMOrient(one, "LPS") for one in (image, scan.image))
+    if ours.GetSize() != theirs.GetSize() and sorted(ours.GetSize()) == sorted(theirs.GetSize()):
+        raise LasegError(f"{path}: has the size of its scan with swapped axes ({ours.GetSize()}, and the scan "
+                         f"{theirs.GetSize()}); was its array transposed? Write it again with the scan's axes")
     if ours.GetSize() == theirs.GetSize() and not same_grid(ours, theirs, 0.5):
         raise LasegError(f"{path}: has the size of its scan, but by the headers it lies up to "
                          f"{corner_distance(ours, theirs):.1f} mm away from it (its voxels are "

@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 from scan_files import blob_scan, write_dicom
 
+from laseg_lib.data.files import data_files
 from laseg_lib.data.grid import array_of, image_of
 from laseg_lib.data.prepare import prepare
 from laseg_lib.data.scans import read_case, read_scan, require_spacing
@@ -85,7 +86,8 @@ def test_a_metaimage_has_a_file_a_slice(data, files, words, scan, tmp_path):
     ("TransformMatrix = 1 0.2 0 0 1 0 0 0 1", "length 1.*correct the header"),
     ("DistanceUnits = cm", "gives lengths in cm, but mm are needed"),
     ("TransformMatrix = 1 0 0 0.6 0.8 0 0 0 1", "not at right angles"),
-    ("TransformMatrix = 0 0 0 0 0 0 0 0 0", "copy it again")])
+    ("TransformMatrix = 0 0 0 0 0 0 0 0 0", "copy it again"),
+    ("ElementSpacing = 2,5 2,4 5", "header is wrong.*export it again")])
 def test_a_metaimage_lies_somewhere_at_right_angles_in_mm(line, words, scan, tmp_path):
     held = saved(tmp_path / "s.mha", scan).read_bytes()
     name = line.split(" =")[0].encode()
@@ -94,14 +96,40 @@ def test_a_metaimage_lies_somewhere_at_right_angles_in_mm(line, words, scan, tmp
     refused(tmp_path / "s.mha", words)
 
 
+def test_a_packed_metaimage_that_does_not_say_its_length_is_told(scan, tmp_path):
+    """SimpleITK would return what happens to lie in memory."""
+    path = saved(tmp_path / "s.mha", scan, True)
+    held = path.read_bytes()
+    path.write_bytes(re.sub(rb"CompressedDataSize[^\n]*\n", b"", held))
+    refused(path, "the line 'CompressedDataSize = " + re.search(rb"DataSize = (\d+)", held)[1].decode())
+
+
+@pytest.mark.parametrize("name", ["my%20scan.raw", "100%.raw", "s%d.raw"])
+def test_a_data_file_whose_name_looks_like_a_pattern_is_told(name, scan, tmp_path):
+    """SimpleITK would end the process."""
+    path = saved(tmp_path / "s.mhd", scan)
+    (tmp_path / "s.raw").rename(tmp_path / name)
+    path.write_text(path.read_text().replace("s.raw", name))
+    refused(path, f"{name}, has a '%'.*rename the data file.*header")
+
+
+@pytest.mark.parametrize("suffix", ["mhd", "nhdr"])
+def test_a_data_file_may_have_any_letters(suffix, scan, tmp_path):
+    path = saved(tmp_path / f"Müller.{suffix}", scan)
+    (tmp_path / "other.raw").touch()
+    np.testing.assert_array_equal(array_of(read_scan(path).image), array_of(scan))
+    assert [file.name for file in data_files(path)] == ["Müller.raw"]
+
+
 # --- NRRD -----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("lines, words", [
     (['space units: "cm" "cm" "cm"'], "gives lengths in cm"), (['space units: "mm" "mm" "mm"'], None),
+    (['space units: "millimeters" "millimeters" "millimeters"'], None), (["# from the LIST of all scans"], None),
     (["space directions: (2,0,0) (1,2.5,0) (0,0,3)"], "not at right angles")])
 def test_an_nrrd_in_other_units_or_aslant_is_told(lines, words, tmp_path):
-    head = ["NRRD0004", "type: uint8", "dimension: 3", "sizes: 8 7 6", "space: left-posterior-superior",
-            *(["space directions: (2,0,0) (0,2.5,0) (0,0,3)"] if "directions" not in lines[0] else []), *lines,
+    head = ["NRRD0004", "type: uint8", "dimension: 3", "space: left-posterior-superior", *lines,
+            *(["space directions: (2,0,0) (0,2.5,0) (0,0,3)"] if "directions" not in lines[0] else []), "sizes: 8 7 6",
             "encoding: raw", "", ""]
     (tmp_path / "s.nrrd").write_bytes("\n".join(head).encode() + bytes(range(168)) * 2)
     if words:
@@ -178,6 +206,24 @@ def test_a_matrix_of_zeros_is_told_with_the_other_as_remedy(tmp_path):
     assert read_scan(path, orientation="qform").spacing.tolist() == [2, 2.5, 3]
 
 
+@pytest.mark.parametrize("qform, sform, remedy", [
+    (None, AT, "or give --orientation sform"), (AT, AT, "or give --orientation qform or sform"),
+    (None, 0 * AT, "correct the other")])
+def test_a_nifti_that_says_its_size_twice_names_what_can_be_chosen(qform, sform, remedy, tmp_path):
+    path = edited(two_matrices(tmp_path / "s.nii", qform, sform), lambda head: head.__setitem__(
+        slice(80, 92), struct.pack("<3f", 1, 1, 1)))
+    refused(path, f"twice, as 1 x 1 x 1 mm.*find out which is right.*{remedy}$")
+    for name in set(remedy.split()) & {"qform", "sform"}:
+        assert read_scan(path, orientation=name).spacing.tolist() == ([1, 1, 1] if name == "qform" else [2, 2.5, 3])
+
+
+def test_a_quaternion_may_be_rounded_to_six_digits(tmp_path):
+    path = edited(two_matrices(tmp_path / "s.nii", AT, None), lambda head: head.__setitem__(
+        slice(256, 268), struct.pack("<3f", 0.707107, 0.707107, 0)))
+    np.testing.assert_allclose(read_scan(path).image.GetDirection(), sitk.ReadImage(str(path)).GetDirection(),
+                               atol=1e-5)
+
+
 def test_the_checksum_of_a_packed_nifti_counts(tmp_path):
     path = tmp_path / "s.nii.gz"
     path.write_bytes(gzip.compress(two_matrices(tmp_path / "a.nii", None, AT).read_bytes()))
@@ -207,7 +253,9 @@ def test_a_nifti_that_is_no_single_image_is_told(shape, dtype, words, tmp_path):
 @pytest.mark.parametrize("held, words", [
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 123\n", "git-lfs.*git lfs pull"),
     (b"<!DOCTYPE html>\n<html>Please log in</html>", "web page.*download it again|web page.*again"),
-    (b"hello\n" * 9, "is text, not a"), (b"", "is empty, not a")])
+    ("<!DOCTYPE html><title>Anmeldung – Universität</title>".encode(), "web page"), (b'<html lang="de">', "web page"),
+    ('{"Fehler": "ungültig"}'.encode("latin-1"), "is text, not a"), (b"hello\n" * 9, "is text, not a"),
+    (b"", "is empty, not a")])
 @pytest.mark.parametrize("name", ["s.nii.gz", "s.nii", "s.nrrd", "s.mha"])
 def test_a_file_of_another_kind_is_named_for_what_it_is(held, words, name, tmp_path):
     (tmp_path / name).write_bytes(held)
@@ -217,6 +265,8 @@ def test_a_file_of_another_kind_is_named_for_what_it_is(held, words, name, tmp_p
 def test_a_name_that_says_gz_and_a_file_that_is_not_are_told(scan, tmp_path):
     (tmp_path / "s.nii.gz").write_bytes(saved(tmp_path / "a.nii", scan).read_bytes())
     refused(tmp_path / "s.nii.gz", "rename it to s.nii")
+    (tmp_path / "s.nii.gz").write_bytes(b"PK\3\4" + bytes(500))
+    refused(tmp_path / "s.nii.gz", "is not a NIfTI file")
 
 
 def test_layers_of_a_segmentation_are_told_and_one_layer_is_read(tmp_path):
@@ -285,6 +335,24 @@ def test_a_label_with_the_size_of_its_scan_lies_where_the_scan_does(matrix, tmp_
     with pytest.raises(LasegError, match="has the size of its scan.* mm away.*--label-as-scan"):
         read_case(scan, tmp_path / "l.nii.gz", voxel_mm=None)
     assert read_case(scan, tmp_path / "l.nii.gz", voxel_mm=None, label_as_scan=True)[1].sum() == label.sum()
+
+
+@pytest.mark.parametrize("where, what", [
+    (80, struct.pack("<3f", 1, 1, 1)), (292, struct.pack("<f", np.nan)), (284, struct.pack("<f", 1.5))])
+def test_a_labels_header_can_be_ignored_whatever_it_says(where, what, tmp_path):
+    scan, label = two_matrices(tmp_path / "s.nii.gz", None, AT), np.zeros(SIZE, np.uint8)
+    label[3:9, 3:8, 2:8] = 1
+    nibabel.save(nibabel.Nifti1Image(label, AT), tmp_path / "l.nii")
+    path = edited(tmp_path / "l.nii", lambda head: head.__setitem__(slice(where, where + len(what)), what))
+    refused(path, "its header")
+    assert read_case(scan, path, voxel_mm=None, label_as_scan=True)[1].sum() == label.sum()
+
+
+def test_a_label_with_swapped_axes_is_told(tmp_path):
+    label = np.zeros(SIZE, np.uint8)
+    label[3:9, 3:8, 2:8] = 1
+    with pytest.raises(LasegError, match="l.nii.gz: has the size of its scan with swapped axes.*Write it again"):
+        values_of(tmp_path, label.transpose(1, 0, 2))
 
 
 def test_a_label_of_most_of_its_scan_is_doubted(tmp_path, capsys):
