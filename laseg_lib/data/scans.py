@@ -134,9 +134,11 @@ def require_spacing(scan):
 
 def content_digest(path):
     """SHA-256, as text, of all files of a scan or label: its file, the data files that its header names, or every file
-    of its folder.  It tells whether they have changed."""
+    of its folder but hidden ones and those of a file manager.  It tells whether they have changed."""
     path = Path(path)
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path, *data_files(path)]
+    files = [path, *data_files(path)] if not path.is_dir() else sorted(
+        file for file in path.iterdir()
+        if file.is_file() and not re.match(r"\.|(thumbs\.db|desktop\.ini)$", file.name, re.IGNORECASE))
     return hashlib.sha256("".join(map(fingerprint, files)).encode()).hexdigest()
 
 
@@ -150,9 +152,12 @@ def write_image(path, image):
         named = partial.with_name(partial.name + suffix_of(path))  # the name tells SimpleITK the format
         try:
             sitk.WriteImage(image, str(named), useCompression=True)
+            if image.GetDimension() == 3:
+                read_scan(named)  # on a full disk SimpleITK writes a part of the file and reports no error
             os.replace(named, partial)
-        except RuntimeError as error:
-            raise LasegError(f"{path}: can't be written ({str(error).splitlines()[-1]}); "
+        except (RuntimeError, LasegError) as error:
+            cause = "not all of it was stored" if isinstance(error, LasegError) else str(error).splitlines()[-1]
+            raise LasegError(f"{path}: can't be written ({cause}); "
                              "free some space, or choose another folder") from error
         finally:
             named.unlink(missing_ok=True)
@@ -199,9 +204,9 @@ def whole_numbers(values, path):
 
 
 def class_numbers(values, path, value=None, *, all_there=True):
-    """The class of each voxel of a label, uint8.  For a dictionary ``value``, {class: its value}, 1 to K in its order;
-    with ``all_there`` every class must occur.  Otherwise 1 for the atrium: the voxels with ``value`` (one or several),
-    or with the only value beside 0, which must be 1 or 255."""
+    """The class of each voxel of a label, uint8.  For a dictionary ``value``, {class: its value}, 1 to K in its order.
+    Otherwise 1 for the atrium: the voxels with ``value`` (one or several), or with the only value beside 0, which must
+    be 1 or 255.  With ``all_there`` every class, or one of the atrium's values, must occur."""
     values = whole_numbers(values, path)
     there = np.unique(values).astype(int).tolist()
     if isinstance(value, dict):
@@ -219,7 +224,7 @@ def class_numbers(values, path, value=None, *, all_there=True):
     wanted = np.atleast_1d(value).tolist()
     if 0 in wanted:
         raise LasegError("--label-value 0 is the background; give the atrium's value")
-    if not set(wanted) & set(there):
+    if all_there and not set(wanted) & set(there):
         raise LasegError(f"{path}: no voxel has --label-value {' '.join(map(str, wanted))}; it holds {there[:8]}; "
                          "give the atrium's value, or leave this case out")
     return np.uint8(np.isin(values, wanted))
