@@ -115,7 +115,7 @@ def read_nifti(path, orientation=None):
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     chosen = orientation == "sform" and lengths.all()
     if all(said) and not chosen and not np.allclose(lengths, sides, rtol=0.01, atol=1e-4):
-        usable = " or ".join(name for name, matrix in found.items() if matrix[:3, :3].any())
+        usable = " or ".join(name for name, matrix in found.items() if np.linalg.det(matrix))
         raise LasegError(f"{path}: its header gives a voxel's sides twice, as {in_mm(sides)} (pixdim) and as "
                          f"{in_mm(lengths)} (sform); find out which is right, and correct the other"
                          f"{usable and ', or give --orientation '}{usable}")

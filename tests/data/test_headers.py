@@ -208,7 +208,7 @@ def test_a_matrix_of_zeros_is_told_with_the_other_as_remedy(tmp_path):
 
 @pytest.mark.parametrize("qform, sform, remedy", [
     (None, AT, "or give --orientation sform"), (AT, AT, "or give --orientation qform or sform"),
-    (None, 0 * AT, "correct the other")])
+    (None, np.diag([1, 1, 0, 1]) * AT, "correct the other")])
 def test_a_nifti_that_says_its_size_twice_names_what_can_be_chosen(qform, sform, remedy, tmp_path):
     path = edited(two_matrices(tmp_path / "s.nii", qform, sform), lambda head: head.__setitem__(
         slice(80, 92), struct.pack("<3f", 1, 1, 1)))
