@@ -23,11 +23,11 @@ def require_no_text(path, kind):
     """LasegError for a file that is empty, or text in place of a ``kind``, as downloads leave it: a pointer of git-lfs,
     or a web page."""
     with open(path, "rb") as file:
-        head = file.read(400)
-    if head.startswith(b"version https://git-lfs"):
+        head = file.read(400).decode("utf-8-sig", "ignore")  # a letter may be cut off, or in another encoding
+    if head.startswith("version https://git-lfs"):
         raise LasegError(f"{path}: is a git-lfs pointer, a text instead of the {kind} file; run `git lfs pull` in "
                          "its folder, or download the file itself")
-    if not re.search(rb"[^\t\n\r\x20-\x7e]", head):
+    if not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", head):
         what = "text" if head else "empty"
-        what = "a web page" if re.match(rb"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE) else what
+        what = "a web page" if re.match(r"\s*<(!doctype|html|\?xml)", head, re.IGNORECASE) else what
         raise LasegError(f"{path}: is {what}, not a {kind} file; download or copy it again")

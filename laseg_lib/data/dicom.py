@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import LasegError
+from ..errors import LasegError, require_no_text
 from ..runtime.machine import notify
-from .files import require_text, what_is_in
+from .files import require_text, suffix_of, what_is_in
 from .headers import EXPORT_AS_LABEL_MAP, read_nifti, require_space
 
 SEGMENTATIONS = ("Segmentation Storage", "Surface Segmentation Storage", "RT Structure Set Storage")
@@ -43,7 +43,10 @@ def read_dicom(path):
         raise LasegError(f"{path}: holds one slice of {name}, and a scan must be W x H x D; give the folder of the "
                          "whole series")
     require_alike(path, name, heads)
-    oriented, located = bool(np.isfinite(lies).all()), bool(np.isfinite(places).all() and np.isfinite(lies).all())
+    located = bool(np.isfinite(places).all() and np.isfinite(lies).all())
+    if not located and len(heads) > 1 and len({head.get("InstanceNumber") for head in heads} - {None}) < len(heads):
+        raise LasegError(f"{path}: the slices of {name} have neither positions nor numbers of their own, so their "
+                         "order isn't known; export the series again")
     step = slice_distance(path, name, places, lies) if located else 1
     image = convert_series(path, name, series)
     # dcm2niix reverses the rows, as usual in NIfTI; here the axes have DICOM's directions.
@@ -59,7 +62,7 @@ def read_dicom(path):
         image.SetDirection(np.eye(3).ravel().tolist())
         image.SetOrigin((0, 0, 0))
     plane = all(slice_values(heads, "PixelSpacing"))
-    return image, (plane, plane, located), oriented
+    return image, (plane, plane, located), located
 
 
 def series_name(head):
@@ -86,6 +89,9 @@ def only_series(path, files):
         raise LasegError(f"{path}: holds a DICOM segmentation (SEG or RTSTRUCT: {objects[0]}), which LASeg doesn't "
                          f"read; {EXPORT_AS_LABEL_MAP}")
     images = {file: head for file, head in tags.items() if head and "Rows" in head and "SeriesInstanceUID" in head}
+    for file in () if images else files:
+        if path.is_file() or suffix_of(file) == ".dcm":
+            require_no_text(file, "DICOM")
     if not images and path.is_file():
         raise LasegError(f"{path}: not a complete DICOM file ({next(iter(classes.values()), 'no tags')}, no image); "
                          "copy or export the series again")
@@ -93,6 +99,9 @@ def only_series(path, files):
         raise LasegError(f"{path}: no DICOM series in this folder; {what_is_in(path)}; give the folder that "
                          "holds the files of one series")
     series = {head.SeriesInstanceUID: series_name(head) for head in images.values()}
+    if len(series) == len(images) > 1:
+        raise LasegError(f"{path}: each of its {len(images)} files is a DICOM series of its own; if they are slices of "
+                         "one scan, export them again with one SeriesInstanceUID; if not, put each into its own folder")
     if len(series) > 1:
         raise LasegError(f"{path}: holds {len(series)} DICOM series ({', '.join(series.values())}); put each into its "
                          "own folder")
@@ -103,7 +112,8 @@ def only_series(path, files):
     shapes, kinds = {shape(file) for file in images}, {classes[file] for file in images}
     if lost := [file for file in files if (is_cut_off(file, images[file]) if file in images else
                                            classes[file] in kinds if file in classes else shape(file) in shapes)]:
-        raise LasegError(f"{lost[0]}: looks like a slice of the series beside it, but can't be read"
+        what = "looks like a slice of the series beside it, but can't be read" if files[1:] else "was cut off"
+        raise LasegError(f"{lost[0]}: {what}"
                          + (f" (nor can {len(lost) - 1} more)" if lost[1:] else "") + "; copy it again, or remove it")
     once = {}
     for file, head in images.items():  # some tools give all slices one UID, so the UID alone is not enough
@@ -142,6 +152,10 @@ def require_alike(path, name, heads):
     if any(head.get("PhotometricInterpretation") == "MONOCHROME1" for head in heads):
         raise LasegError(f"{path}: {name} shows its smallest values white (MONOCHROME1), so blood would look dark; "
                          "export it as MONOCHROME2")
+    if any(head.get("PhotometricInterpretation") == "PALETTE COLOR" or "ModalityLUTSequence" in head
+           or head.get("HighBit", 0) + 1 != head.get("BitsStored", 1) for head in heads):
+        raise LasegError(f"{path}: {name} stores its values by a table (palette or Modality LUT), or not in the lowest "
+                         "bits, which LASeg doesn't read; export it as plain MONOCHROME2")
     slopes = set(zip(slice_values(heads, "RescaleSlope"), slice_values(heads, "RescaleIntercept")))
     if len(slopes) > 1 and any(int(head.get("NumberOfFrames") or 1) > 1 for head in heads):
         raise LasegError(f"{path}: the frames of {name} have {len(slopes)} different slopes or intercepts, and only "
@@ -209,7 +223,7 @@ def convert_series(path, name, series):
         done = subprocess.run([dcm2niix.bin, *options, str(Path(place, "in"))], capture_output=True, text=True,
                               errors="replace", check=False)
         said = (done.stdout + done.stderr).partition("\n")[2]  # the first line is its version
-        made = sorted(Path(place).glob("*.nii"))
+        made = [file for file in Path(place).glob("*.nii") if "_ROI" not in file.name]  # without overlays
         if len(made) == 1 and done.returncode == 0:
             try:
                 return read_nifti(made[0])[0]

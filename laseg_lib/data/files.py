@@ -110,7 +110,7 @@ def data_files(path):
     if suffix_of(path) not in (".nhdr", ".mhd"):
         return []
     with open(path, "rb") as file:
-        text = file.read(2**20).decode("latin-1")
+        text = file.read(2**20).decode("utf-8", "surrogateescape")
     others = sorted(file for file in path.parent.iterdir() if file.is_file() and file != path and file.suffix)
     return [file for file in others if file.name in text] or [file for file in others if file.suffix in text]
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import LasegError
-from ..runtime.machine import require_memory
+from ..runtime.machine import notify, require_memory
 from .volumes import SPACING_MM
 
 STRAIGHT = np.eye(3)
@@ -48,6 +48,10 @@ def normalise(array, path, measured=None):
         result = np.float32((values - counted.mean()) / counted.std())
     if not np.isfinite(result).all() or not result.any():
         raise LasegError(f"{path}: voxels are not finite, all equal, or far too large; export the scan again")
+    low, high = np.percentile(result[::3, ::3, ::3], (1, 99))
+    if high - low < 0.1:  # such as the value of missing data
+        notify(f"WARNING: {path}: a few voxels are so much larger or smaller than all others (from {values.min():.3g} "
+               f"to {values.max():.3g}) that the others look the same; replace these few, and do not trust its mask")
     return result
 
 

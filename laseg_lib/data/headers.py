@@ -22,6 +22,7 @@ FROM_LAS = np.diag([1.0, -1.0, 1.0, 1.0])
 FROM_SPACE = {"left-posterior-superior": np.eye(4), "lps": np.eye(4), "right-anterior-superior": FROM_RAS,
               "ras": FROM_RAS, "left-anterior-superior": FROM_LAS, "las": FROM_LAS}  # NRRD's spaces of a patient
 UNITS_MM = {"meter": 1000.0, "micron": 0.001}
+NIFTI_STARTS = [size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")]  # of its two versions
 NO_SIZE = "its header doesn't give a voxel's size along"
 BAD_POSITION = "its header has a position or an axis that is not finite; correct it"
 EXPORT_AS_LABEL_MAP = "export it as one label map, such as NIfTI (3D Slicer: Segmentations, Export to files)"
@@ -32,8 +33,10 @@ def require_content(path, kind):
     with open(path, "rb") as file:
         head = file.read(400)
     packed = head[:2] == b"\x1f\x8b"
-    if not head.startswith(b"NRRD") and not (kind == "MetaImage" and b"=" in head):
+    if not head.startswith(b"NRRD") and not (kind == "MetaImage" and re.match(rb"\s*\w+ *[=:]", head)):
         require_no_text(path, kind)
+    if kind == "NIfTI" and not packed and head[:4] not in NIFTI_STARTS:
+        raise LasegError(f"{path}: is not a NIfTI file, whatever its name says; download or export it again")
     if kind == "NIfTI" and packed != path.name.lower().endswith(".gz"):
         raise LasegError(f"{path}: is {'' if packed else 'not '}compressed with gzip, contrary to its name; rename "
                          f"it to {path.name + '.gz' if packed else path.name[:-3]}")
@@ -89,6 +92,7 @@ def placed_image(path, array, affine):
 def read_nifti(path, orientation=None):
     import nibabel
 
+    nibabel.Nifti1Header.quaternion_threshold = 1e-6  # six digits of text can make a quaternion longer than 1
     with nibabel.imageglobals.LoggingOutputSuppressor():
         image = nibabel.load(path, mmap=False)
         require_space(path, image.shape)
@@ -96,19 +100,25 @@ def read_nifti(path, orientation=None):
             stored = type(image.header).from_fileobj(file, check=False)  # nibabel's check turns a side of 0 into 1
             while file.read(2**24):  # to the end of a .nii.gz, where its checksum is
                 pass
+    if stored["vox_offset"] == 0:  # nibabel itself refuses any other offset inside the header
+        raise LasegError(f"{path}: its header says that the voxels begin inside the header (vox_offset 0); correct it, "
+                         "or export it again")
     header, said = image.header, known_sides(np.abs(stored["pixdim"][1:4]))
     header["pixdim"][1:4] = sides = np.where(said, np.abs(stored["pixdim"][1:4].astype(float)), 1)
     found = {"qform": header.get_qform(coded=True)[0], "sform": header.get_sform(coded=True)[0]}
-    found = {name: affine for name, affine in found.items() if affine is not None}
+    found = {name: affine for name, affine in found.items() if affine is not None and orientation != "neither"}
     if not all(np.isfinite(affine).all() for affine in found.values()):
         raise LasegError(f"{path}: {BAD_POSITION}")
     affine = found.get(orientation, found.get("sform", found.get("qform")))
     oriented = affine is not None
     affine = FROM_RAS @ affine if oriented else np.diag([*sides, 1])
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if all(said) and not np.allclose(lengths, sides, rtol=0.01, atol=1e-4):
+    chosen = orientation == "sform" and lengths.all()
+    if all(said) and not chosen and not np.allclose(lengths, sides, rtol=0.01, atol=1e-4):
+        usable = " or ".join(name for name, matrix in found.items() if np.linalg.det(matrix))
         raise LasegError(f"{path}: its header gives a voxel's sides twice, as {in_mm(sides)} (pixdim) and as "
-                         f"{in_mm(lengths)} (sform); correct the wrong one, or give --orientation qform")
+                         f"{in_mm(lengths)} (sform); find out which is right, and correct the other"
+                         f"{usable and ', or give --orientation '}{usable}")
     if len(found) == 2 and all(said) and orientation is None:
         require_same_position(path, found["qform"], found["sform"], image.shape)
     affine[:3] *= UNITS_MM.get(header.get_xyzt_units()[0], 1)
@@ -133,13 +143,14 @@ def read_nrrd(path):
 
     header = nrrd.read_header(lines_of_header(path))
     require_space(path, header["sizes"])
-    if other := [unit for unit in header.get("space units", []) if unit.strip('" ').lower() not in (
+    if other := [unit for unit in header.get("space units", []) if unit.strip('" ').lower().removesuffix("s") not in (
             "mm", "millimeter", "")]:
         raise LasegError(f"{path}: its header gives lengths in {other[0]}, but mm are needed; export it in mm")
     if header["dimension"] > 3 and header["sizes"][0] > 1 and any(name.startswith("Segment0_") for name in header):
         raise LasegError(f"{path}: is a segmentation in {header['sizes'][0]} layers, because segments overlap; "
                          f"{EXPORT_AS_LABEL_MAP}")
-    several = re.match("LIST|.*%", header.get("data file", header.get("datafile", "")))  # which pynrrd doesn't read
+    # pynrrd doesn't read voxels in several files, nor in one whose name isn't ASCII.
+    several = re.match("LIST|.*(%|[^ -~])", header.get("data file", header.get("datafile", "")))
     array, affine = nrrd.read(str(path))[0] if not several else sitk.GetArrayFromImage(
         sitk.ReadImage(str(path), imageIO="NrrdImageIO")).T, np.eye(4)
     vectors = np.array(header.get("space directions", []), float).reshape(-1, 3)
@@ -162,7 +173,7 @@ def lines_of_header(path):
     with open(path, "rb") as file:
         for line in file:
             yield line.decode("latin-1")
-            if not line.strip() or b"LIST" in line:
+            if not line.strip() or re.match(rb"data ?file:\s*LIST", line):
                 return
 
 
@@ -172,7 +183,12 @@ def read_meta(path):
     with open(path, "rb") as file:  # SimpleITK silently adds what the header doesn't have
         head = file.read(2**16)
     fields = {name.strip().lower(): value.strip() for name, value in re.findall(
-        r"^([\w ]+?)\s*[=:]([^\n]*)$", head.decode("latin-1"), re.MULTILINE)}
+        r"^([\w ]+?)\s*[=:]([^\n]*)$", head.decode("utf-8", "surrogateescape"), re.MULTILINE)}
+    data = fields.get("elementdatafile", "")
+    packed = path if data.upper() == "LOCAL" else path.parent / data
+    if "%" in data and (packed.is_file() or not re.match(r"[^%]*%\d*d[^%]*$", data)):  # SimpleITK would crash
+        raise LasegError(f"{path}: the name of its data file, {data}, has a '%', which stands for the numbers of "
+                         "several files; rename the data file, and write its new name into the header")
     reader = sitk.ImageFileReader()
     reader.SetImageIO("MetaImageIO")
     reader.SetFileName(str(path))
@@ -180,14 +196,17 @@ def read_meta(path):
     require_space(path, reader.GetSize())
     if (unit := fields.get("distanceunits", "mm").lower()) not in ("mm", "?"):
         raise LasegError(f"{path}: its header gives lengths in {unit}, but mm are needed; export it in mm")
-    data = fields.get("elementdatafile", "")
-    packed = path if data.upper() == "LOCAL" else path.parent / data
     if not packed.is_file() and not re.search("LIST|%", data):
         raise FileNotFoundError(errno.ENOENT, "", str(packed))
     if fields.get("compresseddata", "").lower() == "true" and packed.is_file():
         with open(packed, "rb") as file:  # SimpleITK doesn't notice damage
             file.seek(re.search(rb"ElementDataFile[^\n]*\n", head).end() if packed == path else 0)
-            zlib.decompress(file.read(), wbits=47)
+            held = file.read()
+        length = int(fields.get("compresseddatasize") or 0)
+        if packed == path and length < 1:  # then SimpleITK returns what happens to lie in memory
+            raise LasegError(f"{path}: its header doesn't say how long its compressed voxels are; add the line "
+                             f"'CompressedDataSize = {len(held)}' above ElementDataFile, or export it again")
+        zlib.decompress(held[:length] if length > 0 else held, wbits=47)
     if re.match("LIST(?!.*3)", data) and (count := len(data_files(path))) < reader.GetSize()[-1]:
         raise LasegError(f"{path}: its header has {reader.GetSize()[-1]} slices, but {count} of its files exist; copy "
                          "them again")

@@ -92,7 +92,8 @@ def measured_on_label(mask, label, value, spacing):
 
     one, two = read_mask(mask, value), read_mask(label, value)
     if not array_of(two.image).any():
-        raise LasegError(f"{label}: the label is empty, no voxel is left atrium; leave this case out")
+        raise LasegError(f"{label}: no voxel is left atrium; leave this case out, or correct --label-value or "
+                         "--classes")
     known = all(one.said) and all(two.said) and one.oriented == two.oriented
     prediction, gold = (sitk.DICOMOrient(scan.image, "LPS") if known else scan.image for scan in (one, two))
     if not (same_grid(prediction, gold, 0.1) if known else prediction.GetSize() == gold.GetSize()):

@@ -60,7 +60,8 @@ def read_scan(path, spacing=None, orientation=None):
     """The ``Scan`` in a NIfTI, NRRD or MetaImage file, or in a folder (or one file) of a DICOM series.
 
     ``spacing``: a voxel's three sides in mm, for sides that are not in the header.
-    ``orientation``: 'qform' or 'sform', which of a NIfTI file's two matrices counts; otherwise both must agree.
+    ``orientation``: 'qform' or 'sform', which of a NIfTI file's two matrices counts, or 'neither'; otherwise both must
+    agree.
     Raises LasegError, with the file and the cause, if it can't be read or isn't a volume with one number a voxel.
     """
     path = Path(path)
@@ -78,13 +79,13 @@ def read_scan(path, spacing=None, orientation=None):
         raise
     except FileNotFoundError as error:
         raise LasegError(f"{path}: the data file that its header names is missing ({error.filename}); put it beside "
-                         "the header") from error
+                         "the header, and write its name there without a folder") from error
     except Exception as error:  # the libraries raise many types of error for damaged files
         cause = re.sub(r"^.*ERROR:? ", "", [type(error).__name__, *str(error).strip().split("\n")][-1])[:200]
-        if "ncoding" in cause:
+        if re.search("(?<!nrrd)[Ee]ncoding", cause):
             raise LasegError(f"{path}: its compression isn't supported ({cause}); write it again with gzip") from error
-        raise LasegError(f"{path}: not a complete {kind} file, it was cut off or damaged ({cause}); copy it again"
-                         ) from error
+        raise LasegError(f"{path}: can't be read as {kind}, because it was cut off or damaged, or its header is wrong "
+                         f"({cause}); copy it again, or export it again") from error
     return fill_in_spacing(Scan(image, said, oriented, path), spacing)
 
 
@@ -133,9 +134,11 @@ def require_spacing(scan):
 
 def content_digest(path):
     """SHA-256, as text, of all files of a scan or label: its file, the data files that its header names, or every file
-    of its folder.  It tells whether they have changed."""
+    of its folder but hidden ones and those of a file manager.  It tells whether they have changed."""
     path = Path(path)
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path, *data_files(path)]
+    files = [path, *data_files(path)] if not path.is_dir() else sorted(
+        file for file in path.iterdir()
+        if file.is_file() and not re.match(r"\.|(thumbs\.db|desktop\.ini)$", file.name, re.IGNORECASE))
     return hashlib.sha256("".join(map(fingerprint, files)).encode()).hexdigest()
 
 
@@ -149,9 +152,12 @@ def write_image(path, image):
         named = partial.with_name(partial.name + suffix_of(path))  # the name tells SimpleITK the format
         try:
             sitk.WriteImage(image, str(named), useCompression=True)
+            if image.GetDimension() == 3:
+                read_scan(named)  # on a full disk SimpleITK writes a part of the file and reports no error
             os.replace(named, partial)
-        except RuntimeError as error:
-            raise LasegError(f"{path}: can't be written ({str(error).splitlines()[-1]}); "
+        except (RuntimeError, LasegError) as error:
+            cause = "not all of it was stored" if isinstance(error, LasegError) else str(error).splitlines()[-1]
+            raise LasegError(f"{path}: can't be written ({cause}); "
                              "free some space, or choose another folder") from error
         finally:
             named.unlink(missing_ok=True)
@@ -198,9 +204,9 @@ def whole_numbers(values, path):
 
 
 def class_numbers(values, path, value=None, *, all_there=True):
-    """The class of each voxel of a label, uint8.  For a dictionary ``value``, {class: its value}, 1 to K in its order;
-    with ``all_there`` every class must occur.  Otherwise 1 for the atrium: the voxels with ``value`` (one or several),
-    or with the only value beside 0, which must be 1 or 255."""
+    """The class of each voxel of a label, uint8.  For a dictionary ``value``, {class: its value}, 1 to K in its order.
+    Otherwise 1 for the atrium: the voxels with ``value`` (one or several), or with the only value beside 0, which must
+    be 1 or 255.  With ``all_there`` every class, or one of the atrium's values, must occur."""
     values = whole_numbers(values, path)
     there = np.unique(values).astype(int).tolist()
     if isinstance(value, dict):
@@ -218,7 +224,7 @@ def class_numbers(values, path, value=None, *, all_there=True):
     wanted = np.atleast_1d(value).tolist()
     if 0 in wanted:
         raise LasegError("--label-value 0 is the background; give the atrium's value")
-    if not set(wanted) & set(there):
+    if all_there and not set(wanted) & set(there):
         raise LasegError(f"{path}: no voxel has --label-value {' '.join(map(str, wanted))}; it holds {there[:8]}; "
                          "give the atrium's value, or leave this case out")
     return np.uint8(np.isin(values, wanted))
@@ -232,7 +238,7 @@ def read_label(path, scan, value=None, orientation=None, as_scan=False):
     """
     import SimpleITK as sitk
 
-    label = read_scan(path, orientation=orientation)
+    label = read_scan(path, orientation="neither" if as_scan else orientation)
     image = image_of(class_numbers(array_of(label.image), path, value), label.image)
     if as_scan or not (all(label.said) and label.oriented >= scan.oriented):
         if label.image.GetSize() != scan.image.GetSize():
@@ -246,6 +252,9 @@ def read_label(path, scan, value=None, orientation=None, as_scan=False):
         image.CopyInformation(scan.image)
         return image
     ours, theirs = (sitk.DICOMOrient(one, "LPS") for one in (image, scan.image))
+    if ours.GetSize() != theirs.GetSize() and sorted(ours.GetSize()) == sorted(theirs.GetSize()):
+        raise LasegError(f"{path}: has the size of its scan with swapped axes ({ours.GetSize()}, and the scan "
+                         f"{theirs.GetSize()}); was its array transposed? Write it again with the scan's axes")
     if ours.GetSize() == theirs.GetSize() and not same_grid(ours, theirs, 0.5):
         raise LasegError(f"{path}: has the size of its scan, but by the headers it lies up to "
                          f"{corner_distance(ours, theirs):.1f} mm away from it (its voxels are "

@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 from scan_files import blob_scan, write_dicom
 
+from laseg_lib.data.files import data_files
 from laseg_lib.data.grid import array_of, image_of
 from laseg_lib.data.prepare import prepare
 from laseg_lib.data.scans import read_case, read_scan, require_spacing
@@ -85,7 +86,8 @@ def test_a_metaimage_has_a_file_a_slice(data, files, words, scan, tmp_path):
     ("TransformMatrix = 1 0.2 0 0 1 0 0 0 1", "length 1.*correct the header"),
     ("DistanceUnits = cm", "gives lengths in cm, but mm are needed"),
     ("TransformMatrix = 1 0 0 0.6 0.8 0 0 0 1", "not at right angles"),
-    ("TransformMatrix = 0 0 0 0 0 0 0 0 0", "copy it again")])
+    ("TransformMatrix = 0 0 0 0 0 0 0 0 0", "copy it again"),
+    ("ElementSpacing = 2,5 2,4 5", "header is wrong.*export it again")])
 def test_a_metaimage_lies_somewhere_at_right_angles_in_mm(line, words, scan, tmp_path):
     held = saved(tmp_path / "s.mha", scan).read_bytes()
     name = line.split(" =")[0].encode()
@@ -94,14 +96,40 @@ def test_a_metaimage_lies_somewhere_at_right_angles_in_mm(line, words, scan, tmp
     refused(tmp_path / "s.mha", words)
 
 
+def test_a_packed_metaimage_that_does_not_say_its_length_is_told(scan, tmp_path):
+    """SimpleITK would return what happens to lie in memory."""
+    path = saved(tmp_path / "s.mha", scan, True)
+    held = path.read_bytes()
+    path.write_bytes(re.sub(rb"CompressedDataSize[^\n]*\n", b"", held))
+    refused(path, "the line 'CompressedDataSize = " + re.search(rb"DataSize = (\d+)", held)[1].decode())
+
+
+@pytest.mark.parametrize("name", ["my%20scan.raw", "100%.raw", "s%d.raw"])
+def test_a_data_file_whose_name_looks_like_a_pattern_is_told(name, scan, tmp_path):
+    """SimpleITK would end the process."""
+    path = saved(tmp_path / "s.mhd", scan)
+    (tmp_path / "s.raw").rename(tmp_path / name)
+    path.write_text(path.read_text().replace("s.raw", name))
+    refused(path, f"{name}, has a '%'.*rename the data file.*header")
+
+
+@pytest.mark.parametrize("suffix", ["mhd", "nhdr"])
+def test_a_data_file_may_have_any_letters(suffix, scan, tmp_path):
+    path = saved(tmp_path / f"Müller.{suffix}", scan)
+    (tmp_path / "other.raw").touch()
+    np.testing.assert_array_equal(array_of(read_scan(path).image), array_of(scan))
+    assert [file.name for file in data_files(path)] == ["Müller.raw"]
+
+
 # --- NRRD -----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("lines, words", [
     (['space units: "cm" "cm" "cm"'], "gives lengths in cm"), (['space units: "mm" "mm" "mm"'], None),
+    (['space units: "millimeters" "millimeters" "millimeters"'], None), (["# from the LIST of all scans"], None),
     (["space directions: (2,0,0) (1,2.5,0) (0,0,3)"], "not at right angles")])
 def test_an_nrrd_in_other_units_or_aslant_is_told(lines, words, tmp_path):
-    head = ["NRRD0004", "type: uint8", "dimension: 3", "sizes: 8 7 6", "space: left-posterior-superior",
-            *(["space directions: (2,0,0) (0,2.5,0) (0,0,3)"] if "directions" not in lines[0] else []), *lines,
+    head = ["NRRD0004", "type: uint8", "dimension: 3", "space: left-posterior-superior", *lines,
+            *(["space directions: (2,0,0) (0,2.5,0) (0,0,3)"] if "directions" not in lines[0] else []), "sizes: 8 7 6",
             "encoding: raw", "", ""]
     (tmp_path / "s.nrrd").write_bytes("\n".join(head).encode() + bytes(range(168)) * 2)
     if words:
@@ -178,6 +206,24 @@ def test_a_matrix_of_zeros_is_told_with_the_other_as_remedy(tmp_path):
     assert read_scan(path, orientation="qform").spacing.tolist() == [2, 2.5, 3]
 
 
+@pytest.mark.parametrize("qform, sform, remedy", [
+    (None, AT, "or give --orientation sform"), (AT, AT, "or give --orientation qform or sform"),
+    (None, np.diag([1, 1, 0, 1]) * AT, "correct the other")])
+def test_a_nifti_that_says_its_size_twice_names_what_can_be_chosen(qform, sform, remedy, tmp_path):
+    path = edited(two_matrices(tmp_path / "s.nii", qform, sform), lambda head: head.__setitem__(
+        slice(80, 92), struct.pack("<3f", 1, 1, 1)))
+    refused(path, f"twice, as 1 x 1 x 1 mm.*find out which is right.*{remedy}$")
+    for name in set(remedy.split()) & {"qform", "sform"}:
+        assert read_scan(path, orientation=name).spacing.tolist() == ([1, 1, 1] if name == "qform" else [2, 2.5, 3])
+
+
+def test_a_quaternion_may_be_rounded_to_six_digits(tmp_path):
+    path = edited(two_matrices(tmp_path / "s.nii", AT, None), lambda head: head.__setitem__(
+        slice(256, 268), struct.pack("<3f", 0.707107, 0.707107, 0)))
+    np.testing.assert_allclose(read_scan(path).image.GetDirection(), sitk.ReadImage(str(path)).GetDirection(),
+                               atol=1e-5)
+
+
 def test_the_checksum_of_a_packed_nifti_counts(tmp_path):
     path = tmp_path / "s.nii.gz"
     path.write_bytes(gzip.compress(two_matrices(tmp_path / "a.nii", None, AT).read_bytes()))
@@ -207,7 +253,9 @@ def test_a_nifti_that_is_no_single_image_is_told(shape, dtype, words, tmp_path):
 @pytest.mark.parametrize("held, words", [
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 123\n", "git-lfs.*git lfs pull"),
     (b"<!DOCTYPE html>\n<html>Please log in</html>", "web page.*download it again|web page.*again"),
-    (b"hello\n" * 9, "is text, not a"), (b"", "is empty, not a")])
+    ("<!DOCTYPE html><title>Anmeldung – Universität</title>".encode(), "web page"), (b'<html lang="de">', "web page"),
+    ('{"Fehler": "ungültig"}'.encode("latin-1"), "is text, not a"), (b"hello\n" * 9, "is text, not a"),
+    (b"", "is empty, not a")])
 @pytest.mark.parametrize("name", ["s.nii.gz", "s.nii", "s.nrrd", "s.mha"])
 def test_a_file_of_another_kind_is_named_for_what_it_is(held, words, name, tmp_path):
     (tmp_path / name).write_bytes(held)
@@ -217,6 +265,8 @@ def test_a_file_of_another_kind_is_named_for_what_it_is(held, words, name, tmp_p
 def test_a_name_that_says_gz_and_a_file_that_is_not_are_told(scan, tmp_path):
     (tmp_path / "s.nii.gz").write_bytes(saved(tmp_path / "a.nii", scan).read_bytes())
     refused(tmp_path / "s.nii.gz", "rename it to s.nii")
+    (tmp_path / "s.nii.gz").write_bytes(b"PK\3\4" + bytes(500))
+    refused(tmp_path / "s.nii.gz", "is not a NIfTI file")
 
 
 def test_layers_of_a_segmentation_are_told_and_one_layer_is_read(tmp_path):
@@ -285,6 +335,24 @@ def test_a_label_with_the_size_of_its_scan_lies_where_the_scan_does(matrix, tmp_
     with pytest.raises(LasegError, match="has the size of its scan.* mm away.*--label-as-scan"):
         read_case(scan, tmp_path / "l.nii.gz", voxel_mm=None)
     assert read_case(scan, tmp_path / "l.nii.gz", voxel_mm=None, label_as_scan=True)[1].sum() == label.sum()
+
+
+@pytest.mark.parametrize("where, what", [
+    (80, struct.pack("<3f", 1, 1, 1)), (292, struct.pack("<f", np.nan)), (284, struct.pack("<f", 1.5))])
+def test_a_labels_header_can_be_ignored_whatever_it_says(where, what, tmp_path):
+    scan, label = two_matrices(tmp_path / "s.nii.gz", None, AT), np.zeros(SIZE, np.uint8)
+    label[3:9, 3:8, 2:8] = 1
+    nibabel.save(nibabel.Nifti1Image(label, AT), tmp_path / "l.nii")
+    path = edited(tmp_path / "l.nii", lambda head: head.__setitem__(slice(where, where + len(what)), what))
+    refused(path, "its header")
+    assert read_case(scan, path, voxel_mm=None, label_as_scan=True)[1].sum() == label.sum()
+
+
+def test_a_label_with_swapped_axes_is_told(tmp_path):
+    label = np.zeros(SIZE, np.uint8)
+    label[3:9, 3:8, 2:8] = 1
+    with pytest.raises(LasegError, match="l.nii.gz: has the size of its scan with swapped axes.*Write it again"):
+        values_of(tmp_path, label.transpose(1, 0, 2))
 
 
 def test_a_label_of_most_of_its_scan_is_doubted(tmp_path, capsys):
@@ -422,6 +490,7 @@ def test_a_segmentation_in_dicom_is_named_with_what_to_export(storage, series, t
 
 @pytest.mark.parametrize("change, words", [
     (lambda head, k: setattr(head, "SeriesInstanceUID", f"1.2.{k % 2}"), "holds 2 DICOM series .*folder"),
+    (lambda head, k: setattr(head, "SeriesInstanceUID", f"1.2.{k}"), "each of its 12 files.*one SeriesInstanceUID"),
     (lambda head, k: setattr(head, "ImageOrientationPatient", [1, 0, 0, 0, 0, 1] if k > 9 else [1, 0, 0, 0, 1, 0]),
      "localizer.*export one stack"),
     (lambda head, k: damaged_jpeg(head), "compression.*dcmdjpeg")])
@@ -444,12 +513,38 @@ def changed(series, change):
 
 @pytest.mark.parametrize("change, words", [
     (lambda head, k: setattr(head, "PhotometricInterpretation", "MONOCHROME1"), "MONOCHROME1.*export.*MONOCHROME2"),
+    (lambda head, k: setattr(head, "PhotometricInterpretation", "PALETTE COLOR"), "table.*export.*MONOCHROME2"),
+    (lambda head, k: setattr(head, "ModalityLUTSequence", []), "table.*export.*MONOCHROME2"),
+    (lambda head, k: setattr(head, "BitsStored", 12), "lowest bits.*export.*MONOCHROME2"),
+    (lambda head, k: (delattr(head, "ImagePositionPatient"), delattr(head, "InstanceNumber")), "order isn't known"),
+    (lambda head, k: (delattr(head, "ImagePositionPatient"), setattr(head, "InstanceNumber", 1)), "order isn't known"),
     (lambda head, k: setattr(head, "PixelSpacing", [1, 1] if k == 12 else [2, 2]), "pixels of 1 x 1 mm and .*2 x 2"),
     (lambda head, k: (setattr(head, "Rows", 9), setattr(head, "PixelData", head.PixelData[:360])) if k == 12 else None,
      "differ: 20 x 18 pixels and 20 x 9 pixels"),
     (lambda head, k: setattr(head, "ImagePositionPatient", [12 if k == 6 else 0, 0, 4 * k]), "4.00 to 12.65 mm apart")])
 def test_slices_that_dcm2niix_would_read_wrongly_are_told(change, words, series):
     refused(changed(series, change), words)
+
+
+def test_an_overlay_is_left_out(series):
+    """dcm2niix writes it as an image of its own."""
+    want = array_of(read_scan(series).image)
+
+    def drawn(head, k):
+        for element, kind, value in ((0x10, "US", 18), (0x11, "US", 20), (0x40, "CS", "G"), (0x50, "SS", [1, 1]),
+                                     (0x100, "US", 1), (0x102, "US", 0), (0x3000, "OW", b"\x0f\x00" * 23)):
+            head.add_new(0x60000000 + element, kind, value)
+
+    np.testing.assert_array_equal(array_of(read_scan(changed(series, drawn)).image), want)
+
+
+@pytest.mark.parametrize("held, words", [
+    ("version https://git-lfs.github.com/spec/v1\n", "git lfs pull"), ("<html>login</html>", "web page")])
+def test_files_in_place_of_a_series_are_named_for_what_they_are(held, words, tmp_path):
+    (tmp_path / "IM1.dcm").write_text(held)
+    for path in (tmp_path, tmp_path / "IM1.dcm"):
+        with pytest.raises(LasegError, match=f"IM1.dcm: is .*{words}"):
+            read_scan(path)
 
 
 def test_slices_with_one_identifier_are_all_read(series):
@@ -489,6 +584,13 @@ def test_the_size_of_a_voxel_may_stand_with_each_frame(series, tmp_path):
     assert read_scan(path).spacing == pytest.approx([2, 2, 4])
 
 
+def test_a_file_of_all_slices_that_was_cut_off_is_told(series, tmp_path):
+    path = enhanced(sorted(map(pydicom.dcmread, series.iterdir()), key=lambda head: int(head.InstanceNumber)),
+                    tmp_path / "all.dcm")
+    path.write_bytes(path.read_bytes()[:-3000])
+    refused(path, "all.dcm: was cut off; copy it again")
+
+
 @pytest.mark.parametrize("keep, tag, words", [
     (lambda k: k % 2, {}, "lie 8.00 mm apart, but by its header 4.00 mm; are some missing"),
     (lambda k: k < 9, {"ImagesInAcquisition": 12}, "holds 8 slices.*there are 12; are some missing")])
@@ -503,9 +605,10 @@ def test_a_regular_part_of_a_series_is_doubted(keep, tag, words, series, capsys)
     assert re.search(f"WARNING: {series}: .*{words}", capsys.readouterr().err)
 
 
-def test_slices_without_positions_keep_their_rows_and_are_doubted(series, capsys):
+@pytest.mark.parametrize("missing", [["Position", "Orientation"], ["Position"], ["Orientation"]])
+def test_slices_without_positions_keep_their_rows_and_are_doubted(missing, series, capsys):
     want = array_of(read_scan(series).image)
-    changed(series, lambda head, k: [delattr(head, f"Image{what}Patient") for what in ("Position", "Orientation")])
+    changed(series, lambda head, k: [delattr(head, f"Image{what}Patient") for what in missing])
     found = read_scan(series, spacing=(9, 9, 4))
     np.testing.assert_array_equal(array_of(found.image), want)
     assert found.image.GetSpacing() == (2, 2, 4) and not found.oriented

@@ -62,6 +62,12 @@ def test_an_empty_mask_is_a_failure_and_several_values_are_taken_as_one(label, t
     saved(tmp_path / "masks" / "b.nrrd", smaller(label) + label)
     rows = evaluate_masks(tmp_path / "masks", tmp_path / "labels", label_value=[1, 2])
     assert rows[0]["empty"] and rows[0]["dice"] == 0 and rows[1]["dice"] == 1
+    saved(tmp_path / "masks" / "b.nrrd", label)  # no voxel has the wanted value
+    assert [row["dice"] for row in evaluate_masks(tmp_path / "masks", tmp_path / "labels", label_value=2)] == [0, 0]
+    saved(tmp_path / "masks" / "b.nrrd", label * 2)
+    saved(tmp_path / "labels" / "b.nrrd", label)
+    with pytest.raises(LasegError, match="b.nrrd: no voxel is left atrium.*--label-value"):
+        evaluate_masks(tmp_path / "masks", tmp_path / "labels", label_value=2)
     with pytest.raises(LasegError, match="holds .0, 1, 2.*--label-value|holds .0, 2.*--label-value"):
         evaluate_masks(tmp_path / "masks", tmp_path / "labels")
 

@@ -7,6 +7,7 @@ import shutil
 import struct
 import sys
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from scan_files import blob_scan, random_geometry, write_dicom
 
 from laseg_lib.data.grid import array_of, image_of, normalise, normalised_and_straight, same_grid, straighten
 from laseg_lib.data.prepare import prepare
-from laseg_lib.data.scans import read_case, read_scan, require_spacing, write_image
+from laseg_lib.data.scans import content_digest, read_case, read_scan, require_spacing, write_image
 from laseg_lib.data.volumes import read_list, read_patients, read_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.metrics import dice_of
@@ -136,7 +137,7 @@ def test_what_a_nifti_says_is_kept_and_the_rest_is_asked_for(side, suffix, tmp_p
 
 @pytest.mark.parametrize("data, words", [
     ("encoding: raw\ndata file: LIST\nd1.raw", "cut off or damaged"),
-    ("encoding: raw\ndata file: gone.raw", "data file that its header names is missing.*gone.raw"),
+    ("encoding: raw\ndata file: gone.raw", "data file that its header names is missing.*gone.raw.*without a folder"),
     ("encoding: zstd", "compression isn't supported")])
 def test_the_true_cause_is_named(data, words, tmp_path):
     with pytest.raises(LasegError, match=rf"s.nhdr: .*{words}") as error:
@@ -158,15 +159,18 @@ def test_slices_in_files_of_their_own_are_read(tmp_path):
         path.write_bytes(path.read_bytes().rstrip() + b"\n")
         for file in (tmp_path / f"{i}.mhd", path):
             np.testing.assert_array_equal(sitk.GetArrayFromImage(read_scan(file).image).ravel(), want)
+    (tmp_path / "slice3.raw").write_bytes(bytes(20))
+    with pytest.raises(LasegError, match="1.nhdr: .*cut off.*copy it again"):
+        read_scan(tmp_path / "1.nhdr")
 
 
-@pytest.mark.parametrize("offset", [np.nan, np.inf, -1, 1e30])
+@pytest.mark.parametrize("offset", [np.nan, np.inf, -1, 0, 1e30])
 def test_a_nifti_whose_voxels_begin_nowhere_is_told(offset, tmp_path):
     head = bytearray(write(tmp_path, "a.nii", image_of(np.ones((8, 7, 6)), spacing=(1, 1, 1), origin=(0, 0, 0))
                            ).read_bytes())
     head[108:112] = struct.pack("<f", offset)
     (tmp_path / "a.nii").write_bytes(head)
-    with pytest.raises(LasegError, match="a.nii: not a complete NIfTI file"):
+    with pytest.raises(LasegError, match="a.nii: .*(header is wrong|vox_offset 0).*export it again"):
         read_scan(tmp_path / "a.nii")
 
 
@@ -450,6 +454,39 @@ def test_intensities_that_cannot_be_are_told(value, tmp_path):
     path = write(tmp_path, "s.mha", image_of(values, spacing=(1, 1, 1), origin=(0, 0, 0)))
     with pytest.raises(LasegError, match="s.mha: .*voxels are not finite.*too large"):
         read_case(path)
+
+
+@pytest.mark.parametrize("value", [-3.4e38, 1e10, 1e6])
+def test_a_few_voxels_that_hide_all_others_are_told(value, tmp_path, straight, capsys):
+    values = array_of(straight[0]).astype(np.float32)
+    read_case(write(tmp_path, "s.mha", image_of(values, straight[0])))
+    assert "WARNING" not in capsys.readouterr().err
+    values[0, :2] = value
+    read_case(write(tmp_path, "s.mha", image_of(values, straight[0])))
+    assert re.search("WARNING: .*s.mha: a few voxels are so much larger or smaller", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("share", [0, 0.9])
+def test_a_file_that_a_full_disk_cut_off_replaces_no_good_one(suffix, share, tmp_path, straight, monkeypatch):
+    """SimpleITK reports no error."""
+    write_image(tmp_path / f"s{suffix}", straight[0])
+    good = (tmp_path / f"s{suffix}").read_bytes()
+    monkeypatch.setattr(sitk, "WriteImage", lambda image, name, **_: Path(name).write_bytes(
+        good[:int(share * len(good))]))
+    with pytest.raises(LasegError, match=f"s{suffix}: can't be written .*free some space"):
+        write_image(tmp_path / f"s{suffix}", straight[0])
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [good]
+
+
+def test_what_a_file_manager_writes_into_a_folder_changes_no_scan(tmp_path):
+    (tmp_path / "1.dcm").touch()
+    before = content_digest(tmp_path)
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (tmp_path / name).write_text(name)
+    assert content_digest(tmp_path) == before
+    (tmp_path / "2.dcm").touch()
+    assert content_digest(tmp_path) != before
 
 
 def test_straightening_keeps_what_is_straight(straight):
