@@ -153,7 +153,7 @@ def require_alike(path, name, heads):
         raise LasegError(f"{path}: {name} shows its smallest values white (MONOCHROME1), so blood would look dark; "
                          "export it as MONOCHROME2")
     if any(head.get("PhotometricInterpretation") == "PALETTE COLOR" or "ModalityLUTSequence" in head
-           or head.get("HighBit", 0) + 1 != head.get("BitsStored", 1) for head in heads):
+           or head.get("HighBit") not in (None, head.get("BitsStored", 0) - 1) for head in heads):
         raise LasegError(f"{path}: {name} stores its values by a table (palette or Modality LUT), or not in the lowest "
                          "bits, which LASeg doesn't read; export it as plain MONOCHROME2")
     slopes = set(zip(slice_values(heads, "RescaleSlope"), slice_values(heads, "RescaleIntercept")))

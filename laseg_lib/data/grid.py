@@ -48,10 +48,13 @@ def normalise(array, path, measured=None):
         result = np.float32((values - counted.mean()) / counted.std())
     if not np.isfinite(result).all() or not result.any():
         raise LasegError(f"{path}: voxels are not finite, all equal, or far too large; export the scan again")
-    low, high = np.percentile(result[::3, ::3, ::3], (1, 99))
+    some = result[::3, ::3, ::3]
+    low, high = np.percentile(some, (1, 99))
     if high - low < 0.1:  # such as the value of missing data
         notify(f"WARNING: {path}: a few voxels are so much larger or smaller than all others (from {values.min():.3g} "
                f"to {values.max():.3g}) that the others look the same; replace these few, and do not trust its mask")
+    elif len(np.unique(some)) < 5:
+        notify(f"WARNING: {path}: holds only a few different values, like a mask; is it a scan? Do not trust its mask")
     return result
 
 

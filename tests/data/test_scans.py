@@ -466,6 +466,12 @@ def test_a_few_voxels_that_hide_all_others_are_told(value, tmp_path, straight, c
     assert re.search("WARNING: .*s.mha: a few voxels are so much larger or smaller", capsys.readouterr().err)
 
 
+def test_a_mask_in_place_of_a_scan_is_told(tmp_path, straight, capsys):
+    values = array_of(straight[0])
+    read_case(write(tmp_path, "s.mha", image_of(np.uint8(values > np.median(values)), straight[0])))
+    assert re.search("WARNING: .*s.mha: holds only a few different values, like a mask", capsys.readouterr().err)
+
+
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
 @pytest.mark.parametrize("share", [0, 0.9])
 def test_a_file_that_a_full_disk_cut_off_replaces_no_good_one(suffix, share, tmp_path, straight, monkeypatch):
