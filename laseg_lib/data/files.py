@@ -19,14 +19,14 @@ SCAN_ENDS = ("", "_0000", "_mri", "_lge", "_lgemri", "_scan", "_image", "_img")
 
 def suffix_of(path):
     """'.nii.gz' and the like, in lower case; '' for an unknown format."""
-    name = Path(path).name.lower()
-    return next((s for s in sorted(FORMATS, key=len, reverse=True) if name.endswith(s)), "")
+    name = os.path.basename(path).lower()  # Path(path).name takes longer, and a folder may hold thousands
+    return next((suffix for suffix in FORMATS if name.endswith(suffix)), "")
 
 
 def stem_of(path):
     """The name without '.nii.gz' and the like."""
-    name = Path(path).name
-    return name[:len(name) - len(suffix_of(path))]
+    name = os.path.basename(path)
+    return name[:len(name) - len(suffix_of(name))]
 
 
 def comparable_name(name):
@@ -106,8 +106,8 @@ def first_channel(path):
     if not case or not beside.is_dir():
         return None
     files = [file for file in beside.iterdir() if suffix_of(file) and not file.name.startswith(".")]
-    others = {file for file in files if not re.search(r"_\d{4}$", stem_of(file))}
-    return None if others and others - set(masks_among(files)) else case[1]
+    others = [file for file in files if not re.search(r"_\d{4}$", stem_of(file))]
+    return None if others and not set(others) <= set(masks_among(files)) else case[1]
 
 
 def masks_among(files):
