@@ -23,8 +23,7 @@ from .runtime import places, program
 def main(argv=None):
     """Run one command; returns the exit status.  A user's mistake is reported in one line, without a stack trace."""
     program.restore_ctrl_c()
-    if hasattr(sys.stdout, "reconfigure"):  # the terminal's encoding may lack a path's characters
-        sys.stdout.reconfigure(errors="backslashreplace")
+    program.open_streams()
     command = ""
     try:
         args = parser().parse_args(argv)
@@ -317,7 +316,7 @@ def run_predict(args):
                           voxel_mm=voxel, device=args.device, window=args.window, whole=args.whole,
                           keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing,
                           orientation=args.orientation)
-    scans = [scan for given in scans for scan in scans_of(given)]
+    scans = list({os.path.abspath(scan): scan for given in scans for scan in scans_of(given)}.values())
 
     def report(line):
         tqdm.write(program.in_one_line(f"laseg predict: {line}"), file=sys.stderr)

@@ -1,6 +1,7 @@
 """A mask for a scan as it comes, in the scan's own geometry: judged by SimpleITK through the headers alone."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scan_files import Bright, blob_scan, bright, random_geometry, write_dicom
 
 from laseg_lib import VNet
 from laseg_lib.cli import main
-from laseg_lib.data.files import scans_of
+from laseg_lib.data.files import files_below, network_and_scans, scans_of
 from laseg_lib.data.grid import array_of, image_of
 from laseg_lib.data.masks import predict_files
 from laseg_lib.data.scans import mask_names
@@ -214,14 +215,54 @@ def touch(folder, *names):
     (["a.nii.gz", "a_la.nii.gz", "b_la.nii.gz"], ["a.nii.gz", "b_la.nii.gz"]),
     (["p1/lgemri.nrrd", "p1/laendo.nrrd", "p2/lgemri.nrrd"], ["p1/lgemri.nrrd", "p2/lgemri.nrrd"]),
     (["IM1.dcm", "IM2.dcm"], ["."]), (["IM1", "IM2"], ["."]), ([], ["."]),
-    (["p1/IM1", "p1/IM2", "p2/IM1.dcm"], ["p1", "p2"])])
+    (["p1/IM1", "p1/IM2", "p2/IM1.dcm"], ["p1", "p2"]),
+    (["p_mri.nii.gz", "p_la.nii.gz", "q_la.nii.gz"], ["p_mri.nii.gz", "q_la.nii.gz"]),
+    (["P_LA.nii.gz", "P_scan.nii.gz"], ["P_LA.nii.gz", "P_scan.nii.gz"]),  # the long axis
+    (["c1_0000.nii.gz", "c1.nii.gz", "c1_probability.nii.gz"], ["c1_0000.nii.gz"]),
+    (["p1/IM1", "p1_la.nii.gz"], ["p1"]), (["p1/a.nii.gz", "patients.xlsx"], ["p1/a.nii.gz"]),
+    (["p1/mri_norm2.h5", "settings.json"], ["p1/mri_norm2.h5"])])
 def test_a_folder_stands_for_the_scans_in_it(names, found, tmp_path):
     (tmp_path / "in").mkdir()
     assert scans_of(touch(tmp_path / "in", *names)) == [tmp_path / "in" / name for name in found]
 
 
+def test_a_series_is_known_by_its_files_and_not_ignored_beside_other_scans(tmp_path):
+    for name in ("p1/IM1", "DICOMDIR"):
+        touch(tmp_path, name).joinpath(name).write_bytes(bytes(128) + b"DICM")
+    assert scans_of(touch(tmp_path, "p1/small/x.png")) == [tmp_path / "p1"]
+    for folder, name in (("p1", "IM1"), ("p2", "IM1.dcm")):
+        with pytest.raises(LasegError, match=f"DICOM files .{name}. and other scans .Seg.seg.nrrd.; move one kind"):
+            scans_of(touch(tmp_path / folder, *[name] * (folder == "p2"), "Seg.seg.nrrd"))
+
+
+def test_links_are_followed_once_and_those_that_lead_nowhere_are_told(tmp_path, monkeypatch):
+    scans = touch(tmp_path / "in", "p1/x/a.nii.gz", "p2/x/b.nii.gz", "q/c.nii.gz", "q/d/e.txt")
+    for name in ("p1", "p2"):
+        (scans / name / "all").symlink_to("..", target_is_directory=True)
+    (scans / "far").symlink_to(scans / "q", target_is_directory=True)
+    found = ["far/c.nii.gz", "p1/x/a.nii.gz", "p2/x/b.nii.gz", "q/c.nii.gz"]
+    assert scans_of(scans) == [scans / name for name in found]
+    monkeypatch.chdir(scans / "q")
+    assert list(map(str, scans_of(".."))) == [f"../{name}" for name in found]
+    assert [path.name for path in files_below("..") if path.is_file()][-2:] == ["c.nii.gz", "e.txt"]
+    (scans / "site").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(LasegError, match="site: is a link to a missing file"):
+        scans_of(scans)
+
+
+def test_the_first_file_is_the_network_unless_it_is_a_scan(tmp_path, monkeypatch):
+    monkeypatch.chdir(touch(tmp_path, "run[1]/last.pth", "net.pth", "x.mgz", "in/a.nii.gz"))
+    for first in ("run[1]/last.pth", "net.pth", "run[1]", "weights"):
+        assert network_and_scans([first, "in"]) == (Path(first), ["in"])
+    for files in (["in"], ["*.nii.gz"], ["a.nii.gz", "b.nii.gz"], ["in", "net.pth"]):
+        assert network_and_scans(files) == (None, files)
+    for files in (["x.mgz"], ["x.mgz", "y.mgz"]):
+        with pytest.raises(LasegError, match="x.mgz: the first file is the network, unless it is NIfTI"):
+            network_and_scans(files)
+
+
 def test_a_pattern_is_expanded_where_no_shell_did(tmp_path, monkeypatch):
-    monkeypatch.chdir(touch(tmp_path, "b.nii.gz", "a.nii.gz", "c[1].nii.gz", "d/e.nrrd"))
+    monkeypatch.chdir(touch(tmp_path, "b.nii.gz", "a.nii.gz", "a_la.nii.gz", "c[1].nii.gz", "d/e.nrrd"))
     assert list(map(str, scans_of("*.nii.gz"))) == ["a.nii.gz", "b.nii.gz", "c[1].nii.gz"]
     assert list(map(str, scans_of("**/*.nrrd"))) == ["d/e.nrrd"] and list(map(str, scans_of("x.nii"))) == ["x.nii"]
     assert list(map(str, scans_of("c[1].nii.gz"))) == ["c[1].nii.gz"]
@@ -238,6 +279,13 @@ def test_masks_are_named_as_nnu_net_looks_for_them_where_the_folder_follows_it(t
                              tmp_path / "out", keep_probability=True, say=lambda line: None, progress=False)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "LA_011.nii.gz", "LA_011_probability.nii.gz", "LA_012_0000_la.nii.gz", "LA_012_0000_probability.nii.gz"}
+    touch(tmp_path, "imagesTs/LA_013_0000.nii.gz")
+    for _ in range(2):  # into the folder of the scans, and once more
+        scans = scans_of(tmp_path / "imagesTs")
+        assert not predict_files(lambda scan, **_: Found(image, None, 1.0), scans, tmp_path / "imagesTs", force=True,
+                                 say=lambda line: None, progress=False)
+    assert {path.name for path in (tmp_path / "imagesTs").glob("*.nii.gz") if "_000" not in path.name} == {
+        "LA_011.nii.gz", "LA_013.nii.gz"}
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +320,8 @@ def test_many_scans_at_a_time_and_one_that_cannot_be_read(checkpoint, tmp_path, 
     for scans in (tmp_path / "good.nii.gz", tmp_path / "*.nii.gz"):
         assert run(checkpoint, scans, "--out", out, "--format", ".nrrd") == 1
     assert "exists already; give --force" in capsys.readouterr().err
+    again = ["--out", tmp_path / "again"]
+    assert run(checkpoint, tmp_path / "good.nii.gz", tmp_path / "out" / ".." / "*.nii.gz", *again) == 0
     assert (out / "good_la.nrrd").read_bytes() == before
     assert run(checkpoint, tmp_path / "good.nii.gz", "--out", out, "--format", ".nrrd", "--force", "--weights",
                "teacher", "--downsample", 2) == 0

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from ..data.atomic import write_whole
+from ..errors import LasegError
 from ..runtime import places
 
 DONE, STARTED = "done", "begun"
@@ -135,7 +136,7 @@ def save_state(exercise, state):
     if os.environ.get("LASEG_PROGRESS") == "off" or not (name := exercise_name(exercise)):
         return
     file = progress_folder() / name
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, LasegError):
         if not file.exists() or file.read_text(encoding="utf-8") != DONE:
             write_whole(file, state)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import LasegError
 from ..metrics import COLUMNS
+from ..runtime.program import NO_SPACE
 
 
 @contextlib.contextmanager
@@ -28,6 +29,11 @@ def replacing(path):
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename or error.errno not in NO_SPACE:
+            raise
+        raise LasegError(f"{path}: can't be written ({error.strerror}); free some space, or choose another folder"
+                         ) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -89,9 +95,13 @@ def require_same_settings(folder, settings):
     Raises LasegError if there are cases with other settings: new cases would not fit them.
     """
     path = Path(folder) / "settings.json"
-    if not path.exists() or not any(child.name != path.name for child in path.parent.iterdir()):  # no case is made yet
+    cases = path.parent.is_dir() and any(child.is_dir() and child.name[0] != "." for child in path.parent.iterdir())
+    if not cases:
         write_whole(path, json.dumps(settings, indent=1) + "\n")
         return
+    if not path.exists():
+        raise LasegError(f"{path}: is missing, so nobody knows how the cases beside it were made; restore it, choose "
+                         "another folder, or delete the folder around it")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         settings = json.loads(json.dumps(settings))  # tuples become lists, as they are in the file

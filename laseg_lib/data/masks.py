@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +12,22 @@ from ..classes import ATRIUM
 from ..errors import LasegError
 from ..metrics import average, case_metrics
 from ..runtime.machine import notify
-from .files import comparable_name, first_channel, scans_of, stem_of
+from .files import comparable_name, first_channel, scans_of, stem_of, what_is_in
 from .grid import array_of, image_of, same_grid
 from .scans import LABEL, SCAN, class_numbers, mask_names, on_grid, read_scan, write_image
-from .volumes import FILE, LAHeart, read_classes, read_geometry, read_volume
+from .volumes import FILE, LAHeart, has_label, read_classes, read_geometry, read_volume
 
 ENDS = re.compile(r"(_0000|[_-](la|laendo|label|mask|seg|segmentation|gt|pred|prediction))$", re.IGNORECASE)
 
 
 def by_case(paths):
     """{case: path} of masks or labels.  The case is the file's name without its suffix and a word such as _la, or its
-    folder's name for the challenge's files.  LasegError if two files belong to one case."""
-    found = {}
+    folder's name for the challenge's files and for a name that several folders have.  LasegError if two files belong to
+    one case."""
+    found, times = {}, Counter(path.name for path in paths)
     for path in paths:
-        own = path.name.lower() in (SCAN, LABEL, FILE)
-        case = path.parent.name if own else ENDS.sub("", stem_of(comparable_name(path.name)))
+        own = path.name.lower() in (SCAN, LABEL, FILE) or times[path.name] > 1
+        case = comparable_name(path.parent.name) if own else ENDS.sub("", stem_of(comparable_name(path.name)))
         if case in found:
             raise LasegError(f"{path}: a second file for the case {case}, the first is {found[case]}; move one away")
         found[case] = path
@@ -59,12 +61,14 @@ def evaluate_masks(masks, labels=None, root_path=None, *, split="test", label_va
     for folder in (masks, *([labels] if labels else [])):
         if not os.path.isdir(folder):
             raise LasegError(f"{folder}: no such folder; give the folder that holds the files")
-    found = by_case(scans_of(masks))
+        if scans_of(folder, masks=True) == [Path(folder)]:  # it has no scans, and no subfolders
+            raise LasegError(f"{folder}: no masks in this folder; {what_is_in(folder)}; give the folder of the masks")
+    found = by_case(scans_of(masks, masks=True))
     if labels:
-        known = by_case(scans_of(labels))
+        known = by_case(scans_of(labels, masks=True))
     else:
         dataset = LAHeart(root_path, split)
-        known = {name: dataset.path(name) for name in dataset.image_list}
+        known = {name: dataset.path(name) for name in dataset.image_list if has_label(dataset.path(name))}
     both = sorted(set(found) & set(known))
     if not both:
         raise LasegError(f"{masks}: no mask has the name of a label: {', '.join(sorted(found)[:3])} here, "
@@ -143,11 +147,10 @@ def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=F
     except OSError as error:
         raise LasegError(f"--out {out}: can't be made ({error.strerror}); name a folder that you may write to"
                          ) from error
-    for scan, name in tqdm(list(zip(scans, mask_names(scans))), desc="predict", unit="scan", disable=not progress):
-        kinds = ["la", "probability"] if keep_probability else ["la"]
-        paths = {kind: out / f"{name}_{kind}{suffix}" for kind in kinds}
-        if first_channel(scan):
-            paths["la"] = out / f"{name}{suffix}"
+    kinds = ["la", "probability"] if keep_probability else ["la"]
+    named = [{kind: out / f"{name}{'' if kind == 'la' and first_channel(scan) else f'_{kind}'}{suffix}"
+              for kind in kinds} for scan, name in zip(scans, mask_names(scans))]
+    for scan, paths in tqdm(list(zip(scans, named)), desc="predict", unit="scan", disable=not progress):
         try:
             if there := [path for path in paths.values() if path.exists() and not force]:
                 raise LasegError(f"{there[0]}: exists already; give --force to replace it, or another --out")

@@ -29,8 +29,9 @@ from tqdm.auto import tqdm
 
 from ..classes import ATRIUM, as_text
 from ..errors import LasegError
+from ..runtime.program import NO_SPACE
 from .atomic import require_same_settings, write_list, write_whole
-from .files import comparable_name, files_below, scan_files, suffix_of, what_is_in
+from .files import comparable_name, files_below, require_target, scan_files, suffix_of, what_is_in
 from .grid import array_of
 from .scans import LABEL, SCAN, content_digest, read_case
 from .volumes import (
@@ -43,6 +44,7 @@ from .volumes import (
     name_problem,
     read_geometry,
     read_list,
+    read_patients,
     read_sources,
     read_volume,
     write_volume,
@@ -75,6 +77,9 @@ class Patterns:
         if scan.count("*") != label.count("*"):
             raise LasegError(f"--scan '{scan}' and --label '{label}': both need the same number of stars, which stand "
                              "for the name of the case")
+        if scan == label:
+            raise LasegError(f"--scan and --label '{scan}': both name the same files; name the scans with --scan, and "
+                             "their labels with --label")
         self.expression = self._expression(scan)
         # '*_la.nii.gz' is more specific than '*.nii.gz': a file that it matches is no scan.
         self.label_expression = self._expression(label)
@@ -123,7 +128,7 @@ def find_cases(raw_dir, patterns):
         # a case whose files lie in raw_dir itself has that folder's name
         name = patterns.name(relative) if "/" in relative or "*" in patterns.scan else patterns.name(
             comparable_name(f"{raw_dir.resolve().name}/{relative}"))
-        if name is not None:
+        if name is not None or not path.suffix:  # without a suffix it may be a link to a folder of cases
             require_target(path)
         if name is None or not holds_files(path):
             continue
@@ -148,12 +153,6 @@ def find_cases(raw_dir, patterns):
 def holds_files(path):
     """Whether a path is a file, or a folder with files in it, such as those of a DICOM series."""
     return path.is_file() or path.is_dir() and any(child.is_file() for child in path.iterdir())
-
-
-def require_target(path):
-    """LasegError for a link to a missing file: otherwise a case, or its label, would be missing silently."""
-    if path.is_symlink() and not path.exists():
-        raise LasegError(f"{path}: is a link to a missing file; restore the file, or remove the link")
 
 
 # --- which cases ----------------------------------------------------------------------------------
@@ -245,7 +244,8 @@ def drawn(names, share, seed, keep, raw_dir, patients):
     order = sorted({patients[name] for name in names})
     if len(order) < 1 + keep:
         raise LasegError(f"{raw_dir}: the labelled cases of {len(order)} patient{'s' * (len(order) != 1)} can't be "
-                         "split into training and test; add another, or give --test-share 0")
+                         "split into training and test; add another, give --test-share 0, or give --patient '*' if "
+                         "each case is a patient of its own")
     order = np.random.default_rng(seed).permutation(order).tolist()
     tested = order[:min(max(round(share * len(order)), 1), len(order) - keep)]
     return sorted(name for name in names if patients[name] in tested)
@@ -343,7 +343,7 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
     if not skip_bad:
         for path, names in lists.items():
             check_list(path, names)
-    for line in describe_plan(raw_dir, patterns, cases, parts):
+    for line in describe_plan(raw_dir, patterns, cases, parts, patients):
         say(line)
     tested = {patients[name] for name in parts.test}
     if others := [name for name in parts.left_out if patients[name] in tested]:
@@ -398,20 +398,39 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
                                         len(classes or ATRIUM))
             write_volume(path, values, mask, sources, classes or ATRIUM, **geometry)
         except LasegError as error:
+            if getattr(error.__cause__, "errno", None) in NO_SPACE:  # it is no fault of the case
+                raise
             bad[name] = str(error)
             if skip_bad and not set(parts.labelled) - set(bad):
                 break
     if bad:
         report_bad_cases(bad, dest, skip_bad, say)
+    else:
+        (dest / "left_out.txt").unlink(missing_ok=True)  # of an earlier run
     if not set(parts.labelled) - set(bad):
         raise LasegError(f"{raw_dir}: no labelled case is left for training; correct one of those left out")
     for path, names in lists.items():
         if names := [name for name in names if name not in bad]:
             check_list(path, names)
             keep_or_write_list(path, names)
-    if len(unknown) < len(cases):
-        write_list(dest / "patients.list", [f"{name}\t{patients[name]}" for name in sorted(cases)])
+    if len(unknown) < len(cases) or (dest / "patients.list").is_file():
+        keep_or_write_patients(root, {name: patients[name] for name in sorted(cases)}, say)
     return root
+
+
+def keep_or_write_patients(root, patients, say):
+    """Write ``patients.list`` beside ``root``.  The rows of a list that somebody changed stay; cases that it lacks are
+    added, because otherwise each would count as a patient of its own, and ``say`` gets a message."""
+    path, kept = root.parent / "patients.list", read_patients(root)
+    changed = any(patients.get(name, patient) != patient for name, patient in kept.items())
+    added = [name for name in patients if name not in kept]
+    if added or not changed:
+        rows = {**patients, **kept} if changed else patients
+        write_list(path, [f"{name}\t{patient}" for name, patient in rows.items()])
+    if changed:
+        say(f"  {path}: names other patients than the cases' names do, and is kept"
+            + (f"; the new cases were added to it: {len(added)} ({first_few(added)}), correct their patients there"
+               if added else "") + "; delete it to have it written anew")
 
 
 def report_bad_cases(bad, dest, skip_bad, say):
@@ -432,8 +451,8 @@ def first_few(names):
     return ", ".join(names[:3]) + (", ..." if names[3:] else "")
 
 
-def describe_plan(raw_dir, patterns, cases, parts):
-    """The scans, labels and split that were found: lines to read before the work begins."""
+def describe_plan(raw_dir, patterns, cases, parts, patients):
+    """The scans, labels, patients and split that were found: lines to read before the work begins."""
     outlined = [name for name, case in cases.items() if case.label]
     yield f"{raw_dir}: {len(cases)} scans ({patterns.scan}), {len(outlined)} with a label ({patterns.label})"
     example = next(cases[name] for name in parts.labelled)
@@ -443,7 +462,8 @@ def describe_plan(raw_dir, patterns, cases, parts):
     alone = [str(path.relative_to(raw_dir)) for path in rest
              if patterns.label_expression.fullmatch(comparable_name(path.relative_to(raw_dir).as_posix()))]
     others = [name for name in (str(path.relative_to(raw_dir)) for path in rest) if name not in alone]
-    for what, names in (("training, labelled", parts.labelled), ("training, unlabelled", parts.unlabelled),
+    for what, names in (("patients", sorted(set(patients.values()))), ("training, labelled", parts.labelled),
+                        ("training, unlabelled", parts.unlabelled),
                         ("test", parts.test), ("left out, on neither list", parts.left_out),
                         ("labels without a scan, not used", alone),
                         ("files that no pattern fits, not used", others)):

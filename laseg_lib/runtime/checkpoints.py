@@ -45,8 +45,9 @@ def save_checkpoint(path, state, *, keep_previous=False):
             os.replace(path, path.with_name(PREVIOUS))
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
-        raise LasegError(f"{path}: the checkpoint can't be written ({error}); the one before is complete. "
-                         "Free some space or choose another --snapshot_path, then --resume") from error
+        raise LasegError(f"{path}: the checkpoint can't be written ({error}); the one before, if there is one, is "
+                         "complete. Free some space, then --resume; or copy this folder to another disk, and give the "
+                         "copy as --snapshot_path") from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -57,6 +58,9 @@ def load_checkpoint(path):
     Raises LasegError for a file that is missing, truncated or changed, or holds more than tensors and plain values.
     """
     path = Path(path)
+    if path.is_dir():
+        raise LasegError(f"{path}: " + ("is a training's folder; give its last.pth or best.pth" if has_checkpoints(path)
+                                        else "is a folder; give the file of a network"))
     if not path.is_file():
         raise LasegError(f"{path}: no such checkpoint")
     require_no_text(path, "checkpoint")
@@ -183,9 +187,18 @@ def load_network(path, weights="student"):
     if weights not in state:
         raise LasegError(f"{path}: holds no {weights}; it holds {', '.join(map(str, state))}")
     config, tensors = state.get("config", {}), state[weights]
+    extras = {name: state[name] for name in ("spacing", "cases") if state.get(name) is not None}
+    sides, cases = extras.get("spacing", [1, 1, 1]), extras.get("cases", {})
     try:
         # A teacher of version 1.0 may have kept its buffers, in eval mode: today's check must not refuse it.
         TrainConfig.from_dict(config | {"ema_buffers": "average"} if isinstance(config, dict) else config)
+        if not isinstance(cases, dict) or not isinstance(sides, (list, tuple)) or len(sides) != 3 or not all(
+                isinstance(side, (int, float)) and side > 0 for side in sides):
+            raise LasegError("spacing or cases are not as LASeg writes them: written by another version of LASeg?")
+    except LasegError as error:
+        raise LasegError(f"{path}: {error} (or is it a file of another tool? Save the weights alone: "
+                         "torch.save(network.state_dict(), FILE))") from error
+    try:
         if not isinstance(tensors, dict):
             raise ValueError(f"holds a {type(tensors).__name__} where a network's weights should be")
         network = network_from_state(unwrap_network(tensors)).eval()
@@ -204,7 +217,7 @@ def load_network(path, weights="student"):
     if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
         raise LasegError(f"{path}: holds weights that are NaN or infinite: its training diverged; use an earlier "
                          "checkpoint, and a lower --base_lr")
-    config = {**config, **{name: state[name] for name in ("spacing", "cases") if state.get(name)}}
+    config = {**config, **extras}
     return network, config if classes == ATRIUM else {**config, "classes": classes}
 
 
@@ -237,8 +250,10 @@ def start_from_weights(network, source):
     other = [name for name in mine if name != "n_classes" and mine[name] != theirs[name]]
     if other:
         raise LasegError(f"--init_weights {path}: the weights of a V-Net with "
-                         + ", ".join(f"--{name} {theirs[name]} (here {mine[name]})" for name in other)
-                         + "; train with the same settings")
+                         + ", ".join(f"{'--' * hasattr(TrainConfig, name)}{name} {theirs[name]} (here {mine[name]})"
+                                     for name in other)
+                         + ("; train with the same settings" if all(hasattr(TrainConfig, name) for name in other) else
+                            ", which LASeg doesn't train; give the weights of another network"))
     state = given.state_dict()
     if mine["n_classes"] != theirs["n_classes"]:
         state |= {name: value for name, value in network.state_dict().items() if name.startswith("out_conv.")}

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from ..errors import LasegError, visible
 
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a full disk, a user's share of it, a limit on files
+
 
 def before_imports():
     """From here until ``restore_ctrl_c`` Ctrl-C ends the program without a stack trace from the middle of an import."""
@@ -27,6 +29,16 @@ def restore_ctrl_c():
     """From here on Ctrl-C raises KeyboardInterrupt again."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def open_streams():
+    """Make stdout and stderr fit to be written to by anyone, such as tqdm: where one is closed (``2>&-``) or missing,
+    as in a service, it is the null device."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+    if hasattr(sys.stdout, "reconfigure"):  # the terminal's encoding may lack a path's characters
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def exit_status(status):

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from ..errors import LasegError
 from . import distributed
 from .machine import notify
+from .program import NO_SPACE
 
 SCALARS = {  # the walkthrough's TensorBoard names, and the column of history.csv each is drawn from
     "lr": "lr", "loss/loss": "loss", "loss/loss_seg": "loss_seg", "loss/loss_seg_dice": "loss_seg_dice",
@@ -82,7 +83,8 @@ class RunLog:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
-            raise LasegError(f"{folder}: is a file; --snapshot_path must name a folder") from error
+            what = "is a link to a missing folder" if self.folder.is_symlink() else "is a file"
+            raise LasegError(f"{folder}: {what}; --snapshot_path must name a folder") from error
         self.lock = lock_folder(self.folder)
         self.paths = {name: self.folder / name for name in ("log.txt", "history.csv")}
         with self._explain_disk():
@@ -117,8 +119,9 @@ class RunLog:
         try:
             yield
         except OSError as error:
+            remedy = "free some space" if error.errno in NO_SPACE else "make this folder writable"
             raise LasegError(f"{error.filename or self.folder}: can't be written ({error.strerror or error}); the last "
-                             "checkpoint, if there is one, is complete: free some space, then --resume") from error
+                             f"checkpoint, if there is one, is complete: {remedy}, then --resume") from error
 
     def write_line(self, message):
         with self._explain_disk():

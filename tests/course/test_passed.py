@@ -1,6 +1,7 @@
 """What a learner has done is kept, in whichever kernel it was done, and shown in words."""
 
 import re
+import shutil
 
 import pytest
 
@@ -54,6 +55,11 @@ def test_what_is_not_to_be_noted_or_cannot_be_is_not(home, monkeypatch, capsys):
     check_half(check_half.reference)
     assert not (home / "data").exists()
     monkeypatch.delenv("LASEG_PROGRESS")
+    with monkeypatch.context() as full:
+        full.setattr("os.replace", lambda *names: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        check_half(check_half.reference)
+    assert "Correct" in capsys.readouterr().out and state("check_half") == ""
+    shutil.rmtree(home / "data")
     (home / "data").write_text("a file where the folder should be")
     check_half(check_half.reference)
     assert "Correct" in capsys.readouterr().out and state("check_half") == ""

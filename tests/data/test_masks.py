@@ -89,6 +89,34 @@ def test_names_without_a_partner_are_told(label, tmp_path, capsys):
         by_case([tmp_path / "p_la.nrrd", tmp_path / "p.nii.gz"])
 
 
+@pytest.mark.parametrize("masks, labels", [
+    (["P0_la.nii.gz"], ["P0/lgemri.nrrd", "P0/laendo.nrrd"]), (["P0.nii.gz", "P0_la.nii.gz"], ["P0.nrrd"]),
+    (["P0_0000.nii.gz", "P0.nii.gz"], ["P0.nrrd"]), (["P0_la.nrrd", "P1_la.nrrd"], ["P0/la.nrrd", "P1/la.nrrd"]),
+    (["Mu\u0308ller/laendo.nrrd"], ["M\u00fcller_la.nrrd"])])
+def test_a_mask_is_found_beside_its_scan_and_by_its_folders_name(masks, labels, label, tmp_path):
+    for folder, names in (("masks", masks), ("labels", labels)):
+        for name in names:
+            scan = f"{name[:2]}_la.nii.gz" in names or "_0000" in name or "lgemri" in name
+            saved(tmp_path / folder / name, label * 50 + 7 if scan and "_la" not in name else label)
+    rows = evaluate_masks(tmp_path / "masks", tmp_path / "labels")
+    assert [row["dice"] for row in rows] == [1] * len({name[:2] for name in masks})
+
+
+def test_a_folder_without_masks_and_a_case_without_a_label_are_told(label, tmp_path, capsys):
+    saved(tmp_path / "labels" / "a.nrrd", label)
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "a.npy").touch()
+    with pytest.raises(LasegError, match="masks: no masks in this folder; found no NIfTI"):
+        evaluate_masks(tmp_path / "masks", tmp_path / "labels")
+    for name in "AB":
+        write_volume(tmp_path / "d" / name / "mri_norm2.h5", np.random.default_rng(0).normal(size=label.GetSize()),
+                     array_of(label) if name == "A" else None)
+        saved(tmp_path / "masks" / f"{name}.nrrd", label)
+    (tmp_path / "test.list").write_text("A\nB\n")
+    assert [row["case"] for row in evaluate_masks(tmp_path / "masks", root_path=tmp_path / "d")] == ["A"]
+    assert "1 times a mask has no label" in capsys.readouterr().err
+
+
 def test_masks_of_whole_scans_are_measured_on_prepared_volumes(label, tmp_path):
     for k in range(3):
         scan, gold = blob_scan(np.eye(3), (1.25,) * 3, (50, 48, 46 + k))

@@ -2,6 +2,7 @@
 
 import gzip
 import locale
+import os
 import re
 import shutil
 import struct
@@ -14,6 +15,8 @@ import pytest
 import SimpleITK as sitk
 from scan_files import blob_scan, random_geometry, write_dicom
 
+from laseg_lib.data.atomic import replacing
+from laseg_lib.data.files import require_text
 from laseg_lib.data.grid import array_of, image_of, normalise, normalised_and_straight, same_grid, straighten
 from laseg_lib.data.prepare import prepare
 from laseg_lib.data.scans import content_digest, read_case, read_scan, require_spacing, write_image
@@ -372,6 +375,86 @@ def test_names_that_tell_some_patients_leave_the_others_to_be_told(mixed, tmp_pa
     assert any("the patients of 5 scans (p0, p3, p4, ...)" in line and "--patient PATTERN" in line for line in said)
     patients = read_patients(tmp_path / "out" / "volumes")
     assert patients["same_t1"] == patients["same_t2"] and len(set(patients.values())) == 6
+
+
+def test_a_corrected_list_of_patients_is_kept_and_new_cases_are_added(tmp_path, straight):
+    raw, path = two_visits(tmp_path / "raw", straight, "sub-{}_ses-{}", patients=4), tmp_path / "out/patients.list"
+    said = []
+    ready(raw, tmp_path / "out", test_share=0, say=said.append)
+    assert any("patients: 4 (sub-0, sub-1, sub-2, ...)" in line for line in said)
+    mine = path.read_text().replace("\tsub-3", "\tsub-2")
+    path.write_text(mine)
+    for k, more in enumerate(("", "sub-4_ses-1\tsub-4\n", "sub-4_ses-1\tsub-4\n")):
+        if more:
+            write(raw, "sub-4_ses-1_mri.nii.gz", straight[0])
+            (tmp_path / "out/train.list").unlink()
+        said = []
+        ready(raw, tmp_path / "out", test_share=0, say=said.append)
+        told = [line for line in said if "patients.list" in line]
+        assert path.read_text() == mine + more and len(told) == 1 and "delete it to have it written anew" in told[0]
+        assert ("added to it: 1 (sub-4_ses-1)" in told[0]) == (k == 1)
+
+
+def test_names_that_tell_one_patient_are_told_with_the_remedy(tmp_path, straight):
+    raw = two_visits(tmp_path / "raw", straight, "atrium_scan_{}{}", patients=2)
+    with pytest.raises(LasegError, match="of 1 patient can't be split.*--patient '[*]' if"):
+        ready(raw, tmp_path / "out")
+    ready(raw, tmp_path / "out", patient="*")
+
+
+def test_a_folder_that_is_missing_or_can_not_be_read_loses_no_cases(mixed, tmp_path, monkeypatch):
+    (mixed / "siteB").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(LasegError, match="siteB: is a link to a missing file"):
+        ready(mixed, tmp_path / "out")
+    (mixed / "siteB").unlink()
+    (mixed / "siteC").mkdir()
+    listed = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed(path if Path(path).name != "siteC" else "/denied/" * 999))
+    with pytest.raises(LasegError, match="can't be read .*; make this folder readable"):
+        ready(mixed, tmp_path / "out")
+
+
+def test_scans_and_labels_by_one_pattern_are_told(mixed, tmp_path):
+    with pytest.raises(LasegError, match="both name the same files"):
+        ready(mixed, tmp_path / "out", scan="*_la.nii.gz")
+
+
+def test_a_report_of_cases_left_out_is_removed_and_lost_settings_are_told(mixed, tmp_path, straight):
+    good = (mixed / "p1_la.nii.gz").read_bytes()
+    write(mixed, "p1_la.nii.gz", straight[1] * 0)
+    ready(mixed, tmp_path / "out", skip_bad=True, test_share=0)
+    (mixed / "p1_la.nii.gz").write_bytes(good)
+    (tmp_path / "out/train.list").unlink()
+    assert (tmp_path / "out/left_out.txt").exists()
+    root = ready(mixed, tmp_path / "out", test_share=0)
+    assert not (tmp_path / "out/left_out.txt").exists()
+    (root / "settings.json").unlink()
+    with pytest.raises(LasegError, match="settings.json: is missing"):
+        ready(mixed, tmp_path / "out", test_share=0)
+
+
+@pytest.mark.parametrize("number, told", [(28, LasegError), (5, OSError)])
+def test_a_full_disk_is_told_with_the_file(number, told, tmp_path):
+    with pytest.raises(told) as error, replacing(tmp_path / "a.h5"):
+        raise OSError(number, "No space left on device")
+    assert told is OSError or re.search("a.h5: can't be written .No space.*free some space", str(error.value))
+
+
+def test_a_full_disk_leaves_out_no_case(mixed, tmp_path, monkeypatch):
+    def full(path, *args, **geometry):
+        with replacing(path):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("laseg_lib.data.prepare.write_volume", full)
+    with pytest.raises(LasegError, match=r"mri_norm2.h5: can't be written"):
+        ready(mixed, tmp_path / "out", skip_bad=True)
+    assert not (tmp_path / "out/left_out.txt").exists()
+
+
+def test_a_name_that_the_language_setting_lacks_is_not_called_broken():
+    name = "F\u00fc\u00dfe.nii.gz".encode().decode("ascii", "surrogateescape")
+    with pytest.raises(LasegError, match="set LC_ALL=C.UTF-8"):
+        require_text(name)
 
 
 def test_copies_of_a_scan_on_both_sides_of_the_split_are_told(mixed, tmp_path):

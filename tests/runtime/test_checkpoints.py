@@ -208,6 +208,27 @@ def test_settings_that_make_no_sense_are_refused_when_evaluated(trained, tmp_pat
         load_network(tmp_path / "x.pth")
 
 
+@pytest.mark.parametrize("more", [{"spacing": torch.ones(3)}, {"spacing": "iso"}, {"spacing": [1, 2]}, {"cases": 5},
+                                  {"config": {"lr": 0.1}}, {"config": None}])
+def test_another_tools_student_and_teacher_are_told_with_a_way_out(more, tmp_path):
+    weights = VNet(1, 2, 2, "batchnorm").state_dict()
+    torch.save({"student": weights, "teacher": weights, **more}, tmp_path / "x.pth")
+    with pytest.raises(LasegError, match=r"x.pth: .*another tool.*Save the weights alone: torch.save.network.state_d"):
+        load_network(tmp_path / "x.pth")
+
+
+def test_a_folder_in_place_of_a_checkpoint_is_told(trained, tmp_path):
+    for folder, told in ((trained, "is a training's folder; give its last.pth"), (tmp_path, "is a folder; give the f")):
+        with pytest.raises(LasegError, match=told):
+            load_network(folder)
+
+
+def test_weights_that_no_setting_fits_are_told_without_one(tmp_path):
+    torch.save(VNet(1, 2, 2, "batchnorm", bottom_stride=2).state_dict(), tmp_path / "x.pth")
+    with pytest.raises(LasegError, match="with bottom_stride 2 .*which LASeg doesn't train"):
+        checkpoints.start_from_weights(VNet(1, 2, 2, "batchnorm"), tmp_path / "x.pth")
+
+
 def test_two_networks_under_other_names_are_told(tmp_path):
     state = VNet(1, 2, 2, "batchnorm").state_dict()
     torch.save({f"{name}.{key}": value for name in ("net", "ema") for key, value in state.items()}, tmp_path / "x.pth")

@@ -79,6 +79,15 @@ def test_ctrl_c_is_pythons_own_once_a_program_has_begun(interrupts):
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
+def test_a_program_without_stdout_and_stderr_can_write_to_them(monkeypatch):
+    """As with 2>&- in a shell, pythonw, and services."""
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    program.open_streams()
+    with sys.stdout, sys.stderr:
+        assert sys.stdout.write("a") == sys.stderr.write("b") == 1
+
+
 @pytest.mark.parametrize(("target", "told"), [("/dev/full", 1), ("pipe", 0)])
 def test_what_can_not_be_printed_is_no_success(target, told, monkeypatch, capsys):
     if target == "pipe":

@@ -7,7 +7,7 @@ from children import tiny_config
 
 from laseg_lib.data.phantom import write_phantoms
 from laseg_lib.errors import LasegError
-from laseg_lib.runtime.runlog import Scalars
+from laseg_lib.runtime.runlog import RunLog, Scalars
 from laseg_lib.training import Trainer
 
 
@@ -57,3 +57,13 @@ def test_a_full_disk_ends_a_training_with_a_sentence_and_its_checkpoint_whole(wh
         trainer.run(1, progress=False)
     trainer.log.close()
     assert Trainer(tiny_config(root, snapshot_path=str(tmp_path)), resume=True).iteration == 1
+
+
+def test_a_folder_that_can_not_be_written_or_is_missing_is_told_as_such(tmp_path):
+    log = RunLog(tmp_path / "run")
+    with pytest.raises(LasegError, match="log.txt: can't be written .Permission denied.*make this folder writable"):
+        with log._explain_disk():
+            raise PermissionError(13, "Permission denied", "log.txt")
+    (tmp_path / "link").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(LasegError, match="link: is a link to a missing folder; --snapshot_path"):
+        RunLog(tmp_path / "link")
