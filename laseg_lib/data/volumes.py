@@ -64,8 +64,8 @@ def read_volume(path, *, with_label=True):
     with opened(path) as file:
         for name in names:
             if name not in file:
-                hint = " (if it has no outline: LAHeart's labelled= and read_volume's with_label=)" * (name == "label")
-                raise LasegError(f"{path}: holds no {name}; {REMEDY}{hint}")
+                other = "; without an outline read it with with_label=False, or LAHeart(labelled=...)"
+                raise LasegError(f"{path}: holds no {name}; {REMEDY}" + other * (name == "label"))
         needed = sum(2 * file[name].nbytes + 4 * file[name].size for name in names)  # as it is, and as float32 or uint8
         require_memory(needed, torch.device("cpu"), path, "crop this volume, or remove it from the list")
         image, label = ([file[name][()] for name in names] + [None])[:2]

@@ -34,7 +34,7 @@ def test_a_full_disk_leaves_the_notebook_of_before(tmp_path, monkeypatch):
     monkeypatch.setattr(run_notebooks, "NotebookClient", NothingToDo)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(LasegError, match="No space left"):
             run_notebooks.execute(path)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["a.ipynb"]
     assert run_notebooks.execute(path) == [] and path.read_bytes().endswith(b"}\n")
