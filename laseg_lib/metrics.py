@@ -14,11 +14,11 @@ def masks_of(one, two):
         if mask.dtype != bool and (most % 1 or not ((mask == 0) | (mask == most)).all()):
             raise ValueError(f"a mask holds 0 and one other value, this one {np.unique(mask)[:4].tolist()} and so "
                              "on: compare it with a threshold, or with the label's value, first")
-        values.add(1 if most == 255 else int(most))
+        values |= {int(most)} if mask.dtype != bool and most else set()
         masks.append(mask.astype(bool))
-    if len(values - {0}) > 1:
-        raise ValueError(f"one mask holds 0 and {min(values - {0})}, the other 0 and {max(values)}, so they show "
-                         "different classes: compare each label with the value of one class first")
+    if len(values) > 1 and values != {1, 255}:
+        raise ValueError(f"one mask holds 0 and {min(values)}, the other 0 and {max(values)}, so they show different "
+                         "classes: compare each label with the value of one class first")
     if masks[0].shape != masks[1].shape:
         raise ValueError(f"{masks[0].shape} and {masks[1].shape} differ in shape")
     return masks

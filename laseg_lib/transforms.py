@@ -150,7 +150,7 @@ def pad_to(volume, size):
 
 class _Crop:
     def __init__(self, output_size):
-        output_size = np.asarray(output_size).tolist()  # a number or a list, whatever holds them
+        output_size = np.asarray(output_size).tolist()  # NumPy's numbers and arrays become plain ones
         self.output_size = output_size if isinstance(output_size, int) else tuple(output_size)
         if not isinstance(output_size, int) and len(self.output_size) not in (2, 3):
             raise ValueError("output_size must be three sides W, H, D (for an image two), or one number for all; not "
@@ -159,16 +159,13 @@ class _Crop:
             raise ValueError(f"output_size is {self.output_size}; each side must be 1 voxel or more")
 
     def __call__(self, sample):
-        _require_alike(sample)
         shape = tuple(sample["image"].shape)
         size = (self.output_size,) * len(shape) if isinstance(self.output_size, int) else self.output_size
         if len(size) != len(shape):
             raise ValueError(f"output_size {size} has {len(size)} sides, the volume {shape} has {len(shape)}")
-        sample = _both(sample, lambda volume: pad_to(volume, size))
-        room = [have - want for have, want in zip(sample["image"].shape, size)]
-        corner = [self.offset(r) for r in room]
+        corner = [self.offset(max(have - want, 0)) for have, want in zip(shape, size)]
         window = tuple(slice(c, c + side) for c, side in zip(corner, size))
-        return _both(sample, lambda volume: volume[window])
+        return _both(sample, lambda volume: pad_to(volume, size)[window])
 
 
 class CenterCrop(_Crop):

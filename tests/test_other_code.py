@@ -205,6 +205,7 @@ def test_two_classes_are_not_compared_as_masks():
     wall, cavity = np.array([0, 1, 1, 0]), np.array([0, 2, 2, 0])
     with pytest.raises(ValueError, match="different classes"):
         dice_of(wall, cavity)
+    assert dice_of(wall > 0, 420 * wall) == dice_of(wall > 0, cavity) == 1
     assert dice_of(wall, 255 * wall) == dice_of(cavity, cavity) == dice_of(wall > 0, cavity > 0) == 1
 
 

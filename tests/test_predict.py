@@ -220,7 +220,8 @@ def touch(folder, *names):
     (["P_LA.nii.gz", "P_scan.nii.gz"], ["P_LA.nii.gz", "P_scan.nii.gz"]),  # the long axis
     (["c1_0000.nii.gz", "c1.nii.gz", "c1_probability.nii.gz"], ["c1_0000.nii.gz"]),
     (["p1/IM1", "p1_la.nii.gz"], ["p1"]), (["p1/a.nii.gz", "patients.xlsx"], ["p1/a.nii.gz"]),
-    (["p1/mri_norm2.h5", "settings.json"], ["p1/mri_norm2.h5"])])
+    (["p1/mri_norm2.h5", "settings.json"], ["p1/mri_norm2.h5"]),
+    (["imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", "dataset.json"], ["imagesTr/a_0000.nii.gz"])])
 def test_a_folder_stands_for_the_scans_in_it(names, found, tmp_path):
     (tmp_path / "in").mkdir()
     assert scans_of(touch(tmp_path / "in", *names)) == [tmp_path / "in" / name for name in found]
@@ -233,6 +234,19 @@ def test_a_series_is_known_by_its_files_and_not_ignored_beside_other_scans(tmp_p
     for folder, name in (("p1", "IM1"), ("p2", "IM1.dcm")):
         with pytest.raises(LasegError, match=f"DICOM files .{name}. and other scans .Seg.seg.nrrd.; move one kind"):
             scans_of(touch(tmp_path / folder, *[name] * (folder == "p2"), "Seg.seg.nrrd"))
+
+
+@pytest.mark.parametrize("head", [b"\x08\0\x05\0CS", b"\x02\0\0\0UL", b"\0\x08\0\x16"])
+def test_a_series_without_preambles_is_one_beside_a_folder_too(head, tmp_path):
+    touch(tmp_path, "IM1", "extra/a.nii.gz")
+    (tmp_path / "IM1").write_bytes(head + bytes(200))
+    assert scans_of(tmp_path) == [tmp_path]
+
+
+@pytest.mark.parametrize("shape, voxel", [((200, 200, 5), (.15, .15, .2)), ((3, 3, 3), (.2,) * 3)])
+def test_structure_is_looked_for_in_thin_scans_too(shape, voxel):
+    volume = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    assert volume[box_with_structure(volume, voxel)].size
 
 
 def test_links_are_followed_once_and_those_that_lead_nowhere_are_told(tmp_path, monkeypatch):
@@ -254,10 +268,11 @@ def test_the_first_file_is_the_network_unless_it_is_a_scan(tmp_path, monkeypatch
     monkeypatch.chdir(touch(tmp_path, "run[1]/last.pth", "net.pth", "x.mgz", "in/a.nii.gz"))
     for first in ("run[1]/last.pth", "net.pth", "run[1]", "weights"):
         assert network_and_scans([first, "in"]) == (Path(first), ["in"])
+    assert network_and_scans(["run[1]"]) == (None, ["run[1]"])  # a folder alone holds scans
     for files in (["in"], ["*.nii.gz"], ["a.nii.gz", "b.nii.gz"], ["in", "net.pth"]):
         assert network_and_scans(files) == (None, files)
     for files in (["x.mgz"], ["x.mgz", "y.mgz"]):
-        with pytest.raises(LasegError, match="x.mgz: the first file is the network, unless it is NIfTI"):
+        with pytest.raises(LasegError, match="x.mgz: is taken as the network, and no scan follows"):
             network_and_scans(files)
 
 

@@ -100,7 +100,7 @@ def require_same_settings(folder, settings):
         write_whole(path, json.dumps(settings, indent=1) + "\n")
         return
     if not path.exists():
-        raise LasegError(f"{path}: is missing, so nobody knows how the cases beside it were made; restore it, choose "
+        raise LasegError(f"{path}: is missing, so the settings of the cases beside it are unknown; restore it, choose "
                          "another folder, or delete the folder around it")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -26,7 +26,7 @@ GROUPS = {"ImagePositionPatient": "PlanePositionSequence", "ImageOrientationPati
 
 def read_dicom(path):
     """(SimpleITK's float32 image, which sides of a voxel are known, whether the axes' directions are known) of the
-    series in a folder, or of a file with many slices."""
+    series in a folder, or of a file with many slices.  Both are known along z only if every slice has a position."""
     import SimpleITK as sitk
 
     files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file()
@@ -152,10 +152,14 @@ def require_alike(path, name, heads):
     if any(head.get("PhotometricInterpretation") == "MONOCHROME1" for head in heads):
         raise LasegError(f"{path}: {name} shows its smallest values white (MONOCHROME1), so blood would look dark; "
                          "export it as MONOCHROME2")
-    if any(head.get("PhotometricInterpretation") == "PALETTE COLOR" or "ModalityLUTSequence" in head
-           or head.get("HighBit") not in (None, head.get("BitsStored", 0) - 1) for head in heads):
-        raise LasegError(f"{path}: {name} stores its values by a table (palette or Modality LUT), or not in the lowest "
-                         "bits, which LASeg doesn't read; export it as plain MONOCHROME2")
+    if any(head.get("PhotometricInterpretation") == "PALETTE COLOR" or head.get("ModalityLUTSequence")
+           for head in heads):
+        raise LasegError(f"{path}: {name} stores its values by a table (a palette or a Modality LUT), which LASeg "
+                         "doesn't read; export it as plain MONOCHROME2")
+    if shifted := [head for head in heads if head.get("BitsStored") and head.get("HighBit") is not None
+                   and head.HighBit + 1 != head.BitsStored]:
+        raise LasegError(f"{path}: the pixels of {name} are shifted (HighBit {shifted[0].HighBit}, BitsStored "
+                         f"{shifted[0].BitsStored}), which LASeg doesn't read; export it again")
     slopes = set(zip(slice_values(heads, "RescaleSlope"), slice_values(heads, "RescaleIntercept")))
     if len(slopes) > 1 and any(int(head.get("NumberOfFrames") or 1) > 1 for head in heads):
         raise LasegError(f"{path}: the frames of {name} have {len(slopes)} different slopes or intercepts, and only "

@@ -13,7 +13,8 @@ from .volumes import FILE
 
 FORMATS = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".nrrd": "NRRD", ".nhdr": "NRRD", ".mha": "MetaImage",
            ".mhd": "MetaImage", ".dcm": "DICOM"}
-DERIVED = re.compile(r"[_-](la|laendo|label|mask|seg|segmentation|gt|probability)$")  # "LA" may be the long axis
+# The ends of masks' names.  Lower case only, because "_LA" may mean the long axis.
+DERIVED = re.compile(r"[_-](la|laendo|label|mask|seg|segmentation|gt|pred|prediction|probability)$")
 SCAN_ENDS = ("", "_0000", "_mri", "_lge", "_lgemri", "_scan", "_image", "_img")
 
 
@@ -65,16 +66,16 @@ def scan_files(folder):
 
 def network_and_scans(files):
     """(the network's file or None, the scans) among the arguments of ``laseg predict``: the first is a network, unless
-    it is a scan, a folder or a pattern.  A training's folder counts as a network, whose file is missing.  LasegError if
-    there is no scan."""
+    it is a scan, a folder or a pattern.  A training's folder before a scan counts as a network, and ``load_checkpoint``
+    says which file to give.  LasegError if there is no scan."""
     first = Path(files[0])
     pattern = not first.exists() and set("*?[") & set(str(first))
-    if suffix_of(first) or first.suffix.lower() == ".h5" or pattern or first.is_dir() and not has_checkpoints(first):
+    folder = first.is_dir() and not (files[1:] and has_checkpoints(first))
+    if suffix_of(first) or first.suffix.lower() == ".h5" or pattern or folder:
         return None, files
     if all(Path(file).suffix == first.suffix != "" for file in files[1:]):  # scans of an unknown format, or no scan
-        raise LasegError(f"{first}: the first file is the network, unless it is NIfTI, NRRD, MetaImage, DICOM or "
-                         "mri_norm2.h5; give a scan after the network; if this is a scan, convert it to NIfTI "
-                         "(.nii.gz)")
+        raise LasegError(f"{first}: is taken as the network, and no scan follows; give a scan after it. If it is a "
+                         "scan, convert it to NIfTI (.nii.gz)")
     return first, files[1:]
 
 
@@ -87,7 +88,7 @@ def require_text(path):
             os.fsencode(path).decode()
         except UnicodeDecodeError:
             raise LasegError(f"{path}: its name is not valid UTF-8; rename it") from error
-        raise LasegError(f"{path}: this shell's language setting has not all letters of the name; set "
+        raise LasegError(f"{path}: the language setting of this shell can't show every letter of the name; set "
                          "LC_ALL=C.UTF-8 (or PYTHONUTF8=1), and start again") from error
 
 
@@ -107,29 +108,30 @@ def first_channel(path):
         return None
     files = [file for file in beside.iterdir() if suffix_of(file) and not file.name.startswith(".")]
     others = [file for file in files if not re.search(r"_\d{4}$", stem_of(file))]
-    return None if others and not set(others) <= set(masks_among(files)) else case[1]
+    return None if others and not set(others) <= set(scans_beside(files)) else case[1]
 
 
-def masks_among(files):
-    """Those of ``files`` that are masks, or probabilities, of others by their names: X_la beside X, X_mri and the like,
-    laendo beside lgemri, and, as nnU-Net names them, X beside X_0000."""
-    stems = {(file.parent, stem_of(file)) for file in files}
-
-    def has_scan(file):
+def scans_beside(files):
+    """{mask: its scan} of ``files``, by their names: a name with an end of ``DERIVED`` beside the same name with an end
+    of ``SCAN_ENDS``, laendo beside lgemri, and, as nnU-Net names them, X beside X_0000."""
+    known, found = {(file.parent, stem_of(file)): file for file in files}, {}
+    for file in files:
         stem, base = stem_of(file), DERIVED.sub("", stem_of(file))
-        scans = [f"{stem}_0000", *(["lgemri"] if stem == "laendo" else []),
+        names = [f"{stem}_0000", *(["lgemri"] if stem == "laendo" else []),
                  *(f"{base}{end}" for end in SCAN_ENDS if base != stem)]
-        return any((file.parent, scan) in stems for scan in scans)
-
-    return [file for file in files if has_scan(file)]
+        if name := next((name for name in names if (file.parent, name) in known), None):
+            found[file] = known[file.parent, name]
+    return found
 
 
 def is_dicom(file):
-    """Whether a file has DICOM's suffix, or none that is known and begins as DICOM; not for a disc's index."""
+    """Whether a file has DICOM's suffix, or none that is known and begins as DICOM, with or without its preamble; not
+    for a disc's index."""
     if suffix_of(file) or file.name.upper() == "DICOMDIR" or not file.is_file():
         return suffix_of(file) == ".dcm" and file.is_file()
     with contextlib.suppress(OSError), open(file, "rb") as opened:
-        return opened.read(132)[128:] == b"DICM"
+        head = opened.read(132)
+        return head[128:] == b"DICM" or head[:2] in (b"\2\0", b"\x08\0", b"\0\x08")  # the first tag's group, 2 or 8
     return False
 
 
@@ -137,35 +139,40 @@ def scans_of(path, masks=False):
     """The scans of a path: a file; the files that match a pattern; the files in a folder (only the first channel of
     nnU-Net's), or in its subfolders.  A folder with DICOM files, or without any scan, is a DICOM series, one scan.
 
-    Masks beside their scans (see ``masks_among``) are left out; with ``masks``, the scans are.
+    Masks beside their scans (see ``scans_beside``), and nnU-Net's labelsTr beside imagesTr, are left out.
+    With ``masks``, the scans beside masks with the names of ``laseg predict`` are left out instead, and probabilities.
     """
     path = Path(path)
     if not path.exists() and re.search(r"[*?\[]", str(path)):  # Windows' shells don't expand patterns
         found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
         if not found:
             raise LasegError(f"{path}: no file matches this pattern; name files, or the folder around them")
-        without = masks_among(found)
+        without = scans_beside(found)
         return [file for file in found if file not in without]
     if not path.is_dir():
         return [path]
     inside = sorted(file for file in path.iterdir() if not file.name.startswith("."))
     for file in inside:
-        if not file.suffix:  # it may be a link to a folder
+        if not suffix_of(file):  # it may be a link to a folder
             require_target(file)
     files = [file for file in inside if (suffix_of(file) not in ("", ".dcm") or file.name == FILE)
              and not file.is_dir()]
-    derived = [file for file in masks_among(inside) if file in files]
-    if masks and (kept := [file for file in derived if not stem_of(file).endswith("_probability")]):
-        return kept
-    files = [file for file in files if file not in derived]
-    dicom = next(filter(is_dicom, inside), None)
-    if files and dicom:
-        raise LasegError(f"{path}: holds DICOM files ({dicom.name}) and other scans ({files[0].name}); move one kind "
-                         "into a folder of its own, or name the scan itself")
+    scans, dicom = scans_beside(inside), next(filter(is_dicom, inside), None)
+    if masks:
+        ours = {scan for mask, scan in scans.items() if re.search("_la$|^laendo$", stem_of(mask))
+                or stem_of(scan) == f"{stem_of(mask)}_0000"}
+        files = [file for file in files if file not in ours and not stem_of(file).endswith("_probability")]
+    else:
+        files = [file for file in files if file not in scans]
+        if files and dicom:
+            raise LasegError(f"{path}: holds DICOM files ({dicom.name}) and other scans ({files[0].name}); move one "
+                             "kind into a folder of its own, or name the scan itself")
     if files:
         channels = [file for file in files if stem_of(file).endswith("_0000")]
         return channels if channels and first_channel(channels[0]) else files
-    folders = [folder for folder in inside if folder.is_dir() and not leads_back(folder)]
+    other, kind = ("images", "labels") if masks else ("labels", "images")  # nnU-Net's folders
+    folders = [folder for folder in inside if folder.is_dir() and not leads_back(folder)
+               and not (folder.name.startswith(other) and path.joinpath(folder.name.replace(other, kind)).is_dir())]
     if dicom or not folders:
         return [path]
     return [scan for folder in folders for scan in scans_of(folder, masks)]

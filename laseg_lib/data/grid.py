@@ -107,7 +107,7 @@ def box_with_structure(volume, voxel, smooth_mm=2.0, around_mm=10.0, share=0.15)
     """
     from scipy import ndimage
 
-    blocks = [max(int(around_mm / 8 / mm + 1e-3), 1) for mm in voxel]
+    blocks = [min(max(int(around_mm / 8 / mm + 1e-3), 1), side) for mm, side in zip(voxel, volume.shape)]
     whole, voxel = volume.shape, np.multiply(voxel, blocks)
     volume = F.avg_pool3d(torch.from_numpy(np.ascontiguousarray(volume))[None], blocks, ceil_mode=True)[0].numpy()
     smooth = ndimage.gaussian_filter(volume, np.divide(smooth_mm, voxel))

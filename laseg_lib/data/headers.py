@@ -33,7 +33,7 @@ def require_content(path, kind):
     with open(path, "rb") as file:
         head = file.read(400)
     packed = head[:2] == b"\x1f\x8b"
-    if not head.startswith(b"NRRD") and not (kind == "MetaImage" and re.match(rb"\s*\w+ *[=:]", head)):
+    if not head.startswith(b"NRRD") and not (kind == "MetaImage" and re.match(rb"(\xef\xbb\xbf)?\s*\w+\s*[=:]", head)):
         require_no_text(path, kind)
     if kind == "NIfTI" and not packed and head[:4] not in NIFTI_STARTS:
         raise LasegError(f"{path}: is not a NIfTI file, whatever its name says; download or export it again")
@@ -186,7 +186,7 @@ def read_meta(path):
         r"^([\w ]+?)\s*[=:]([^\n]*)$", head.decode("utf-8", "surrogateescape"), re.MULTILINE)}
     data = fields.get("elementdatafile", "")
     packed = path if data.upper() == "LOCAL" else path.parent / data
-    if "%" in data and (packed.is_file() or not re.match(r"[^%]*%\d*d[^%]*$", data)):  # SimpleITK would crash
+    if "%" in data and (packed.is_file() or not re.match(r"[^%]*%[\d.]*[di][^%]*$", data)):  # SimpleITK would crash
         raise LasegError(f"{path}: the name of its data file, {data}, has a '%', which stands for the numbers of "
                          "several files; rename the data file, and write its new name into the header")
     reader = sitk.ImageFileReader()

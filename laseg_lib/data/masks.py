@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,11 @@ ENDS = re.compile(r"(_0000|[_-](la|laendo|label|mask|seg|segmentation|gt|pred|pr
 
 def by_case(paths):
     """{case: path} of masks or labels.  The case is the file's name without its suffix and a word such as _la, or its
-    folder's name for the challenge's files and for a name that several folders have.  LasegError if two files belong to
-    one case."""
-    found, times = {}, Counter(path.name for path in paths)
+    folder's name for the challenge's files, or if all files have one name.  LasegError if two files belong to one case.
+    """
+    found, alike = {}, len(paths) > 1 and len({path.name for path in paths}) == 1
     for path in paths:
-        own = path.name.lower() in (SCAN, LABEL, FILE) or times[path.name] > 1
+        own = path.name.lower() in (SCAN, LABEL, FILE) or alike
         case = comparable_name(path.parent.name) if own else ENDS.sub("", stem_of(comparable_name(path.name)))
         if case in found:
             raise LasegError(f"{path}: a second file for the case {case}, the first is {found[case]}; move one away")
@@ -50,6 +49,16 @@ def metric_rows(case, prediction, label, classes, sides):
     return [*rows, {"case": case, "class": "mean", **average(rows)}]
 
 
+def masks_in(folder):
+    """The files of masks in ``folder``; LasegError if it isn't one, or has none."""
+    if not os.path.isdir(folder):
+        raise LasegError(f"{folder}: no such folder; give the folder that holds the files")
+    files = scans_of(folder, masks=True)
+    if files == [Path(folder)]:  # it has no scans, and no subfolders
+        raise LasegError(f"{folder}: no masks in this folder; {what_is_in(folder)}; give the folder of the masks")
+    return files
+
+
 def evaluate_masks(masks, labels=None, root_path=None, *, split="test", label_value=None, classes=None, spacing=None):
     """The rows of ``metric_rows`` for the masks in a folder, matched with labels by their names.
 
@@ -58,15 +67,8 @@ def evaluate_masks(masks, labels=None, root_path=None, *, split="test", label_va
     and labels; prepared volumes know their classes.
     Raises LasegError if no name matches, or a mask has another geometry than its label.
     """
-    for folder in (masks, *([labels] if labels else [])):
-        if not os.path.isdir(folder):
-            raise LasegError(f"{folder}: no such folder; give the folder that holds the files")
-        if scans_of(folder, masks=True) == [Path(folder)]:  # it has no scans, and no subfolders
-            raise LasegError(f"{folder}: no masks in this folder; {what_is_in(folder)}; give the folder of the masks")
-    found = by_case(scans_of(masks, masks=True))
-    if labels:
-        known = by_case(scans_of(labels, masks=True))
-    else:
+    found, known = (by_case(masks_in(folder)) if folder else None for folder in (masks, labels))
+    if not labels:
         dataset = LAHeart(root_path, split)
         known = {name: dataset.path(name) for name in dataset.image_list if has_label(dataset.path(name))}
     both = sorted(set(found) & set(known))

@@ -128,7 +128,7 @@ def find_cases(raw_dir, patterns):
         # a case whose files lie in raw_dir itself has that folder's name
         name = patterns.name(relative) if "/" in relative or "*" in patterns.scan else patterns.name(
             comparable_name(f"{raw_dir.resolve().name}/{relative}"))
-        if name is not None or not path.suffix:  # without a suffix it may be a link to a folder of cases
+        if name is not None or not suffix_of(path):  # without a suffix it may be a link to a folder of cases
             require_target(path)
         if name is None or not holds_files(path):
             continue
@@ -338,6 +338,9 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
     root, patterns = dest / FOLDER, patterns_for(raw_dir, scan, label)
     cases = find_cases(raw_dir, patterns)
     patients, unknown = patients_of(raw_dir, cases, patient)
+    kept = {} if patient else read_patients(root)  # somebody may have corrected it
+    corrected = {name: who for name, who in kept.items() if patients.get(name, who) != who}
+    patients, unknown = patients | corrected, [name for name in unknown if name not in corrected]
     parts = split(raw_dir, cases, test_share, seed, labelled_list, test_list, patients)
     lists = {dest / "train.list": parts.labelled + parts.unlabelled, dest / "test.list": parts.test}
     if not skip_bad:
@@ -345,6 +348,9 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
             check_list(path, names)
     for line in describe_plan(raw_dir, patterns, cases, parts, patients):
         say(line)
+    if corrected:
+        say(f"  {dest / 'patients.list'} names other patients than the names of {len(corrected)} cases "
+            f"({first_few(list(corrected))}); the list counts. Delete it if it is wrong")
     tested = {patients[name] for name in parts.test}
     if others := [name for name in parts.left_out if patients[name] in tested]:
         say(f"  of these, other scans of test patients: {len(others)} ({first_few(others)})")
@@ -413,24 +419,10 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
         if names := [name for name in names if name not in bad]:
             check_list(path, names)
             keep_or_write_list(path, names)
-    if len(unknown) < len(cases) or (dest / "patients.list").is_file():
-        keep_or_write_patients(root, {name: patients[name] for name in sorted(cases)}, say)
+    if len(unknown) < len(cases) or kept:
+        rows = {**kept, **{name: patients[name] for name in sorted(cases)}}
+        write_list(dest / "patients.list", [f"{name}\t{who}" for name, who in rows.items()])
     return root
-
-
-def keep_or_write_patients(root, patients, say):
-    """Write ``patients.list`` beside ``root``.  The rows of a list that somebody changed stay; cases that it lacks are
-    added, because otherwise each would count as a patient of its own, and ``say`` gets a message."""
-    path, kept = root.parent / "patients.list", read_patients(root)
-    changed = any(patients.get(name, patient) != patient for name, patient in kept.items())
-    added = [name for name in patients if name not in kept]
-    if added or not changed:
-        rows = {**patients, **kept} if changed else patients
-        write_list(path, [f"{name}\t{patient}" for name, patient in rows.items()])
-    if changed:
-        say(f"  {path}: names other patients than the cases' names do, and is kept"
-            + (f"; the new cases were added to it: {len(added)} ({first_few(added)}), correct their patients there"
-               if added else "") + "; delete it to have it written anew")
 
 
 def report_bad_cases(bad, dest, skip_bad, say):

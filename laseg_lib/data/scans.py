@@ -156,7 +156,7 @@ def write_image(path, image):
                 read_scan(named)  # on a full disk SimpleITK writes a part of the file and reports no error
             os.replace(named, partial)
         except (RuntimeError, LasegError) as error:
-            cause = "not all of it was stored" if isinstance(error, LasegError) else str(error).splitlines()[-1]
+            cause = str(error).replace(str(named), "it").splitlines()[-1]
             raise LasegError(f"{path}: can't be written ({cause}); "
                              "free some space, or choose another folder") from error
         finally:

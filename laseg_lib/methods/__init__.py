@@ -5,10 +5,10 @@ A *method* is the loss of one batch: a function
     method(student, teacher, image, label, config, iteration, generator) -> (loss, parts)
 
 ``student``: the network that is trained; it returns logits (B, C, W, H, D).  ``teacher``: its moving average, without
-gradients.  ``image``:
-(B, 1, W, H, D) float32, the ``config.labelled_in_batch`` labelled volumes first.  ``label``: (B, W, H, D) int64; only
-the labelled volumes' part may be used.  ``iteration``: counted from 0.  ``generator``: a ``torch.Generator`` on the
-device.  Draw all random numbers from it; otherwise a resumed training differs from an uninterrupted one.
+gradients.  ``image``: (B, 1, W, H, D) float32, the ``config.labelled_in_batch`` labelled volumes first.  ``label``:
+(B, W, H, D) int64; only the labelled volumes' part may be used.  ``iteration``: counted from 0.  ``generator``: a
+``torch.Generator`` on the device.  Draw all random numbers from it; otherwise a resumed training differs from an
+uninterrupted one.
 ``loss``: a scalar to differentiate.  ``parts``: a dict of scalars for the log; it may be empty.
 
 A method with parameters of its own (a second network) is an ``nn.Module`` with this ``forward``, or a class of such
@@ -81,7 +81,7 @@ def method_name(method):
     Raises LasegError if it can't be called.
     """
     if not callable(method):
-        raise LasegError(f"method={method!r}: give a function or an nn.Module; a name belongs into the settings, "
+        raise LasegError(f"method={method!r}: give a function or an nn.Module; a name belongs in the settings, "
                          "TrainConfig(method=...)")
     kind = type(method) if isinstance(method, nn.Module) else method
     package, _, file = getattr(kind, "__module__", "").rpartition(".")

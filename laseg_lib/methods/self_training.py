@@ -9,8 +9,8 @@
     laseg train --root_path pseudo/cases --model supervised_equal --labelnum 80 ...
 
 Source: Lee 2013, "Pseudo-label", where one network labels while it learns; two steps: Yalniz et al. 2019
-(arXiv:1905.00546).  Different from these papers: labels are made once and not selected by confidence, and no training
-on the true labels alone ends it (Yalniz et al.).  Each class's largest component is kept: an atrium is one piece.
+(arXiv:1905.00546).  Different from them: labels are made once, not selected by confidence, and there is no last
+training on the true labels alone.  Only each class's largest component is kept, because an atrium is one piece.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The random generators of a training, one for each purpose: a new purpose changes no other's draws.
 
-Below: a transform's draws, which are different ones in each of a DataLoader's workers.
+The functions below draw a transform's random numbers.  Each worker of a DataLoader draws different ones.
 """
 
 import random

@@ -514,8 +514,8 @@ def changed(series, change):
 @pytest.mark.parametrize("change, words", [
     (lambda head, k: setattr(head, "PhotometricInterpretation", "MONOCHROME1"), "MONOCHROME1.*export.*MONOCHROME2"),
     (lambda head, k: setattr(head, "PhotometricInterpretation", "PALETTE COLOR"), "table.*export.*MONOCHROME2"),
-    (lambda head, k: setattr(head, "ModalityLUTSequence", []), "table.*export.*MONOCHROME2"),
-    (lambda head, k: setattr(head, "BitsStored", 12), "lowest bits.*export.*MONOCHROME2"),
+    (lambda head, k: setattr(head, "ModalityLUTSequence", [pydicom.Dataset()]), "table.*export.*MONOCHROME2"),
+    (lambda head, k: setattr(head, "BitsStored", 12), "shifted .HighBit 15, BitsStored 12.*export"),
     (lambda head, k: (delattr(head, "ImagePositionPatient"), delattr(head, "InstanceNumber")), "order isn't known"),
     (lambda head, k: (delattr(head, "ImagePositionPatient"), setattr(head, "InstanceNumber", 1)), "order isn't known"),
     (lambda head, k: setattr(head, "PixelSpacing", [1, 1] if k == 12 else [2, 2]), "pixels of 1 x 1 mm and .*2 x 2"),
@@ -524,6 +524,14 @@ def changed(series, change):
     (lambda head, k: setattr(head, "ImagePositionPatient", [12 if k == 6 else 0, 0, 4 * k]), "4.00 to 12.65 mm apart")])
 def test_slices_that_dcm2niix_would_read_wrongly_are_told(change, words, series):
     refused(changed(series, change), words)
+
+
+@pytest.mark.parametrize("change", [
+    lambda head, k: delattr(head, "BitsStored"), lambda head, k: delattr(head, "HighBit"),
+    lambda head, k: setattr(head, "ModalityLUTSequence", [])])
+def test_tags_that_say_nothing_are_no_reason(change, series):
+    want = array_of(read_scan(series).image)
+    np.testing.assert_array_equal(array_of(read_scan(changed(series, change)).image), want)
 
 
 def test_an_overlay_is_left_out(series):
@@ -779,3 +787,23 @@ def test_what_is_not_used_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(LasegError, match="file: is a file; name a folder"):
         ready(raw, tmp_path / "file")
+
+
+@pytest.mark.parametrize("begin", ["\ufeff", ""])
+@pytest.mark.parametrize("equals", [" = ", "\t=\t"])
+def test_a_metaimage_header_may_begin_with_a_mark_and_have_tabs(begin, equals, tmp_path):
+    lines = {"ObjectType": "Image", "NDims": "3", "DimSize": "4 3 2", "ElementSpacing": "1 1 2",
+             "ElementType": "MET_SHORT", "ElementDataFile": "a.raw"}
+    header = begin + "".join(f"{name}{equals}{value}\n" for name, value in lines.items())
+    (tmp_path / "a.mhd").write_text(header, encoding="utf-8")
+    np.arange(24, dtype="<i2").tofile(tmp_path / "a.raw")
+    assert read_scan(tmp_path / "a.mhd").image.GetSize() == (4, 3, 2)
+
+
+@pytest.mark.parametrize("pattern", ["s_%d.raw", "s_%03d.raw", "s_%3.3d.raw", "s_%03i.raw"])
+def test_a_metaimage_may_name_its_slices_by_a_pattern(pattern, tmp_path):
+    for k in (1, 2, 3):
+        np.full(12, k, "<i2").tofile(tmp_path / (pattern % k))
+    (tmp_path / "a.mhd").write_text("ObjectType = Image\nNDims = 3\nDimSize = 4 3 3\nElementSpacing = 1 1 2\n"
+                                    f"ElementType = MET_SHORT\nElementDataFile = {pattern} 1 3 1\n")
+    assert array_of(read_scan(tmp_path / "a.mhd").image)[0, 0].tolist() == [1, 2, 3]

@@ -102,6 +102,24 @@ def test_a_mask_is_found_beside_its_scan_and_by_its_folders_name(masks, labels, 
     assert [row["dice"] for row in rows] == [1] * len({name[:2] for name in masks})
 
 
+@pytest.mark.parametrize("names", [["c1.nii.gz", "c1_gt.nii.gz"], ["c1.nii.gz", "c1_pred.nii.gz", "c1_gt.nii.gz"]])
+def test_a_truth_beside_a_prediction_is_not_measured_against_itself(names, label, tmp_path):
+    for name in names:
+        saved(tmp_path / "masks" / name, label if "_gt" in name else smaller(label))
+    saved(tmp_path / "labels/c1.nii.gz", label)
+    with pytest.raises(LasegError, match="a second file for the case c1"):
+        evaluate_masks(tmp_path / "masks", tmp_path / "labels")
+
+
+def test_a_mask_whose_scan_is_elsewhere_counts_too_and_so_do_folds(label, tmp_path):
+    for name in ("masks/a.nii.gz", "masks/a_la.nii.gz", "masks/b_la.nii.gz", "labels/a.nii.gz", "labels/b.nii.gz",
+                 "folds/0/a.nii.gz", "folds/0/b.nii.gz", "folds/1/a.nii.gz"):
+        saved(tmp_path / name, label)
+    assert [row["case"] for row in evaluate_masks(tmp_path / "masks", tmp_path / "labels")] == ["a", "b"]
+    with pytest.raises(LasegError, match="a second file for the case a"):
+        evaluate_masks(tmp_path / "folds", tmp_path / "labels")
+
+
 def test_a_folder_without_masks_and_a_case_without_a_label_are_told(label, tmp_path, capsys):
     saved(tmp_path / "labels" / "a.nrrd", label)
     (tmp_path / "masks").mkdir()

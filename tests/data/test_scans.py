@@ -384,15 +384,31 @@ def test_a_corrected_list_of_patients_is_kept_and_new_cases_are_added(tmp_path, 
     assert any("patients: 4 (sub-0, sub-1, sub-2, ...)" in line for line in said)
     mine = path.read_text().replace("\tsub-3", "\tsub-2")
     path.write_text(mine)
-    for k, more in enumerate(("", "sub-4_ses-1\tsub-4\n", "sub-4_ses-1\tsub-4\n")):
+    for more in ("", "sub-4_ses-1\tsub-4\n", "sub-4_ses-1\tsub-4\n"):
         if more:
             write(raw, "sub-4_ses-1_mri.nii.gz", straight[0])
             (tmp_path / "out/train.list").unlink()
         said = []
         ready(raw, tmp_path / "out", test_share=0, say=said.append)
         told = [line for line in said if "patients.list" in line]
-        assert path.read_text() == mine + more and len(told) == 1 and "delete it to have it written anew" in told[0]
-        assert ("added to it: 1 (sub-4_ses-1)" in told[0]) == (k == 1)
+        assert path.read_text() == mine + more and len(told) == 1 and "the list counts" in told[0]
+    (tmp_path / "out/train.list").unlink()
+    ready(raw, tmp_path / "out", test_share=0, patient="sub-*_*")  # the user's own word counts more
+    assert "sub-3_ses-1\t3\n" in path.read_text()
+
+
+def test_a_corrected_list_of_patients_decides_the_split(tmp_path, straight):
+    raw = two_visits(tmp_path / "raw", straight, "sub-{}_ses-{}", patients=4)
+    ready(raw, tmp_path / "out")
+    path = tmp_path / "out/patients.list"
+    path.write_text(path.read_text().replace("\tsub-3", "\tsub-0").replace("\tsub-2", "\tsub-1"))
+    patients = read_patients(tmp_path / "out/volumes")
+    for name in ("train", "test"):
+        (tmp_path / f"out/{name}.list").unlink()
+    ready(raw, tmp_path / "out", test_share=0.5)
+    train, test = ({patients[name] for name in read_list(tmp_path / f"out/{which}.list")}
+                   for which in ("train", "test"))
+    assert train and test and not train & test
 
 
 def test_names_that_tell_one_patient_are_told_with_the_remedy(tmp_path, straight):
