@@ -147,13 +147,13 @@ def test_dark_and_light_are_the_systems_until_one_is_chosen_and_then_stay(opened
     page.emulate_media(color_scheme="dark")
     page.reload()
     assert page.evaluate(paper) == "rgb(23, 24, 27)" and page.locator("#theme").inner_text() == "Light page"
-    page.locator("#theme").press("Enter")
-    page.wait_for_function(f"{paper} === 'rgb(255, 255, 255)'")
-    for _ in range(20):  # Chromium hands on what a page stores in its own time; a reload sooner than that finds nothing
+    for tries in range(1, 8):  # Chromium hands on what a page stores in its own time; a reload before that loses it
+        page.locator("#theme").press("Enter")
+        page.wait_for_function(f"{paper} === 'rgb(255, 255, 255)'")
+        page.wait_for_timeout(100 * tries**2)
         page.reload()
         if page.evaluate(paper) == "rgb(255, 255, 255)":
             break
-        page.wait_for_timeout(250)
     assert page.evaluate(paper) == "rgb(255, 255, 255)"
 
 
