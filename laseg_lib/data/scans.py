@@ -22,7 +22,7 @@ from ..runtime.machine import notify
 from ..transforms import each_class, of_greatest_share
 from .atomic import replacing
 from .dicom import read_dicom
-from .files import FORMATS, data_files, first_channel, require_text, stem_of, suffix_of
+from .files import FORMATS, data_files, first_channel, is_dicom, require_text, stem_of, suffix_of
 from .grid import array_of, corner_distance, image_of, normalised_and_straight, same_grid
 from .headers import NO_SIZE, read_meta, read_nifti, read_nrrd, require_content
 from .volumes import FILE, SPACING_MM, fingerprint, in_mm, not_normalised, read_geometry, read_volume
@@ -91,9 +91,8 @@ def read_scan(path, spacing=None, orientation=None):
 
 def kind_inside(path):
     """'DICOM' for a file that begins as one, with any name; LasegError for any other file."""
-    with open(path, "rb") as file:
-        if file.read(132)[128:] == b"DICM":
-            return "DICOM"
+    if is_dicom(path):
+        return "DICOM"
     raise LasegError(f"{path}: an unknown format; give NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), "
                      "MetaImage (.mha, .mhd) or a folder with a DICOM series")
 
