@@ -20,6 +20,7 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
                    enlarge=False, progress=False):
     """(label uint8, probability of atrium float32), both W x H x D, for one normalised ``image`` of that shape, an
     array or a tensor.  With more than two classes the probabilities are K x W x H x D, for the classes 1 to K.
+    ``patch_size``: the sides of a window in voxels, W x H x D or one number for all three.
 
     ``downsample``: blocks of so many voxels a side are averaged first, as in the network's training.  Both results then
     have the smaller size.  With ``enlarge`` the probabilities are interpolated to the size of ``image`` (trilinear, the
@@ -41,6 +42,7 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
     first = next(model.parameters(), torch.empty(0))  # a network can be without parameters
     device, dtype = first.device, first.dtype
     image = image if torch.is_tensor(image) else torch.from_numpy(np.array(image, np.float32, order="C"))
+    patch_size = (patch_size,) * 3 if np.ndim(patch_size) == 0 else patch_size
     if image.ndim != 3 or len(patch_size) != 3:
         raise ValueError(f"image must be W x H x D and patch_size three sides; they are {tuple(image.shape)} and "
                          f"{tuple(patch_size)}")

@@ -24,6 +24,7 @@ from laseg_lib.mean_teacher import mean_teacher_loss
 from laseg_lib.methods.copy_paste import copy_paste_loss
 from laseg_lib.methods.uncertainty import uncertainty_loss
 from laseg_lib.metrics import case_metrics, dice_of, mean_dice_of
+from laseg_lib.perturbations import vary_intensity
 from laseg_lib.ramps import poly_rampdown
 from laseg_lib.records.statistics import holm
 from laseg_lib.training import Trainer
@@ -93,6 +94,29 @@ def test_a_method_that_returns_something_else_is_told_what_to_return(found, phan
 
     with pytest.raises(LasegError, match=r"mine must return \(loss, parts\)"):
         Trainer(tiny_config(phantom_root), method=mine).step()
+
+
+@pytest.mark.parametrize("part, remedy", [({"lr": 0.5}, "part named lr"), ({"iteration": 1}, "part named iteration"),
+                                          ({"each": torch.zeros(3)}, "each with 3 numbers")])
+def test_a_part_is_one_number_with_a_name_of_its_own(part, remedy, phantom_root):
+    def mine(student, teacher, image, label, config, iteration, generator):
+        return student(image).mean(), part
+
+    with pytest.raises(LasegError, match=remedy):
+        Trainer(tiny_config(phantom_root), method=mine).step()
+
+
+def test_varied_intensities_have_gradients():
+    image = torch.randn(2, 1, 8, 8, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    vary_intensity(image, generator=torch.Generator().manual_seed(0)).sum().backward()
+    assert image.grad.isfinite().all()
+
+
+def test_a_patch_can_be_one_number():
+    net = VNet(1, 2, 2).eval()
+    image = np.random.default_rng(0).normal(size=(20, 18, 16)).astype(np.float32)
+    one, two = (predict_volume(net, image, patch)[1] for patch in (16, (16, 16, 16)))
+    assert np.array_equal(one, two)
 
 
 def test_a_ramp_of_no_length_is_over_at_once():

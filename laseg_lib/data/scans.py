@@ -151,8 +151,9 @@ def write_image(path, image):
         named = partial.with_name(partial.name + suffix_of(path))  # the name tells SimpleITK the format
         try:
             sitk.WriteImage(image, str(named), useCompression=True)
-            if image.GetDimension() == 3:
-                read_scan(named)  # on a full disk SimpleITK writes a part of the file and reports no error
+            # On a full disk SimpleITK may write a part of the file and report no error.
+            if not np.array_equal(array_of(image), array_of(sitk.ReadImage(str(named)))):
+                raise LasegError("only a part of it was written")
             os.replace(named, partial)
         except (RuntimeError, LasegError) as error:
             cause = str(error).replace(str(named), "it").splitlines()[-1]

@@ -9,7 +9,8 @@ gradients.  ``image``: (B, 1, W, H, D) float32, the ``config.labelled_in_batch``
 (B, W, H, D) int64; only the labelled volumes' part may be used.  ``iteration``: counted from 0.  ``generator``: a
 ``torch.Generator`` on the device.  Draw all random numbers from it; otherwise a resumed training differs from an
 uninterrupted one.
-``loss``: a scalar to differentiate.  ``parts``: a dict of scalars for the log; it may be empty.
+``loss``: a scalar to differentiate.  ``parts``: a dict of scalars for the log; it may be empty.  The training itself
+logs ``iteration``, ``lr`` and the validation's Dice, so no part has one of these names.
 
 A method with parameters of its own (a second network) is an ``nn.Module`` with this ``forward``, or a class of such
 modules that is made from ``(config, n_classes)``; ``n_classes`` counts the background.  Its parameters are trained with
@@ -25,8 +26,10 @@ own methods read the settings that they need: ``consistency_type`` and ``confide
 
 import importlib
 import importlib.util
+import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -68,11 +71,19 @@ def _from_file(text):
 
 
 def loss_and_parts(found, name):
-    """``found``, what the method ``name`` returned; LasegError unless it is (scalar tensor, dict)."""
-    if isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict) and (
-            torch.is_tensor(found[0]) and not found[0].ndim):
-        return found
-    raise LasegError(f"the method {name} must return (loss, parts): a scalar tensor, and a dict of scalars for the log")
+    """``found``, what the method ``name`` returned; LasegError unless it is (scalar tensor, dict of scalars)."""
+    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)
+            and torch.is_tensor(found[0]) and not found[0].ndim):
+        raise LasegError(f"the method {name} must return (loss, parts): a scalar tensor, and a dict of scalars for the "
+                         "log")
+    for part, value in found[1].items():
+        if part in ("iteration", "lr") or part.startswith("val_dice") or part == "best_dice":
+            raise LasegError(f"the method {name} returns a part named {part}, which the training itself logs; give it "
+                             "another name")
+        if np.ndim(value):
+            raise LasegError(f"the method {name} returns the part {part} with {math.prod(np.shape(value))} numbers; the "
+                             "log takes one: give its mean")
+    return found
 
 
 def method_name(method):

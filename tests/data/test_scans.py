@@ -571,16 +571,18 @@ def test_a_mask_in_place_of_a_scan_is_told(tmp_path, straight, capsys):
     assert re.search("WARNING: .*s.mha: holds only a few different values, like a mask", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
 @pytest.mark.parametrize("share", [0, 0.9])
-def test_a_file_that_a_full_disk_cut_off_replaces_no_good_one(suffix, share, tmp_path, straight, monkeypatch):
-    """SimpleITK reports no error."""
-    write_image(tmp_path / f"s{suffix}", straight[0])
+@pytest.mark.parametrize("classes", [1, 2])
+def test_a_file_that_a_full_disk_cut_off_replaces_no_good_one(suffix, share, classes, tmp_path, straight, monkeypatch):
+    """SimpleITK reports no error.  Of several classes there is one probability for each, an image of four axes."""
+    image = straight[0] if classes == 1 else sitk.JoinSeries([straight[0]] * classes)
+    write_image(tmp_path / f"s{suffix}", image)
     good = (tmp_path / f"s{suffix}").read_bytes()
     monkeypatch.setattr(sitk, "WriteImage", lambda image, name, **_: Path(name).write_bytes(
         good[:int(share * len(good))]))
     with pytest.raises(LasegError, match=f"s{suffix}: can't be written .*free some space"):
-        write_image(tmp_path / f"s{suffix}", straight[0])
+        write_image(tmp_path / f"s{suffix}", image)
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [good]
 
 

@@ -215,6 +215,13 @@ def test_p_is_scipys_and_a_family_asks_for_more():
     assert found[1].p == pytest.approx(0.08) and "p" in compare.difference_table(found, p=True)
 
 
+def test_of_several_classes_the_mean_counts():
+    rows = table({"MT": A, "lambda0": B})
+    classes = pd.concat([rows.assign(**{"class": "wall", "dice": 0.1}), rows.assign(**{"class": "mean"})])
+    one, two = (difference(some, Pick("MT"), Pick("lambda0")) for some in (rows, classes))
+    assert one == two
+
+
 def test_where_patients_count_p_is_the_larger_of_the_two():
     two = table({"MT": A, "lambda0": B}, cases=20)
     chance = np.random.default_rng(0)
