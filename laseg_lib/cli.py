@@ -300,7 +300,7 @@ def run_evaluate(args):
 def run_predict(args):
     from tqdm import tqdm
 
-    from .data.files import network_and_scans, scans_of
+    from .data.files import network_and_scans, scans_beside, scans_of
     from .data.masks import predict_files
     from .predict import Predictor
 
@@ -317,6 +317,9 @@ def run_predict(args):
                           keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing,
                           orientation=args.orientation)
     scans = list({os.path.abspath(scan): scan for given in scans for scan in scans_of(given)}.values())
+    if masks := scans_beside(scans):  # a shell expands *.nii.gz to them too
+        print_line(f"left out: {len(masks)} mask{'s' * (len(masks) > 1)} of these scans, such as {next(iter(masks))}")
+        scans = [scan for scan in scans if scan not in masks]
 
     def report(line):
         tqdm.write(program.in_one_line(f"laseg predict: {line}"), file=sys.stderr)

@@ -13,8 +13,7 @@ from laseg_lib import VNet
 from laseg_lib.cli import main
 from laseg_lib.data.files import files_below, network_and_scans, scans_of
 from laseg_lib.data.grid import array_of, image_of
-from laseg_lib.data.masks import predict_files
-from laseg_lib.data.scans import mask_names
+from laseg_lib.data.masks import mask_names, predict_files
 from laseg_lib.data.volumes import write_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.inference import largest_component, predict_volume
@@ -341,6 +340,16 @@ def test_many_scans_at_a_time_and_one_that_cannot_be_read(checkpoint, tmp_path, 
     assert run(checkpoint, tmp_path / "good.nii.gz", "--out", out, "--format", ".nrrd", "--force", "--weights",
                "teacher", "--downsample", 2) == 0
     assert (out / "good_la.nrrd").read_bytes() != before and not list(out.glob("*.partial*"))
+
+
+def test_masks_that_a_shell_expanded_with_their_scans_are_no_scans(checkpoint, tmp_path, capsys):
+    scan = blob_scan(np.eye(3), (1.5,) * 3, (40, 36, 32))[0]
+    for name in ("p1_mri", "p1_la", "p2"):
+        sitk.WriteImage(scan, str(tmp_path / f"{name}.nii.gz"))
+    assert run(checkpoint, *sorted(tmp_path.iterdir()), "--out", tmp_path / "out") == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"p1_mri_la.nii.gz", "p2_la.nii.gz"}
+    assert "left out: 1 mask" in capsys.readouterr().out
+    assert run(checkpoint, tmp_path / "p1_la.nii.gz", "--out", tmp_path / "alone") == 0
 
 
 @pytest.mark.parametrize("words, message", [

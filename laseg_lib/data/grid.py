@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from ..errors import LasegError
 from ..runtime.machine import notify, require_memory
+from ..transforms import each_class, of_greatest_share
 from .volumes import SPACING_MM
 
 STRAIGHT = np.eye(3)
@@ -184,3 +185,13 @@ def back_to(image, like):
     import SimpleITK as sitk
 
     return sitk.Resample(image, like, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+
+
+def on_grid(label, grid):
+    """A label (SimpleITK's image of 0 and 1 to K) resampled to another ``grid``, uint8 W x H x D: each class is
+    interpolated, and a voxel gets the class with the greatest share."""
+    import SimpleITK as sitk
+
+    each = [sitk.Resample(image_of(np.float32(mask), label), grid, sitk.Transform(), sitk.sitkLinear, 0.0)
+            for mask in each_class(torch.from_numpy(array_of(label)))]
+    return np.uint8(of_greatest_share(torch.stack([torch.from_numpy(array_of(share)) for share in each])))

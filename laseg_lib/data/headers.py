@@ -121,6 +121,8 @@ def read_nifti(path, orientation=None):
                          f"{usable and ', or give --orientation '}{usable}")
     if len(found) == 2 and all(said) and orientation is None:
         require_same_position(path, found["qform"], found["sform"], image.shape)
+    if orientation != "qform" and "sform" in found:  # it gives the sides that pixdim lacks
+        said = known_sides(lengths)
     affine[:3] *= UNITS_MM.get(header.get_xyzt_units()[0], 1)
     return placed_image(path, np.asanyarray(image.dataobj), affine), said, oriented
 

@@ -12,8 +12,8 @@ from ..errors import LasegError
 from ..metrics import average, case_metrics
 from ..runtime.machine import notify
 from .files import comparable_name, first_channel, scans_of, stem_of, what_is_in
-from .grid import array_of, image_of, same_grid
-from .scans import LABEL, SCAN, class_numbers, mask_names, on_grid, read_scan, write_image
+from .grid import array_of, image_of, on_grid, same_grid
+from .scans import LABEL, SCAN, class_numbers, read_scan, write_image
 from .volumes import FILE, LAHeart, has_label, read_classes, read_geometry, read_volume
 
 ENDS = re.compile(r"(_0000|[_-](la|laendo|label|mask|seg|segmentation|gt|pred|prediction))$", re.IGNORECASE)
@@ -134,6 +134,21 @@ def measured_on_volume(mask, volume, value, spacing):
 
 
 # --- written --------------------------------------------------------------------------------------
+
+def mask_names(scans):
+    """The names of the masks of ``scans``: the file's name (in nnU-Net's folders without its channel), or the folder's
+    name for 'lgemri.nrrd' and 'mri_norm2.h5'.  Both together if two names would be equal; LasegError if two still are.
+    """
+    scans = [Path(os.path.abspath(scan)) for scan in scans]  # resolve() fails for a loop of links
+    plain = [path.parent.name if path.name in (SCAN, FILE) else path.name if path.is_dir() else
+             first_channel(path) or stem_of(path) for path in scans]
+    names = [name if plain.count(name) == 1 else f"{path.parent.name}_{name}" for name, path in zip(plain, scans)]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise LasegError(f"{scans[i]}: its mask would have the name of that of {scans[names.index(name)]}; "
+                             "give them one at a time, each with its own --out folder")
+    return names
+
 
 def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=False, force=False, say=print,
                   complain=notify, progress=True):

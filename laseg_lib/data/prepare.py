@@ -18,6 +18,7 @@ Dice, and HD95 even more, are better than on whole scans.  All published tables 
 compared with each other, but not with a method that starts from a whole scan, as ``laseg predict`` does.
 """
 
+import hashlib
 import os
 import re
 import zlib
@@ -31,13 +32,14 @@ from ..classes import ATRIUM, as_text
 from ..errors import LasegError
 from ..runtime.program import NO_SPACE
 from .atomic import require_same_settings, write_list, write_whole
-from .files import comparable_name, files_below, require_target, scan_files, suffix_of, what_is_in
+from .files import comparable_name, data_files, files_below, require_target, scan_files, suffix_of, what_is_in
 from .grid import array_of
-from .scans import LABEL, SCAN, content_digest, read_case
+from .scans import LABEL, SCAN, read_case
 from .volumes import (
     FILE,
     SPACING_MM,
     check_volume,
+    fingerprint,
     is_sound,
     keep_apart,
     keep_or_write_list,
@@ -423,6 +425,16 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
         rows = {**kept, **{name: patients[name] for name in sorted(cases)}}
         write_list(dest / "patients.list", [f"{name}\t{who}" for name, who in rows.items()])
     return root
+
+
+def content_digest(path):
+    """SHA-256, as text, of all files of a scan or label: its file, the data files that its header names, or every file
+    of its folder but hidden ones and those of a file manager.  It tells whether they have changed."""
+    path = Path(path)
+    files = [path, *data_files(path)] if not path.is_dir() else sorted(
+        file for file in path.iterdir()
+        if file.is_file() and not re.match(r"\.|(thumbs\.db|desktop\.ini)$", file.name, re.IGNORECASE))
+    return hashlib.sha256("".join(map(fingerprint, files)).encode()).hexdigest()
 
 
 def report_bad_cases(bad, dest, skip_bad, say):

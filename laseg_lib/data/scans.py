@@ -8,24 +8,21 @@ scan straight; ``back_to`` resamples a result to the scan's own geometry.
 Arrays are W x H x D, so the first index is x; SimpleITK's own arrays run the other way.
 """
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ..errors import LasegError
 from ..runtime.machine import notify
-from ..transforms import each_class, of_greatest_share
 from .atomic import replacing
 from .dicom import read_dicom
-from .files import FORMATS, data_files, first_channel, is_dicom, require_text, stem_of, suffix_of
-from .grid import array_of, corner_distance, image_of, normalised_and_straight, same_grid
+from .files import FORMATS, is_dicom, require_text, suffix_of
+from .grid import array_of, corner_distance, image_of, normalised_and_straight, on_grid, same_grid
 from .headers import NO_SIZE, read_meta, read_nifti, read_nrrd, require_content
-from .volumes import FILE, SPACING_MM, fingerprint, in_mm, not_normalised, read_geometry, read_volume
+from .volumes import SPACING_MM, in_mm, not_normalised, read_geometry, read_volume
 
 SCAN, LABEL = "lgemri.nrrd", "laendo.nrrd"  # the challenge's names
 VOXEL_MM = (0.02, 50.0)  # possible sides of a voxel; a header outside is wrong
@@ -131,16 +128,6 @@ def require_spacing(scan):
 
 # --- files ----------------------------------------------------------------------------------------
 
-def content_digest(path):
-    """SHA-256, as text, of all files of a scan or label: its file, the data files that its header names, or every file
-    of its folder but hidden ones and those of a file manager.  It tells whether they have changed."""
-    path = Path(path)
-    files = [path, *data_files(path)] if not path.is_dir() else sorted(
-        file for file in path.iterdir()
-        if file.is_file() and not re.match(r"\.|(thumbs\.db|desktop\.ini)$", file.name, re.IGNORECASE))
-    return hashlib.sha256("".join(map(fingerprint, files)).encode()).hexdigest()
-
-
 def write_image(path, image):
     """Write SimpleITK's image to ``path`` (NIfTI, NRRD or MetaImage by its suffix), compressed, completely or not at
     all."""
@@ -172,21 +159,6 @@ def open_volume(path, spacing):
     known = not np.isnan(geometry["spacing"]).any()
     sides = geometry["spacing"] if known else np.ones(3)
     return volume, image_of(volume, spacing=sides, origin=np.nan_to_num(geometry["origin"])), known
-
-
-def mask_names(scans):
-    """The names of the masks of ``scans``: the file's name (in nnU-Net's folders without its channel), or the folder's
-    name for 'lgemri.nrrd' and 'mri_norm2.h5'.  Both together if two names would be equal; LasegError if two still are.
-    """
-    scans = [Path(os.path.abspath(scan)) for scan in scans]  # resolve() fails for a loop of links
-    plain = [path.parent.name if path.name in (SCAN, FILE) else path.name if path.is_dir() else
-             first_channel(path) or stem_of(path) for path in scans]
-    names = [name if plain.count(name) == 1 else f"{path.parent.name}_{name}" for name, path in zip(plain, scans)]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise LasegError(f"{scans[i]}: its mask would have the name of that of {scans[names.index(name)]}; "
-                             "give them one at a time, each with its own --out folder")
-    return names
 
 
 # --- scan and label -------------------------------------------------------------------------------
@@ -261,16 +233,6 @@ def read_label(path, scan, value=None, orientation=None, as_scan=False):
                          f"{in_mm(ours.GetSpacing())}, the scan's {in_mm(theirs.GetSpacing())}); one of the headers is "
                          "wrong: correct it, or use --label-as-scan if the voxels match one by one")
     return image
-
-
-def on_grid(label, grid):
-    """A label (SimpleITK's image of 0 and 1 to K) resampled to another ``grid``, uint8 W x H x D: each class is
-    interpolated, and a voxel gets the class with the greatest share."""
-    import SimpleITK as sitk
-
-    each = [sitk.Resample(image_of(np.float32(mask), label), grid, sitk.Transform(), sitk.sitkLinear, 0.0)
-            for mask in each_class(torch.from_numpy(array_of(label)))]
-    return np.uint8(of_greatest_share(torch.stack([torch.from_numpy(array_of(share)) for share in each])))
 
 
 def label_on(straight, label, path):

@@ -81,8 +81,8 @@ def loss_and_parts(found, name):
             raise LasegError(f"the method {name} returns a part named {part}, which the training itself logs; give it "
                              "another name")
         if np.ndim(value):
-            raise LasegError(f"the method {name} returns the part {part} with {math.prod(np.shape(value))} numbers; the "
-                             "log takes one: give its mean")
+            raise LasegError(f"the method {name} returns the part {part} with {math.prod(np.shape(value))} numbers; "
+                             "the log takes one: give its mean")
     return found
 
 

@@ -18,8 +18,8 @@ from scan_files import blob_scan, random_geometry, write_dicom
 from laseg_lib.data.atomic import replacing
 from laseg_lib.data.files import require_text
 from laseg_lib.data.grid import array_of, image_of, normalise, normalised_and_straight, same_grid, straighten
-from laseg_lib.data.prepare import prepare
-from laseg_lib.data.scans import content_digest, read_case, read_scan, require_spacing, write_image
+from laseg_lib.data.prepare import content_digest, prepare
+from laseg_lib.data.scans import read_case, read_scan, require_spacing, write_image
 from laseg_lib.data.volumes import read_list, read_patients, read_volume
 from laseg_lib.errors import LasegError
 from laseg_lib.metrics import dice_of
@@ -132,6 +132,9 @@ def test_what_a_nifti_says_is_kept_and_the_rest_is_asked_for(side, suffix, tmp_p
     head = bytearray(write(tmp_path, "a.nii", image).read_bytes())
     assert read_scan(tmp_path / "a.nii").spacing.tolist() == [1, 2, 3]
     head[88:92] = struct.pack("<f", side)  # pixdim[3]
+    (tmp_path / "a.nii").write_bytes(head)
+    assert read_scan(tmp_path / "a.nii").spacing.tolist() == [1, 2, 3]  # the sform says it too
+    head[254:256] = bytes(2)  # sform_code
     (tmp_path / f"b{suffix}").write_bytes(gzip.compress(head) if suffix == ".nii.gz" else head)
     scan = read_scan(tmp_path / f"b{suffix}")
     np.testing.assert_array_equal(scan.spacing, [1, 2, np.nan])
