@@ -4,6 +4,8 @@ A dictionary {name: value} holds them in order.  ``value`` is the class's value 
 predicted mask.  As text, in files and on the command line, they are ``wall=1 cavity=2``.
 """
 
+import re
+
 import numpy as np
 
 from .errors import LasegError
@@ -31,7 +33,7 @@ def parse_classes(texts, where):
     except (AttributeError, TypeError, ValueError):
         sound = False
     if not sound or not all(name.strip() == name not in ("", "mean") and name.isprintable() and 0 < value < 2**16
-                            for name, value in found.items()):
+                            and not re.search(r"[,;:{}]|=$|^[\d.]+$", name) for name, value in found.items()):
         raise LasegError(f"{where}: classes must be different names (mean is taken), each with a whole number of its "
                          f"own from 1 to 65535, such as wall=1 cavity=2; not {' '.join(repr(texts).split())[:60]}")
     return found

@@ -127,6 +127,7 @@ def parser():
                           help="with --masks: the value (or values) of the atrium, if masks or labels hold others too")
     evaluate.add_argument("--classes", nargs="+", metavar="NAME=VALUE",
                           help="with --masks and --labels: several classes, such as wall=1 cavity=2")
+    evaluate.add_argument("--orientation", **orientation)
     evaluate.add_argument("--split", choices=["train", "test"], default="test", help="which list names the cases")
     network_arguments(evaluate, "walkthrough", ", not for tables")
     evaluate.add_argument("--at", choices=["same", "full"], default="same",
@@ -265,19 +266,19 @@ def run_evaluate(args):
     if (args.checkpoint is None) == (args.masks is None) or not (args.root_path or args.masks and args.labels):
         raise LasegError("give CHECKPOINT and --root_path, or --masks FOLDER and either --labels FOLDER or "
                          "--root_path; see laseg evaluate --help")
-    if not args.masks and (args.labels or args.label_value or args.classes):
-        raise LasegError("--labels, --label-value and --classes need --masks; a checkpoint knows its own classes")
+    if not args.masks and (args.labels or args.label_value or args.classes or args.orientation):
+        raise LasegError("--labels, --label-value, --classes and --orientation need --masks, and no checkpoint")
     if args.masks:
         from .classes import parse_classes
         from .data.masks import evaluate_masks
 
         rows = evaluate_masks(args.masks, args.labels, args.root_path, split=args.split, label_value=args.label_value,
                               classes=parse_classes(args.classes, "--classes") if args.classes else None,
-                              spacing=args.spacing)
+                              spacing=args.spacing, orientation=args.orientation)
         what = f"masks of {args.masks}"
     else:
         rows = evaluate_checkpoint(**{k: v for k, v in vars(args).items() if k not in (
-            "csv", "run", "command", "masks", "labels", "label_value", "classes")})
+            "csv", "run", "command", "masks", "labels", "label_value", "classes", "orientation")})
         what = f"cases of {args.split}.list, {args.weights}, {args.window} window"
 
     def format_distance(mean, name):  # mm are NaN where nobody knows how large a voxel is
@@ -300,7 +301,7 @@ def run_evaluate(args):
 def run_predict(args):
     from tqdm import tqdm
 
-    from .data.files import network_and_scans, scans_beside, scans_of
+    from .data.files import network_and_scans, scans_of_all
     from .data.masks import predict_files
     from .predict import Predictor
 
@@ -316,10 +317,7 @@ def run_predict(args):
                           voxel_mm=voxel, device=args.device, window=args.window, whole=args.whole,
                           keep_largest=not args.all_parts, precision=args.precision, spacing=args.spacing,
                           orientation=args.orientation)
-    scans = list({os.path.abspath(scan): scan for given in scans for scan in scans_of(given)}.values())
-    if masks := scans_beside(scans):  # a shell expands *.nii.gz to them too
-        print_line(f"left out: {len(masks)} mask{'s' * (len(masks) > 1)} of these scans, such as {next(iter(masks))}")
-        scans = [scan for scan in scans if scan not in masks]
+    scans = scans_of_all(scans)
 
     def report(line):
         tqdm.write(program.in_one_line(f"laseg predict: {line}"), file=sys.stderr)

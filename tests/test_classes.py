@@ -72,7 +72,8 @@ def test_classes_are_text_and_back():
 
 @pytest.mark.parametrize("texts", [[], ["wall=0"], ["wall=1", "cavity=1"], ["wall=1.5"], ["wall=65536"], None,
                                    ["wall=x"], ["wall", "wall"], ["mean=1"], [" wall=1"], ["a\nb=1"], ["=1"],
-                                   [1, 2], [["wall"]]])
+                                   [1, 2], [["wall"]], ["2"], ["cavity", "2"], ["cavity:2"], ["wall=1,cavity=2"],
+                                   ["cavity==2"], ["{'cavity': 2}"]])
 def test_classes_that_can_not_be_are_refused(texts):
     with pytest.raises(LasegError, match="^here: .*wall=1 cavity=2") as error:
         parse_classes(texts, "here")

@@ -119,6 +119,11 @@ def test_a_wrong_argument_is_one_line_that_points_to_help(line, message, capsys)
     fails_with(capsys, message + r".*see laseg.* --help", *line.split())
 
 
+@pytest.mark.parametrize("line", ["predict a.nii.gz --out <>", "train --root_path R --init_weights <>"])
+def test_an_unset_variable_of_a_script_is_told(line, capsys):
+    fails_with(capsys, "one of the arguments is empty", *line.replace("<>", "").split(" "))
+
+
 def edit(path, **datasets):
     with h5py.File(path, "r+") as file:
         for name, data in datasets.items():
@@ -148,7 +153,7 @@ def spoiled(kind, root):
         edit(path, **{"no image": {"image": None}, "no label": {"label": None}, "shapes differ": {"label": label[1:]},
                       "NaN": {"image": broken}, "infinite": {"image": broken}, "255": {"label": label * 255},
                       "empty label": {"label": label * 0}}[kind])
-    remedy = {"truncated": "truncated.*again", "not HDF5": "not HDF5.*again", "no image": "no image.*again",
+    remedy = {"truncated": "truncated.*again", "not HDF5": "is text.*again", "no image": "no image.*again",
               "no label": "no label.*--labelnum", "shapes differ": "must be the same.*prepare",
               "NaN": "NaN.*prepare", "infinite": "infinite.*prepare",
               "255": "0 and 1 only.*laseg prepare", "empty label": "empty.*remove this case"}[kind]
@@ -241,7 +246,7 @@ def test_an_evaluation_that_cannot_work_is_one_line(extra, message, trained, pha
 
 def test_an_unsound_test_case_is_named(trained, data, capsys):
     (data / (data.parent / "test.list").read_text().split()[1] / "mri_norm2.h5").write_bytes(b"")
-    fails_with(capsys, r"PHANTOM_0009.mri_norm2\.h5.*truncated", "evaluate", trained / "last.pth",
+    fails_with(capsys, r"PHANTOM_0009.mri_norm2\.h5.*is empty", "evaluate", trained / "last.pth",
                "--root_path", data,
                "--window", "fast")
 

@@ -197,6 +197,7 @@ def test_a_prepared_volume_is_a_scan_too(tmp_path):
 def test_names_that_would_meet_are_told_apart(tmp_path):
     assert mask_names(["a/lgemri.nrrd", "b/lgemri.nrrd", "a/x.nii.gz", "b/x.mha", "c.d.nii"]) == [
         "a", "b", "a_x", "b_x", "c.d"]
+    assert mask_names(["P1/ST0/SE0/a.nii", "P2/ST0/SE0/a.nii"]) == ["P1_ST0_SE0_a", "P2_ST0_SE0_a"]
     with pytest.raises(LasegError, match="would have the name of that of"):
         mask_names(["a/x.nii", "a/x.mha"])
 
@@ -218,12 +219,22 @@ def touch(folder, *names):
     (["p_mri.nii.gz", "p_la.nii.gz", "q_la.nii.gz"], ["p_mri.nii.gz", "q_la.nii.gz"]),
     (["P_LA.nii.gz", "P_scan.nii.gz"], ["P_LA.nii.gz", "P_scan.nii.gz"]),  # the long axis
     (["c1_0000.nii.gz", "c1.nii.gz", "c1_probability.nii.gz"], ["c1_0000.nii.gz"]),
+    (["mri.nii.gz", "la.nii.gz"], ["mri.nii.gz"]), (["p1/lge/1.dcm", "p1/la.nii.gz"], ["p1/lge"]),
+    (["p1/a.nii.gz", "p2/b.nii.gz", "masks/a_la.nii.gz"], ["p1/a.nii.gz", "p2/b.nii.gz"]),  # of an earlier run
+    (["Mu\u0308ller_mri.nii.gz", "M\u00fcller_la.nii.gz"], ["Mu\u0308ller_mri.nii.gz"]),
     (["p1/IM1", "p1_la.nii.gz"], ["p1"]), (["p1/a.nii.gz", "patients.xlsx"], ["p1/a.nii.gz"]),
     (["p1/mri_norm2.h5", "settings.json"], ["p1/mri_norm2.h5"]),
     (["imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", "dataset.json"], ["imagesTr/a_0000.nii.gz"])])
 def test_a_folder_stands_for_the_scans_in_it(names, found, tmp_path):
     (tmp_path / "in").mkdir()
     assert scans_of(touch(tmp_path / "in", *names)) == [tmp_path / "in" / name for name in found]
+
+
+@pytest.mark.parametrize("names, told", [(["a.nii.gz", "more/b.nii.gz"], True), (["1.dcm", "more/1.dcm"], True),
+                                         (["a.nii.gz", "masks/a_la.nii.gz"], False)])
+def test_scans_in_folders_beside_others_are_told(names, told, tmp_path, capsys):
+    scans_of(touch(tmp_path, *names))
+    assert ("not those in the folders beside them (more)" in capsys.readouterr().err) == told
 
 
 def test_a_series_is_known_by_its_files_and_not_ignored_beside_other_scans(tmp_path):
@@ -348,7 +359,7 @@ def test_masks_that_a_shell_expanded_with_their_scans_are_no_scans(checkpoint, t
         sitk.WriteImage(scan, str(tmp_path / f"{name}.nii.gz"))
     assert run(checkpoint, *sorted(tmp_path.iterdir()), "--out", tmp_path / "out") == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"p1_mri_la.nii.gz", "p2_la.nii.gz"}
-    assert "left out: 1 mask" in capsys.readouterr().out
+    assert "left out: 1 mask" in capsys.readouterr().err
     assert run(checkpoint, tmp_path / "p1_la.nii.gz", "--out", tmp_path / "alone") == 0
 
 

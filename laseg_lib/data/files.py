@@ -9,12 +9,13 @@ from pathlib import Path
 
 from ..errors import LasegError
 from ..runtime.checkpoints import has_checkpoints
+from ..runtime.machine import notify
 from .volumes import FILE
 
 FORMATS = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".nrrd": "NRRD", ".nhdr": "NRRD", ".mha": "MetaImage",
            ".mhd": "MetaImage", ".dcm": "DICOM"}
 # The ends of masks' names.  Lower case only, because "_LA" may mean the long axis.
-DERIVED = re.compile(r"[_-](la|laendo|label|mask|seg|segmentation|gt|pred|prediction|probability)$")
+DERIVED = re.compile(r"(?:^|[_-])(la|laendo|label|mask|seg|segmentation|gt|pred|prediction|probability)$")
 SCAN_ENDS = ("", "_0000", "_mri", "_lge", "_lgemri", "_scan", "_image", "_img")
 
 
@@ -114,11 +115,12 @@ def first_channel(path):
 def scans_beside(files):
     """{mask: its scan} of ``files``, by their names: a name with an end of ``DERIVED`` beside the same name with an end
     of ``SCAN_ENDS``, laendo beside lgemri, and, as nnU-Net names them, X beside X_0000."""
-    known, found = {(file.parent, stem_of(file)): file for file in files}, {}
+    known, found = {(file.parent, stem_of(comparable_name(file.name))): file for file in files}, {}
     for file in files:
-        stem, base = stem_of(file), DERIVED.sub("", stem_of(file))
+        stem = stem_of(comparable_name(file.name))
+        base = DERIVED.sub("", stem)
         names = [f"{stem}_0000", *(["lgemri"] if stem == "laendo" else []),
-                 *(f"{base}{end}" for end in SCAN_ENDS if base != stem)]
+                 *(f"{base}{end}".lstrip("_") for end in SCAN_ENDS if base != stem)]
         if name := next((name for name in names if (file.parent, name) in known), None):
             found[file] = known[file.parent, name]
     return found
@@ -167,15 +169,39 @@ def scans_of(path, masks=False):
         if files and dicom:
             raise LasegError(f"{path}: holds DICOM files ({dicom.name}) and other scans ({files[0].name}); move one "
                              "kind into a folder of its own, or name the scan itself")
-    if files:
-        channels = [file for file in files if stem_of(file).endswith("_0000")]
-        return channels if channels and first_channel(channels[0]) else files
     other, kind = ("images", "labels") if masks else ("labels", "images")  # nnU-Net's folders
     folders = [folder for folder in inside if folder.is_dir() and not leads_back(folder)
                and not (folder.name.startswith(other) and path.joinpath(folder.name.replace(other, kind)).is_dir())]
+    if not masks:
+        below = list(filter(holds_scans, folders))
+        if below and all(DERIVED.search(stem_of(file)) for file in files):
+            files = []  # labels beside the folders of their series
+        if below and (files or dicom):
+            notify(f"WARNING: {path}: the scans in this folder itself are taken, not those in the folders beside them "
+                   f"({', '.join(folder.name for folder in below[:3])}); name these folders too")
+        folders = [folder for folder in folders if folder in below or not scan_files(folder)]  # others hold masks only
+    if files:
+        channels = [file for file in files if stem_of(file).endswith("_0000")]
+        return channels if channels and first_channel(channels[0]) else files
     if dicom or not folders:
         return [path]
     return [scan for folder in folders for scan in scans_of(folder, masks)]
+
+
+def scans_of_all(paths):
+    """The scans of several paths (see ``scans_of``), each once.  A shell expands *.nii.gz to masks beside their scans
+    too: a message tells that these are left out."""
+    scans = list({os.path.abspath(scan): scan for path in paths for scan in scans_of(path)}.values())
+    if masks := scans_beside(scans):
+        notify(f"left out: {len(masks)} mask{'s' * (len(masks) > 1)} of these scans, such as {next(iter(masks))}")
+    return [scan for scan in scans if scan not in masks]
+
+
+def holds_scans(folder):
+    """Whether files below ``folder`` are scans by their names: of a known format, without the end of a mask's name, or
+    DICOM."""
+    return any(suffix_of(file) and not DERIVED.search(stem_of(file)) or file.name == FILE or is_dicom(file)
+               for file in files_below(folder) if not file.is_dir())
 
 
 def data_files(path):
@@ -195,6 +221,8 @@ def what_is_in(folder):
     for file in scan_files(folder):
         found.setdefault(suffix_of(file), []).append(file)
     if not found:
-        return "found no NIfTI, NRRD, MetaImage or DICOM (.dcm) file in it"
+        others = [file.name for file in files_below(folder) if not file.is_dir()]
+        return "found no NIfTI, NRRD, MetaImage or DICOM (.dcm) file in it" + (
+            f", only {', '.join(others[:3])}{', ...' * (len(others) > 3)}" if others else "")
     return "found " + "; ".join(f"{len(files)} of {suffix}, such as {files[0].relative_to(folder)}"
                                 for suffix, files in sorted(found.items(), key=lambda item: -len(item[1])))

@@ -155,7 +155,7 @@ def read_nrrd(path):
     several = re.match("LIST|.*(%|[^ -~])", header.get("data file", header.get("datafile", "")))
     array, affine = nrrd.read(str(path))[0] if not several else sitk.GetArrayFromImage(
         sitk.ReadImage(str(path), imageIO="NrrdImageIO")).T, np.eye(4)
-    vectors = np.array(header.get("space directions", []), float).reshape(-1, 3)
+    vectors = np.array(header.get("space directions", np.empty((0, 3))), float)[:, :3]  # of 4 axes they have 4 numbers
     if array.ndim > 3:  # an axis that isn't spatial comes before the spatial ones, or after them
         array, vectors = array.squeeze(), vectors[np.isfinite(vectors).all(1)]
     sides = np.linalg.norm(vectors, axis=1) if len(vectors) else np.ravel(header.get("spacings", []))
@@ -165,7 +165,7 @@ def read_nrrd(path):
             affine[:3, axis] = vectors[axis] if turned else sides[axis] * np.eye(3)[axis]
         elif turned:
             affine[:3, axis] = np.cross(*(vectors[k] / sides[k] for k in ((axis + 1) % 3, (axis + 2) % 3)))
-    affine[:3, 3] = header.get("space origin", np.zeros(3))
+    affine[:3, 3] = header.get("space origin", np.zeros(3))[:3]
     space = header.get("space", "").lower().removesuffix("-time")
     return placed_image(path, array, FROM_SPACE.get(space, np.eye(4)) @ affine), said, turned and space in FROM_SPACE
 

@@ -11,12 +11,13 @@ from ..classes import ATRIUM
 from ..errors import LasegError
 from ..metrics import average, case_metrics
 from ..runtime.machine import notify
-from .files import comparable_name, first_channel, scans_of, stem_of, what_is_in
+from .files import SCAN_ENDS, comparable_name, first_channel, scans_of, stem_of, what_is_in
 from .grid import array_of, image_of, on_grid, same_grid
 from .scans import LABEL, SCAN, class_numbers, read_scan, write_image
 from .volumes import FILE, LAHeart, has_label, read_classes, read_geometry, read_volume
 
-ENDS = re.compile(r"(_0000|[_-](la|laendo|label|mask|seg|segmentation|gt|pred|prediction))$", re.IGNORECASE)
+ENDS = re.compile(r"(_0000|[._-](la|laendo|label|mask|seg|segmentation|gt|pred|prediction))$", re.IGNORECASE)
+SCAN_END = re.compile(f"({'|'.join(filter(None, SCAN_ENDS))})$", re.IGNORECASE)
 
 
 def by_case(paths):
@@ -59,18 +60,22 @@ def masks_in(folder):
     return files
 
 
-def evaluate_masks(masks, labels=None, root_path=None, *, split="test", label_value=None, classes=None, spacing=None):
+def evaluate_masks(masks, labels=None, root_path=None, *, split="test", label_value=None, classes=None, spacing=None,
+                   orientation=None):
     """The rows of ``metric_rows`` for the masks in a folder, matched with labels by their names.
 
     ``labels``: the folder of the labels, on the masks' grids.  ``root_path``, ``split``: prepared volumes instead of
     labels; the masks are resampled to their grids.  ``label_value``, ``classes``: as for ``laseg prepare``, for masks
-    and labels; prepared volumes know their classes.
-    Raises LasegError if no name matches, or a mask has another geometry than its label.
+    and labels; prepared volumes know their classes.  ``orientation``: see ``read_scan``.
+    Raises LasegError if no name matches, or a mask has another geometry than its label; it names all such cases.
     """
     found, known = (by_case(masks_in(folder)) if folder else None for folder in (masks, labels))
     if not labels:
         dataset = LAHeart(root_path, split)
         known = {name: dataset.path(name) for name in dataset.image_list if has_label(dataset.path(name))}
+    if not set(found) & set(known):  # our own mask of p1_mri is p1_mri_la, and its label may be p1_la
+        shorter = {SCAN_END.sub("", case): path for case, path in found.items()}
+        found = shorter if len(shorter) == len(found) else found
     both = sorted(set(found) & set(known))
     if not both:
         raise LasegError(f"{masks}: no mask has the name of a label: {', '.join(sorted(found)[:3])} here, "
@@ -78,25 +83,40 @@ def evaluate_masks(masks, labels=None, root_path=None, *, split="test", label_va
     for there, others, what in ((known, found, "label has no mask"), (found, known, "mask has no label")):
         if lone := sorted(set(there) - set(others)):
             notify(f"WARNING: {len(lone)} times a {what}, such as {there[lone[0]]}: these are left out")
-    measure = measured_on_label if labels else measured_on_volume
-    return [row for name in both
-            for row in metric_rows(name, *measure(found[name], known[name], classes or label_value, spacing))]
+    measure, rows, bad = measured_on_label if labels else measured_on_volume, [], {}
+    for name in both:
+        try:
+            pair = measure(found[name], known[name], classes or label_value, spacing, orientation)
+            rows += metric_rows(name, *pair)
+        except LasegError as error:
+            bad[name] = error
+    if len(bad) == 1:
+        raise next(iter(bad.values()))
+    if bad:
+        for error in bad.values():
+            notify(error)
+        raise LasegError(f"{len(bad)} of {len(both)} cases can't be measured: {', '.join(bad)}. "
+                         f"{next(iter(bad.values()))}")
+    return rows
 
 
-def read_mask(path, value):
+def read_mask(path, value, orientation):
     """The ``Scan`` of a mask, its image 0 and 1 to K; an empty mask is allowed."""
-    scan = read_scan(path)
+    scan = read_scan(path, orientation=orientation)
     values = array_of(scan.image)
     numbers = class_numbers(values, path, value, all_there=False) if values.any() else np.uint8(values)
+    if values.any() and not numbers.any():
+        notify(f"WARNING: {path}: holds {np.unique(values)[:6].tolist()}, and no value of --label-value or --classes: "
+               "it counts as empty")
     scan.image = image_of(numbers, scan.image)
     return scan
 
 
-def measured_on_label(mask, label, value, spacing):
+def measured_on_label(mask, label, value, spacing, orientation):
     """(prediction, label, classes, sides of a voxel) of a mask and a label on one grid."""
     import SimpleITK as sitk
 
-    one, two = read_mask(mask, value), read_mask(label, value)
+    one, two = (read_mask(path, value, orientation) for path in (mask, label))
     if not array_of(two.image).any():
         raise LasegError(f"{label}: no voxel is left atrium; leave this case out, or correct --label-value or "
                          "--classes")
@@ -111,12 +131,12 @@ def measured_on_label(mask, label, value, spacing):
     return array_of(prediction), array_of(gold), value if isinstance(value, dict) else ATRIUM, sides
 
 
-def measured_on_volume(mask, volume, value, spacing):
+def measured_on_volume(mask, volume, value, spacing, orientation):
     """The same for a mask and a prepared volume's label, on the volume's grid."""
     import SimpleITK as sitk
 
     label, geometry, classes = read_volume(volume)[1], read_geometry(volume, spacing), read_classes(volume)
-    found = read_mask(mask, classes if len(classes) > 1 else value)
+    found = read_mask(mask, classes if len(classes) > 1 else value, orientation)
     sides = geometry["spacing"]
     alike = found.image.GetSize() == label.shape
     if np.isnan([*sides, *geometry["origin"]]).any():  # as for the public volumes: voxel by voxel
@@ -137,12 +157,15 @@ def measured_on_volume(mask, volume, value, spacing):
 
 def mask_names(scans):
     """The names of the masks of ``scans``: the file's name (in nnU-Net's folders without its channel), or the folder's
-    name for 'lgemri.nrrd' and 'mri_norm2.h5'.  Both together if two names would be equal; LasegError if two still are.
+    name for 'lgemri.nrrd' and 'mri_norm2.h5'.  Equal names get those of the folders above; LasegError if two still are.
     """
     scans = [Path(os.path.abspath(scan)) for scan in scans]  # resolve() fails for a loop of links
     plain = [path.parent.name if path.name in (SCAN, FILE) else path.name if path.is_dir() else
              first_channel(path) or stem_of(path) for path in scans]
-    names = [name if plain.count(name) == 1 else f"{path.parent.name}_{name}" for name, path in zip(plain, scans)]
+    names, above = plain, [path.parents[int(path.name in (SCAN, FILE))] for path in scans]
+    while any(folder.name for folder in above) and len(set(names)) < len(names):
+        names = [name if names.count(name) == 1 else f"{folder.name}_{name}" for name, folder in zip(names, above)]
+        above = [folder.parent for folder in above]
     for i, name in enumerate(names):
         if name in names[:i]:
             raise LasegError(f"{scans[i]}: its mask would have the name of that of {scans[names.index(name)]}; "

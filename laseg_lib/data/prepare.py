@@ -149,6 +149,11 @@ def find_cases(raw_dir, patterns):
         raise LasegError(f"{raw_dir}: no file in it or below it matches {patterns.scan}; {what_is_in(raw_dir)}. Give "
                          "the folder around the scans, and patterns such as --scan '*_mri.nii.gz' "
                          "--label '*_la.nii.gz'")
+    if not any(case.label for case in cases.values()):
+        relative = next(iter(cases.values())).scan.relative_to(raw_dir).as_posix()
+        raise LasegError(f"{raw_dir}: none of the {len(cases)} scans has a label, and a few are needed. For {relative} "
+                         f"{patterns.label_of(comparable_name(relative))} was looked for, with the same capitals; say "
+                         "with --label where the labels are, beginning in the same folder as the pattern of --scan")
     return cases
 
 
@@ -169,7 +174,8 @@ def patients_of(raw_dir, cases, pattern=None):
     """({name: patient}, the names that don't tell it): by ``pattern``, whose first star stands for the patient, or by
     the conventions of BIDS and nnU-Net.  Any other case counts as a patient of its own."""
     if pattern:
-        fits = re.compile(re.escape(pattern).replace(r"\*", "(.+?)", 1).replace(r"\*", ".*").replace(r"\?", "."))
+        known = re.escape(comparable_name(pattern))
+        fits = re.compile(known.replace(r"\*", "(.+?)", 1).replace(r"\*", ".*").replace(r"\?", "."))
         matches = {name: fits.fullmatch(name) for name in cases}
         if other := [name for name in cases if not matches[name] or not fits.groups]:
             raise LasegError(f"--patient '{pattern}' doesn't fit the case {other[0]} (and {len(other) - 1} more); its "
@@ -191,8 +197,7 @@ def split(raw_dir, cases, test_share, seed, labelled_list=None, test_list=None, 
     raw_lists = [raw_dir / "train.list", raw_dir / "test.list"]
     outlined = sorted(name for name, case in cases.items() if case.label)
     if not outlined:
-        raise LasegError(f"{raw_dir}: none of the {len(cases)} scans has a label; a few are needed. "
-                         "Put labels beside their scans, or say with --label where they are")
+        raise LasegError(f"{raw_dir}: none of the {len(cases)} scans has a label; a few are needed")
 
     def of_others(names, others):
         taken = {patients[name] for name in others}
@@ -418,9 +423,11 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
     if not set(parts.labelled) - set(bad):
         raise LasegError(f"{raw_dir}: no labelled case is left for training; correct one of those left out")
     for path, names in lists.items():
-        if names := [name for name in names if name not in bad]:
-            check_list(path, names)
-            keep_or_write_list(path, names)
+        if kept_names := [name for name in names if name not in bad]:
+            check_list(path, kept_names)
+            keep_or_write_list(path, kept_names)
+        elif names:
+            say(f"  WARNING: {path.name} is not written, because each of its {len(names)} cases is left out")
     if len(unknown) < len(cases) or kept:
         rows = {**kept, **{name: patients[name] for name in sorted(cases)}}
         write_list(dest / "patients.list", [f"{name}\t{who}" for name, who in rows.items()])

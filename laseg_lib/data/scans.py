@@ -167,7 +167,7 @@ def whole_numbers(values, path):
     """A label's ``values``, rounded if they are whole numbers except for rounding errors (1.0000002); LasegError for
     others: of a label that was interpolated, only a part has a class's value."""
     rounded = np.rint(values)
-    apart = np.abs(values - rounded) >= 0.01
+    apart = np.abs(values - rounded) >= 0.05  # a header's slope may be rounded too: 0.988 for 1 of 6 classes
     if apart.any():
         held = ", ".join(f"{value:.4g}" for value in np.unique(values[apart])[:3])
         raise LasegError(f"{path}: holds {held}, no whole numbers, like a label that was interpolated, or "
@@ -221,6 +221,9 @@ def read_label(path, scan, value=None, orientation=None, as_scan=False):
         if not as_scan and not np.allclose(label.spacing[known], scan.spacing[known], rtol=0.01):
             raise LasegError(f"{path}: its voxels are {label.spacing} mm, the scan's {scan.spacing}; "
                              "correct one of the headers")
+        if scan.oriented and not as_scan and label.path.is_dir():
+            notify(f"WARNING: {path}: its slices have no positions; the first of them is laid where the scan's slice "
+                   "with the lowest position is. Look at a prepared case: it may be upside down")
         image.CopyInformation(scan.image)
         return image
     ours, theirs = (sitk.DICOMOrient(one, "LPS") for one in (image, scan.image))

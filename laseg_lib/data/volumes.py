@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch.utils.data import Dataset
 
 from ..classes import ATRIUM, as_text, parse_classes
-from ..errors import LasegError
+from ..errors import LasegError, require_no_text
 from ..runtime.machine import notify, require_memory
 from ..transforms import each_class, of_greatest_share
 from .atomic import write_list, write_whole
@@ -50,6 +50,8 @@ def opened(path):
         with h5py.File(path, "r") as file:
             yield file
     except (OSError, RuntimeError, TypeError, ValueError, KeyError, AttributeError, MemoryError) as error:
+        if "signature not found" in str(error):
+            require_no_text(path, "volume (HDF5)")
         raise LasegError(f"{path}: {why_unreadable(error)}") from error
 
 

@@ -105,6 +105,9 @@ def load_last(folder, warn):
         if path.is_symlink() and not path.exists():
             raise LasegError(f"{path}: a link to a missing file; restore the checkpoint, or remove the link")
     present = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    if not present and (folder / BEST).exists():
+        raise LasegError(f"{folder}: holds {BEST}, but no {LAST} to continue from; begin a new training in another "
+                         f"--snapshot_path, with --init_weights {folder / BEST}")
     if not present and (folder / "log.txt").exists():
         return warn(f"{folder}: stopped before its first checkpoint; training begins anew")
     if not present:
@@ -139,6 +142,7 @@ def is_safetensors(path):
 
 def read_weights(path):
     """A safetensors file of LASeg or another tool as a checkpoint with one network, ``student``, in float32."""
+    require_no_text(path, "safetensors")
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
@@ -179,9 +183,11 @@ def load_network(path, weights="student"):
     if not isinstance(state, dict):
         raise LasegError(f"{path}: holds no dictionary of weights")
     if "student" not in state and "teacher" not in state:
-        if weights == "teacher":
+        has_teacher = any("teacher." in name for name, _ in flattened(state))
+        if weights == "teacher" and not has_teacher:
             raise LasegError(f"{path}: holds one network only, no student and teacher; leave out --weights teacher")
-        state, weights = {"student": state}, "student"
+        weights = weights if weights != "any" else "teacher" if has_teacher else "student"
+        state = {weights: state}
     if weights == "any":
         weights = "teacher" if "teacher" in state else "student"
     if weights not in state:
@@ -201,7 +207,7 @@ def load_network(path, weights="student"):
     try:
         if not isinstance(tensors, dict):
             raise ValueError(f"holds a {type(tensors).__name__} where a network's weights should be")
-        network = network_from_state(unwrap_network(tensors)).eval()
+        network = network_from_state(unwrap_network(tensors, weights)).eval()
     except (ValueError, LasegError) as error:
         raise LasegError(f"{path}: {error}") from error
     found = network.out_conv.out_channels - 1  # classes beside the background
@@ -260,21 +266,24 @@ def start_from_weights(network, source):
     network.load_state_dict(state)
 
 
-def unwrap_network(state):
-    """The weights of the one V-Net in ``state``, without the dictionaries around them and without the prefixes of
-    DataParallel ("module."), ``torch.compile`` ("_orig_mod.") and Lightning ("model.").
+def unwrap_network(state, name=""):
+    """The weights of the one V-Net in ``state``, or of several that of ``name`` (student, teacher), without the
+    dictionaries around them and without the prefixes of DataParallel ("module."), ``torch.compile`` ("_orig_mod.") and
+    Lightning ("model.").
 
     If there is no V-Net, ``state`` is returned unchanged: building the network then says what is wrong.  ValueError for
     several.
     """
     values = dict(flattened(state))
-    prefixes = [name.removesuffix("out_conv.weight") for name in values if name.endswith("out_conv.weight")]
+    prefixes = [key.removesuffix("out_conv.weight") for key in values if key.endswith("out_conv.weight")]
+    named = [prefix for prefix in prefixes if name and prefix.endswith(f"{name}.")]
+    prefixes = named if len(named) == 1 else prefixes
     if len(prefixes) > 1:
         names = ", ".join(prefix.rstrip(".") or "unnamed" for prefix in prefixes)
         raise ValueError(f"holds {len(prefixes)} networks ({names}); save the one to use in a file of its own")
     if not prefixes:
         return state
-    return {name.removeprefix(prefixes[0]): value for name, value in values.items() if name.startswith(prefixes[0])}
+    return {key.removeprefix(prefixes[0]): value for key, value in values.items() if key.startswith(prefixes[0])}
 
 
 def flattened(state, prefix=""):

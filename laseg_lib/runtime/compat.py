@@ -10,19 +10,25 @@ import torch
 
 from ..errors import LasegError
 
+REFUSED = {"mul", "imul", "rmul", "multiply", "where", "masked_select", "masked_fill"}
+STILL_A_MEAN = {"mul", "rmul", "multiply", "div", "truediv", "true_divide", "squeeze", "detach", "clone"}
+
 
 class BatchLoss(torch.Tensor):
     """The mean loss of a batch, a scalar.  Multiplying it by a map, or selecting from it with ``torch.where``, raises
-    TypeError.  Every result of a computation with it is a plain tensor, and it is saved as one."""
+    TypeError; so it does after multiplying it by a weight.  Every other result of a computation with it is a plain
+    tensor, and it is saved as one."""
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
         with torch._C.DisableTorchFunctionSubclass():
             shapes = [tuple(arg.shape) for arg in args if torch.is_tensor(arg) and arg.numel() > 1]
-            if shapes and function.__name__.strip("_") in ("mul", "imul", "rmul", "multiply", "where", "masked_select"):
+            name = function.__name__.strip("_")
+            if shapes and name in REFUSED:
                 raise TypeError(f"this loss is the mean over the batch, and the mask has shape {shapes[0]}: take "
                                 "reduction='none', which gives one value for each voxel")
-            return function(*args, **(kwargs or {}))
+            result = function(*args, **(kwargs or {}))
+            return result.as_subclass(cls) if name in STILL_A_MEAN and not result.ndim else result
 
     def __mul__(self, other):
         return torch.mul(self, other)  # Tensor's own operator would hide the message

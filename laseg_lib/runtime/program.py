@@ -93,7 +93,14 @@ def in_one_line(error):
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line, without the list of all options."""
+    """A parser whose errors are one line, without the list of all options.  An empty argument is an error: an unset
+    variable of a script must not be the current folder, or no weights."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        args = sys.argv[1:] if args is None else args
+        if not all(str(word).strip() for word in args):
+            self.error("one of the arguments is empty; is a variable of the script not set?")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message):
         self.exit(2, in_one_line(f"{self.prog}: {message}; see {self.prog} --help") + "\n")

@@ -15,7 +15,7 @@ from scan_files import blob_scan, write_dicom
 from laseg_lib.data.files import data_files
 from laseg_lib.data.grid import array_of, image_of
 from laseg_lib.data.prepare import prepare
-from laseg_lib.data.scans import read_case, read_scan, require_spacing
+from laseg_lib.data.scans import read_case, read_scan, require_spacing, whole_numbers
 from laseg_lib.data.volumes import read_volume
 from laseg_lib.errors import LasegError
 
@@ -590,6 +590,48 @@ def test_the_size_of_a_voxel_may_stand_with_each_frame(series, tmp_path):
     del head.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
     head.save_as(path)
     assert read_scan(path).spacing == pytest.approx([2, 2, 4])
+
+
+@pytest.mark.parametrize("order", [range(12)[::-1], [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]], ids=["down", "packages"])
+@pytest.mark.parametrize("syntax", [None, pydicom.uid.RLELossless])
+@pytest.mark.parametrize("numbers", [None, lambda k: [1 + k % 3, 1 + k // 3], lambda k: [1, 1 + 5 * k % 12]])
+def test_frames_are_ordered_by_position_alone(order, syntax, numbers, series, tmp_path):
+    """Compressed or not, whatever order the file and its dimensions say.  ``numbers``: of a frame's content."""
+    from pydicom.dataset import Dataset
+
+    heads = sorted(map(pydicom.dcmread, series.iterdir()), key=lambda head: int(head.InstanceNumber))
+    want, first = np.stack([head.pixel_array.T for head in heads], -1), list(heads[0].ImagePositionPatient)
+    path = enhanced([heads[k] for k in order], tmp_path / "all.dcm")
+    whole = pydicom.dcmread(path)
+    for k, frame in enumerate(whole.PerFrameFunctionalGroupsSequence):
+        if numbers:
+            content = Dataset()
+            content.StackID, content.InStackPositionNumber = str(numbers(k)[0]), numbers(k)[1]
+            content.DimensionIndexValues = numbers(k)
+            frame.FrameContentSequence = [content]
+    if syntax:
+        whole.compress(syntax)
+    whole.save_as(path)
+    found = read_scan(path).image
+    np.testing.assert_allclose(found.GetOrigin(), first, atol=1e-3)
+    np.testing.assert_array_equal(array_of(found), want)
+
+
+def test_several_images_by_simpleitk_are_no_damaged_file(tmp_path):
+    image = sitk.JoinSeries([sitk.Image(6, 5, 4, sitk.sitkUInt8)] * 2)
+    sitk.WriteImage(image, str(tmp_path / "a.nrrd"))
+    refused(tmp_path / "a.nrrd", "6 x 5 x 4 x 2 voxels, several images")
+
+
+def test_classes_behind_a_rounded_slope_are_whole():
+    """Six classes that nibabel stored as 0 to 255."""
+    values = np.array([0.0, 0.98824, 2.0, 2.98824, 4.0, 4.98824, 6.0])
+    assert whole_numbers(values, "a").tolist() == list(range(7))
+
+
+def test_an_empty_slope_is_no_slope_of_zero(series):
+    changed(series, lambda head, k: setattr(head, "RescaleSlope", "" if k == 3 else 1 + 1e-4 * k))
+    assert array_of(read_scan(series).image)[..., 2].std() > 0
 
 
 def test_a_file_of_all_slices_that_was_cut_off_is_told(series, tmp_path):

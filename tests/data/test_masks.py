@@ -1,5 +1,7 @@
 """Another tool's masks against labels: by name, on one grid, with our metrics."""
 
+import struct
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -68,8 +70,22 @@ def test_an_empty_mask_is_a_failure_and_several_values_are_taken_as_one(label, t
     saved(tmp_path / "labels" / "b.nrrd", label)
     with pytest.raises(LasegError, match="b.nrrd: no voxel is left atrium.*--label-value"):
         evaluate_masks(tmp_path / "masks", tmp_path / "labels", label_value=2)
-    with pytest.raises(LasegError, match="holds .0, 1, 2.*--label-value|holds .0, 2.*--label-value"):
+    with pytest.raises(LasegError, match="2 of 2 cases can't be measured: a, b.*holds .0, 2.*--label-value"):
         evaluate_masks(tmp_path / "masks", tmp_path / "labels")
+
+
+def test_every_case_that_can_not_be_measured_is_told_and_a_matrix_can_be_chosen(label, tmp_path, capsys):
+    for name in "abc":
+        saved(tmp_path / "labels" / f"{name}.nii", label)
+        head = bytearray(saved(tmp_path / "masks" / f"{name}.nii", label).read_bytes())
+        head[268:272] = struct.pack("<f", 40.0)  # qoffset_x
+        (tmp_path / "masks" / f"{name}.nii").write_bytes(head)
+    with pytest.raises(LasegError, match="3 of 3 cases .*: a, b, c.*--orientation qform or sform"):
+        evaluate_masks(tmp_path / "masks", tmp_path / "labels")
+    told = capsys.readouterr().err
+    assert all(f"{name}.nii: its header has two positions" in told for name in "abc")
+    words = ["evaluate", "--masks", tmp_path / "masks", "--labels", tmp_path / "labels", "--orientation", "sform"]
+    assert main(list(map(str, words))) == 0 and "Dice 1.0000" in capsys.readouterr().out
 
 
 def test_names_without_a_partner_are_told(label, tmp_path, capsys):
@@ -92,7 +108,9 @@ def test_names_without_a_partner_are_told(label, tmp_path, capsys):
 @pytest.mark.parametrize("masks, labels", [
     (["P0_la.nii.gz"], ["P0/lgemri.nrrd", "P0/laendo.nrrd"]), (["P0.nii.gz", "P0_la.nii.gz"], ["P0.nrrd"]),
     (["P0_0000.nii.gz", "P0.nii.gz"], ["P0.nrrd"]), (["P0_la.nrrd", "P1_la.nrrd"], ["P0/la.nrrd", "P1/la.nrrd"]),
-    (["Mu\u0308ller/laendo.nrrd"], ["M\u00fcller_la.nrrd"])])
+    (["Mu\u0308ller/laendo.nrrd"], ["M\u00fcller_la.nrrd"]), (["P0_mri_la.nrrd", "P1_mri_la.nrrd"], ["P0_la.nrrd",
+                                                                                              "P1_la.nrrd"]),
+    (["P0_0000_la.nrrd"], ["P0.nrrd"]), (["P0.seg.nrrd"], ["P0_la.nrrd"])])
 def test_a_mask_is_found_beside_its_scan_and_by_its_folders_name(masks, labels, label, tmp_path):
     for folder, names in (("masks", masks), ("labels", labels)):
         for name in names:

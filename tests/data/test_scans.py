@@ -316,6 +316,20 @@ def test_all_bad_cases_are_told_at_once_and_may_be_left_out(mixed, tmp_path, str
         ready(mixed, tmp_path / "none", skip_bad=True, test_share=0)
 
 
+def test_a_list_that_nothing_is_left_of_is_told(mixed, tmp_path, straight):
+    write(mixed, "p1_la.nii.gz", straight[1] * 0)
+    (tmp_path / "test.txt").write_text("p1")
+    said = []
+    ready(mixed, tmp_path / "out", skip_bad=True, test_list=tmp_path / "test.txt", say=said.append)
+    assert any("WARNING: test.list is not written" in line for line in said)
+    assert not (tmp_path / "out" / "test.list").exists()
+
+
+def test_the_label_that_was_looked_for_is_named(mixed, tmp_path):
+    with pytest.raises(LasegError, match="none of the 7 scans has a label.*For p0_mri.nii.gz p0_gt.nii.gz was looked"):
+        ready(mixed, tmp_path / "out", label="*_gt.nii.gz")
+
+
 def two_visits(folder, straight, name, patients=6):
     """Two scans of each patient, of which the second has no label where the patient's number is even."""
     for k in range(patients):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from children import POSIX, same, tiny_config
+from torch import nn
 
 from laseg_lib import VNet
 from laseg_lib.config import TrainConfig
@@ -234,6 +235,14 @@ def test_two_networks_under_other_names_are_told(tmp_path):
     torch.save({f"{name}.{key}": value for name in ("net", "ema") for key, value in state.items()}, tmp_path / "x.pth")
     with pytest.raises(LasegError, match="x.pth: holds 2 networks .net, ema"):
         load_network(tmp_path / "x.pth")
+
+
+def test_of_a_student_and_a_teacher_in_one_module_the_wanted_one_is_read(tmp_path):
+    networks = {name: VNet(1, 2, 2, "batchnorm") for name in ("student", "teacher")}
+    torch.save({"state_dict": nn.ModuleDict(networks).state_dict()}, tmp_path / "x.ckpt")
+    for name, network in networks.items():
+        found = load_network(tmp_path / "x.ckpt", name)[0].state_dict()
+        assert all(torch.equal(found[key], value) for key, value in network.state_dict().items())
 
 
 def test_a_legacy_file_without_checksums_loads(tmp_path):
