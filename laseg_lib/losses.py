@@ -149,6 +149,8 @@ def pseudo_label_loss(input_logits, target_logits, *, confidence=0.8, total=torc
     as well.
     """
     _check(input_logits, target_logits)
+    if not 0 <= confidence <= 1:
+        raise ValueError(f"confidence is {confidence}; give a probability, from 0 to 1")
     probability, label = F.softmax(_wide(target_logits.detach()), dim=1).max(dim=1)
     return _segmentation(input_logits, label, probability >= confidence, total)[0]
 

@@ -18,6 +18,7 @@ from laseg_lib import (
     losses,
     update_ema_variables,
 )
+from laseg_lib.data.volumes import LAHeart
 from laseg_lib.errors import LasegError
 from laseg_lib.inference import largest_component, predict_volume, sliding_window
 from laseg_lib.mean_teacher import mean_teacher_loss
@@ -235,3 +236,13 @@ def test_two_classes_are_not_compared_as_masks():
 
 def test_holm_leaves_out_what_was_not_tested():
     assert np.allclose(holm([np.nan, 0.01, 0.04]), [np.nan, 0.02, 0.04], equal_nan=True)
+
+
+def test_mistyped_values_are_told_for_what_they_are(phantom_root):
+    logits = torch.randn(1, 2, 4, 4)
+    with pytest.raises(ValueError, match="confidence is 80; give a probability"):
+        losses.pseudo_label_loss(logits, logits, confidence=80)
+    image = np.full((16, 16, 16), np.nan, np.float32)
+    with pytest.raises(LasegError, match="the volume has voxels that are NaN"):
+        predict_volume(VNet(1, 2, 2).eval(), image, 16)
+    assert LAHeart(phantom_root, names="PHANTOM_0000").image_list == ["PHANTOM_0000"]

@@ -480,6 +480,7 @@ class LAHeart(Dataset):
             raise LasegError(f"num={num}: give 0 or more, or None for all")
         self.base_dir, self.split, self.transform = Path(base_dir), split, transform
         self.cache, self.downsample, self.labelled, self._warned = cache, downsample, labelled, False
+        names = [names] if isinstance(names, str) else names
         self.image_list = list(names if names is not None else case_names(base_dir, split))[:num]
         self._kept = {}
         missing = [name for name in self.image_list if not self.path(name).is_file()]
