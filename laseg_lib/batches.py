@@ -14,7 +14,8 @@ class Batches:
     With several processes, process ``rank`` of ``world`` draws every world-th labelled and unlabelled case.
     ``restart``: the iteration at which all generators are seeded anew, if a checkpoint can't continue them.
     ``next(batches)`` gives image (B, 1, W, H, D) float32 and label (B, W, H, D) int64 on ``device``, labelled volumes
-    first.  The labels of unlabelled volumes must not be used.
+    first.  The labels of unlabelled volumes must not be used.  LasegError for a damaged file; ValueError if there are
+    too few cases for a batch.
     """
 
     def __init__(self, config, volumes, device, rank=0, world=1, restart=0):

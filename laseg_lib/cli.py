@@ -48,7 +48,7 @@ def parser():
         return sub
 
     trained = "last.pth or best.pth of a training, or another V-Net's weights"
-    window = "walkthrough (or seed): stride 18/18/4; fast: windows that overlap by half; whole: the volume at once"
+    window = "walkthrough (or seed): stride 18 of 112 voxels, 4 of 80; fast: half a patch; whole: the volume at once"
     orientation = {"choices": ["qform", "sform"], "help": "which of a NIfTI file's two matrices counts, if they differ"}
     three_sides = {"type": millimetres, "nargs": 3, "metavar": ("X", "Y", "Z")}
 
@@ -84,7 +84,7 @@ def parser():
     prepare.add_argument("--labelled-list", type=Path, metavar="FILE", help="the labelled training cases, in order")
     prepare.add_argument("--test-list", type=Path, metavar="FILE", help="the test cases")
     prepare.add_argument("--test-share", type=float, default=0.2,
-                         help="the share of the labelled cases that is drawn for testing, if no list names them")
+                         help="the share of labelled patients that is drawn for testing, if there is no list")
     prepare.add_argument("--patient", metavar="PATTERN", help="a pattern whose star is the patient's part of a case's "
                          "name, as in '*_scan?'; a patient is never in both training and test (default: BIDS's and "
                          "nnU-Net's names)")
@@ -139,7 +139,7 @@ def parser():
     predict = command("predict", run_predict, "segment scans: a mask in each scan's own geometry",
                       "patient1.nii.gz patient2.nii.gz --out masks")
     predict.add_argument("files", type=Path, nargs="+", metavar="SCAN",
-                         help=f"a network first: {trained} (without one: the network that comes along); then scans: "
+                         help=f"a network first: {trained} (without one: the included network); then scans: "
                               "NIfTI, NRRD, MetaImage, a folder with a DICOM series, or mri_norm2.h5; or a folder of "
                               "scans, or a pattern in quotes, such as '*.nii.gz'")
     predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="where NAME_la.nii.gz is written (for "
@@ -233,7 +233,7 @@ def run_train(args):
         import torch
 
         if not torch.cuda.is_available():
-            raise LasegError(f"--gpu {args.gpu}: there is no such GPU; train on the processor without --gpu")
+            raise LasegError(f"--gpu {args.gpu}: there is no such GPU; give another, or --device cpu alone")
     from .data.volumes import split_of, training_names
     from .training import Trainer
 
@@ -311,7 +311,7 @@ def run_predict(args):
     checkpoint, scans = network_and_scans(args.files)
     if checkpoint is None:
         checkpoint = places.weights("atrium")
-        print_line(f"network: {checkpoint.name}, which comes along with LASeg. It was trained on 76 scans of one "
+        print_line(f"network: {checkpoint.name}, which LASeg includes. It was trained on 76 scans of one "
                    "challenge. It is for research; it is not a medical device")
     predictor = Predictor(checkpoint, weights=args.weights, patch_size=args.patch_size, downsample=args.downsample,
                           voxel_mm=voxel, device=args.device, window=args.window, whole=args.whole,

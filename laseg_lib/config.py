@@ -22,7 +22,7 @@ ARMS = {
 # The library's own methods (``laseg_lib.methods``): the loss of a batch of labelled and unlabelled volumes.
 METHODS = {
     "mean_teacher": "the student agrees with its teacher",
-    "uncertainty": "it agrees where the mean of several answers of the teacher is sure (UA-MT)",
+    "uncertainty": "the student agrees where several teacher answers have a mean of low entropy (UA-MT)",
     "copy_paste": "labelled and unlabelled volumes exchange boxes (BCP)",
     "cross_teaching": "two networks teach each other (CPS)",
 }
@@ -67,7 +67,7 @@ class TrainConfig:
     val_num: int | None = None
     """how many of the last cases of train.list are used for validation (default: up to 4 that are not trained on)"""
     init_weights: str | None = None
-    """begin from these weights: a checkpoint (its teacher, if it has one), or atrium, the network that comes along; if
+    """begin from these weights: a checkpoint (its teacher, if it has one), or atrium, the included network; if
     the classes differ, the last layer begins anew"""
     max_iterations: int = 6000
     """steps of the optimiser"""
@@ -80,10 +80,10 @@ class TrainConfig:
     ema_decay: float = 0.99
     """alpha: the share of the teacher's weights that is kept at each step"""
     consistency_type: Literal["mse", "kl", "pseudo"] = "mse"
-    """how student and teacher are compared: mse or kl of their softmaxes; pseudo: the teacher's sure answers are
-    labels"""
+    """how student and teacher are compared: mse or kl of their softmaxes; pseudo: the teacher's classes are
+    labels where they are probable enough"""
     confidence: float = 0.8
-    """for pseudo: the teacher is sure of a voxel from this probability on"""
+    """for pseudo: the lowest probability at which the teacher's class of a voxel counts as a label"""
     consistency: float = 0.1
     """lambda, the weight of the consistency loss, at the end of its ramp"""
     consistency_rampup: float = 40.0
@@ -109,7 +109,7 @@ class TrainConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """precision of the networks; auto: bf16 if the hardware supports it"""
     cache: Literal["none", "memory", "device"] = "memory"
-    """where volumes are kept after the first reading; none: they are read each time; device: beside the network"""
+    """where volumes are kept once read; none: they are read each time; device: on the network's device"""
     snapshot_path: str | None = None
     """folder for log, history.csv, TensorBoard's log and checkpoints (default: model/LA_EXP_LABELNUM_labeled/MODEL)"""
     val_every: int = 200
@@ -138,7 +138,7 @@ class TrainConfig:
     """with probability 1/2, rotate a volume by up to so many degrees about each axis, and scale it by up to
     1.2^(affine/15)"""
     student_affine: float = 0.0
-    """the same once more for the student's unlabelled volumes; the teacher's answer is moved in the same way"""
+    """degrees of a second rotation and scaling, always applied, of the student's unlabelled volumes and targets"""
     intensity: float = 0.0
     """strength of random brightness, contrast, shading, sharpness and noise in the student's input; 1 is strong"""
     sync_norm: bool = False
@@ -207,7 +207,7 @@ class TrainConfig:
                                  "wrote them")
         unknown = sorted(map(str, set(values) - {field.name for field in fields(cls)}))
         if unknown:
-            raise LasegError(f"unknown settings {', '.join(unknown)}: written by another version of LASeg?")
+            raise LasegError(f"unknown settings {', '.join(unknown)}; use the LASeg version that wrote them")
         return cls(**values)
 
 

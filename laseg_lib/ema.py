@@ -16,8 +16,9 @@ def update_ema_variables(model, ema_model, alpha, global_step, *, buffers="keep"
     ``buffers``: BatchNorm's running mean and variance are buffers, not parameters.  'keep' does
     not change the teacher's (the walkthrough), 'average' averages them with the same alpha, 'copy'
     takes the student's.  Integer buffers (counters) are copied unless kept.  The average keeps the
-    teacher's dtype and device; half precision gives a warning.  Raises ValueError for networks
-    whose tensors differ in shape or are the same, and for an ``alpha`` that is not from 0 to 1.
+    teacher's dtype and device; half precision gives a warning.  Returns None.  Raises ValueError
+    for networks whose tensors differ in shape or are the same, for an ``alpha`` that is not from 0
+    to 1, for a ``global_step`` below 0, and for another ``buffers``.
     """
     if buffers not in ("keep", "average", "copy"):
         raise ValueError(f"buffers must be 'keep', 'average' or 'copy', not {buffers!r}")

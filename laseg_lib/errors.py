@@ -1,7 +1,7 @@
-"""The one exception that the library raises on purpose.
+"""The exception for a user's files and settings.  Wrong arguments in Python raise ValueError or TypeError.
 
-Its message is for the person at the keyboard: what is wrong, in which file, and what to do.  The command line prints
-it as one line.
+Its message says what is wrong, in which file, and what to do.  The command line prints the message as one
+line.
 """
 
 import re

@@ -19,6 +19,8 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
     """``evaluate_network`` for a checkpoint file; patch and downsampling are those of its training unless given.
 
     ``at``: 'same' compares with labels at the network's resolution, 'full' with the labels as they are stored.
+    LasegError for a checkpoint or volume that can't be read, for cases without a label, for other classes, and for a
+    test case that is a training case too.
     """
     network, config = load_to_predict(checkpoint, weights, patch_size, downsample)
     patch_size, downsample = config["patch_size"], config["downsample"]
@@ -38,7 +40,7 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
 
 
 def warn_about_comparability(checkpoint, config, dataset, spacing):
-    """Warns: trained on these cases, other voxel size, other class names, unused ``spacing``."""
+    """Warn of cases that were trained on, of other voxel sizes or class names, of an unused ``spacing``."""
     ours, theirs = list(dataset.classes), list(config.get("classes", ATRIUM))
     if len(ours) > 1 and ours != theirs:
         notify(f"WARNING: {checkpoint} was trained on {', '.join(theirs)}, but the labels hold {', '.join(ours)}: "

@@ -35,6 +35,8 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
     A voxel's label is its most probable class; with two classes, atrium if its probability exceeds one half.
     Call ``model.eval()`` first: the mode is not changed.  ``model`` may be any network from (B, 1, W, H, D) to logits
     (B, C, W, H, D); see ``first_output``.  ``progress``: a bar over the windows.
+    ValueError for another ``window``, and for an image or a patch without three sides.  LasegError for NaN, for an
+    output of another size, and if the memory is too small.
     """
     window = "walkthrough" if window == "seed" else window
     if window not in WINDOWS:
@@ -87,7 +89,8 @@ def sliding_window(volume, patch_size, stride, probability, batch_size=4, paddin
     ``volume``: a float32 tensor (1, C, W, H, D).  ``probability``: a function of ``batch_size`` windows
     (B, C, w, h, d) that returns (B, K, w, h, d).  The last window of an axis ends where the volume ends.  A side that
     is shorter than the window is padded on both sides: with zeros, or by another mode of ``torch.nn.functional.pad``.
-    Returns (1, K, W, H, D) float32; equal to MONAI's ``sliding_window_inference``, bit for bit.
+    Returns (1, K, W, H, D) float32; equal to MONAI's ``sliding_window_inference``, bit for bit.  ValueError for more
+    than one volume.
     """
     def box(corner, sides):
         return (..., *(slice(start, start + side) for start, side in zip(corner, sides)))
@@ -136,8 +139,8 @@ def walkthrough_stride(patch_size):
 
 
 def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):
-    """Mean Dice (0 to 1) of ``model`` over the volumes and classes of a dataset.  The fast window, the default, is a
-    few points below the tables' (data/recorded/README.md, speeds): good enough to follow a training."""
+    """Mean Dice (0 to 1) of ``model`` over the volumes and classes of ``dataset``, to follow a training.  For
+    one network the fast window, the default, gave 0.02 less than the tables' (data/recorded/README.md)."""
     scores = []
     for i in range(len(dataset)):
         sample = dataset[i]
@@ -148,7 +151,8 @@ def mean_dice(model, dataset, patch_size, *, window="fast", precision="fp32"):
 
 def largest_component(mask, weight=None):
     """The largest connected part of ``mask`` (W, H, D) or (W, H), uint8.  Voxels that share a corner are connected.
-    An empty mask stays empty.  In a label of several classes the largest part of each class is kept.
+    An empty mask stays empty.  In a label of several classes the largest part of each class is kept.  Returns a copy.
+    ValueError for a batch, and for values that are not whole numbers from 0 to 255.
 
     ``weight``: the weight of each voxel, an array that broadcasts to the mask; by default all are equal.
 

@@ -1,8 +1,8 @@
 """Segmentation and consistency losses.
 
-Logits are (B, C, W, H, D) float tensors, or (B, C, W, H).  Every loss is a scalar, the mean over the batch.  float16
-and bfloat16 are computed in float32, because the sums over one patch exceed float16's largest number, 65504.
-Gradients have the logits' dtype.
+Logits are (B, C, W, H, D) float tensors, or (B, C, W, H).  A loss is a scalar of the whole batch, unless
+``reduction`` is 'none'.  float16 and bfloat16 are computed in float32, because sums exceed 65504, float16's
+largest number.  Gradients have the logits' dtype.  TypeError for other types, ValueError for empty ones.
 """
 
 from functools import partial
@@ -15,9 +15,9 @@ from .runtime.compat import BatchLoss
 
 
 def dice_loss(score, target, *, total=torch.sum):
-    """1 - Dice with squared denominators (V-Net, Milletari et al. 2016, eq. 3).
+    """1 - Dice with squared denominators (V-Net, Milletari et al. 2016, section 3).
 
-    ``score``: probabilities of one class, any shape.  ``target``: 0/1 or bool, same shape.
+    ``score``: float, probabilities of one class, any shape.  ``target``: 0/1 or bool, same shape.
     The sums run over the whole batch, so that a patch without atrium is no special case.
     ``total``: the function that sums a tensor; with several processes it sums over all of them.
     Raises ValueError when the shapes differ, or for values below 0 or above 1.
@@ -47,14 +47,16 @@ def _dice(score, target, total):
 def segmentation_loss(logits, label, *, where=None, total=torch.sum):
     """(cross-entropy + Dice) / 2, the supervised loss of the walkthrough.
 
-    ``logits``: (B, C, W, H, D).
-    ``label``: (B, W, H, D), whole numbers from 0 (background) to C - 1.
+    ``logits``: (B, C, W, H, D) float.
+    ``label``: (B, W, H, D) of any integer dtype, from 0 (background) to C - 1.
     Dice is the mean over the classes that are not background: with two classes that of class 1.
     ``where``: bool (or 0 and 1), of ``label``'s shape: the voxels that count; None: all.
     The label of other voxels may be anything, such as 255.  If no voxel counts, both losses are 0.
     ``total``: see ``dice_loss``.
     Returns (loss, cross_entropy, dice), three scalars.
-    Raises ValueError for a label, or a ``where``, of another shape, dtype or range.
+    Raises ValueError for a label, or a ``where``, of another shape, dtype or range, and for one
+    class.
+    Source: UA-MT's code (Yu et al. 2019).
 
     >>> sure = torch.tensor([[[9.0, -9.0], [-9.0, 9.0]]])  # one case, two classes, two voxels
     >>> segmentation_loss(sure, torch.tensor([[0, 1]]))[2] < 1e-4
@@ -70,7 +72,7 @@ def segmentation_loss(logits, label, *, where=None, total=torch.sum):
                          f"the class of each voxel; it is {tuple(label.shape)} {label.dtype}")
     if classes < 2:
         raise ValueError(f"logits are {tuple(logits.shape)}: "
-                         "a softmax needs two classes at least, one is background")
+                         "a softmax needs at least two classes, one of them the background")
     label = label.long()
     if where is not None:
         if where.shape != label.shape or (where != where.bool()).any():
@@ -107,7 +109,8 @@ def softmax_mse_loss(input_logits, target_logits, *, reduction="mean"):
     Multiplying the scalar by a mask raises TypeError, because every voxel would count, whatever the
     mask says.
     Gradients flow into ``input_logits`` (the student) only.
-    Raises ValueError when the shapes differ (broadcasting would hide a mistake).
+    Raises ValueError when the shapes differ (broadcasting would hide a mistake), for one class, and
+    for another ``reduction``.
 
     >>> even, sure = torch.zeros(1, 2, 1), torch.tensor([[[50.0], [-50.0]]])
     >>> softmax_mse_loss(even, sure).item(), softmax_mse_loss(even, sure, reduction="none").shape
@@ -122,8 +125,9 @@ def softmax_mse_loss(input_logits, target_logits, *, reduction="mean"):
 def softmax_kl_loss(input_logits, target_logits, *, reduction="mean"):
     """KL(teacher || student) of the two softmaxes, mean over every element.
 
-    ``reduction``: as in ``softmax_mse_loss``.
+    ``reduction`` and errors: as in ``softmax_mse_loss``.
     Gradients flow into ``input_logits`` (the student) only.
+    Source: Tarvainen & Valpola's code.
     The mean is over the class axis too: with two classes it is half the KL divergence of a voxel.
 
     >>> even, sure = torch.zeros(1, 2, 1), torch.tensor([[[50.0], [-50.0]]])
@@ -139,12 +143,14 @@ def softmax_kl_loss(input_logits, target_logits, *, reduction="mean"):
 
 
 def pseudo_label_loss(input_logits, target_logits, *, confidence=0.8, total=torch.sum):
-    """The walkthrough's supervised loss; the label is the teacher's answer where it is sure.
+    """The walkthrough's supervised loss, a scalar, with the teacher's most probable class as label.
 
-    A voxel counts when the teacher gives one class at least ``confidence``.
-    The gradient of the MSE fades where the student is confident; right or wrong, this one's is as
-    strong as a label's.
+    A voxel counts if the teacher's probability of that class is ``confidence`` or more.
+    The gradient of the MSE is small where the student is confident, even if the student is wrong.
+    The gradient of this loss is that of a label.
     Gradients flow into ``input_logits`` (the student) only.  ``total``: see ``dice_loss``.
+    If no voxel counts, the loss is 0.  Raises ValueError as ``softmax_mse_loss`` does, and for a
+    ``confidence`` that is not from 0 to 1.
     Source: FixMatch (Sohn et al. 2020, eq. 4); for atria, AD-MT (Zhao et al. 2024), which takes 0.8
     as well.
     """
@@ -161,7 +167,7 @@ maps = SimpleNamespace(dice_loss=dice_loss, softmax_mse_loss=partial(softmax_mse
 
 
 def _wide(x):
-    """``x`` in float32, or float64 if it is."""
+    """``x`` as float32; a float64 ``x`` stays float64."""
     return x if x.dtype == torch.float64 else x.float()
 
 
@@ -173,8 +179,8 @@ def _ends(values):
 def _check(input_logits, target_logits, reduction="mean"):
     _same_shape(input_logits, target_logits)
     if input_logits.shape[1] < 2:
-        raise ValueError(f"logits are {tuple(input_logits.shape)}: of one class the softmax is 1 everywhere, and this "
-                         "loss 0; give two channels, or compare sigmoids yourself")
+        raise ValueError(f"logits are {tuple(input_logits.shape)}: the softmax of one class is 1 everywhere "
+                         "and this loss always 0; give two channels, or compare sigmoids yourself")
     if reduction not in ("mean", "none"):
         raise ValueError(f"reduction must be 'mean' or 'none', not {reduction!r}")
 

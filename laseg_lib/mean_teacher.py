@@ -20,9 +20,11 @@ from .runtime.sync_norm import segmentation_loss_for, sum_over_batch
 def mean_teacher_loss(student, teacher, image, label, config, iteration, generator=None):
     """The loss of one batch, a scalar to differentiate, and its parts for the log, a dict.
 
-    ``image``: (B, 1, W, H, D), labelled volumes first.
+    ``image``: (B, 1, W, H, D) float32, labelled volumes first.
     ``label``: (B, W, H, D) int64, of which only the labelled volumes' part is used.
+    ``iteration``: counted from 0.
     ``generator``: of all random draws, on ``image``'s device.
+    LasegError for a network whose output has another size; see ``first_output``.
     This is one *method*; ``laseg_lib.methods`` says what another one must be.
     """
     n = config.labelled_in_batch
@@ -48,9 +50,9 @@ def weighted_sum(supervised, cross_entropy, dice, weight, distance):
 
 
 def consistency_weight(config, iteration):
-    """lambda at this iteration; it rises every ``ramp_every`` iterations.
+    """lambda, a float, at ``iteration`` (from 0); it changes every ``ramp_every`` iterations.
 
-    0 for a training on labels only.
+    0 for every arm but ``MT``.  The arm ``lambda0`` has unlabelled volumes, but no consistency.
     """
     if config.model != "MT":
         return 0.0

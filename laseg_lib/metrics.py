@@ -6,8 +6,8 @@ COLUMNS = ["dice", "jaccard", "hd95", "asd", "hd95_mm", "asd_mm", "empty"]
 
 
 def masks_of(one, two):
-    """Two masks as bool arrays.  ValueError if their shapes differ, if one holds probabilities, several labels or NaN,
-    or if they hold different values, such as 1 and 2: then they show different classes (1 and 255 count as one)."""
+    """Two masks as bool arrays.  ValueError if shapes differ, if one holds probabilities, several labels or
+    NaN, or if their values differ (1 and 2 are different classes; 1 and 255 are allowed)."""
     masks, values = [], set()
     for mask in map(np.asarray, (one, two)):
         most = mask.max() if mask.size else 0
@@ -56,11 +56,12 @@ def crop_to_both(prediction, label):
 
 
 def surface_distances(prediction, label, spacing=1.0):
-    """(the distances from each surface voxel of the prediction to the label's surface, those in the
-    other direction), in voxels, or in the unit of ``spacing``: a voxel's side, or all its sides.
+    """The distance of each surface voxel of ``prediction`` to ``label``'s surface, and the reverse.
 
-    medpy computes a distance transform of the whole volume.  A surface has few voxels, so a search
-    tree is far faster and gives the same distances.
+    Two float64 arrays, from two bool masks that aren't empty.  ``spacing``: a voxel's side, or all
+    its sides; distances have its unit, voxels by default.  medpy computes a distance transform of
+    the whole volume.  A search tree over the few surface voxels gives the same distances, and is
+    far faster.
     """
     from scipy.ndimage import binary_erosion
     from scipy.spatial import cKDTree
@@ -89,8 +90,8 @@ def nsd_of(one, two, tolerance, spacing):
 
     ``spacing``: a voxel's side in mm, or all its sides; NaN gives NaN.  A shift of one voxel halves the Dice of a wall
     of two voxels, but not this metric.
-    Source: Nikolov et al. 2018 (arXiv:1809.04430), who weight each voxel by its area; here all weights are equal, as in
-    MONAI.  Raises ValueError as ``case_metrics`` does.
+    Source: Nikolov et al. 2018 (arXiv:1809.04430) with weights by area; here weights are equal, as in MONAI.
+    Raises ValueError for other shapes, for no masks, for a side of 0 or less, and for a tolerance below 0.
 
     >>> wall, moved = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
     >>> wall[2:4], moved[3:5] = True, True
@@ -138,7 +139,7 @@ def case_metrics(prediction, label, spacing=float("nan"), *, tolerance=None):
         dice, jaccard = dice_of(prediction, label), jaccard_of(prediction, label)
         hd95, asd = _distances(prediction, label)
         hd95_mm, asd_mm = hd95 * sides[0], asd * sides[0]
-        if len(set(sides)) > 1:  # the nearest surface voxel in mm can be another one than in voxels than in voxels
+        if len(set(sides)) > 1:  # the nearest surface voxel in mm can be another one than in voxels
             hd95_mm, asd_mm = (np.nan, np.nan) if np.isnan(sides).any() else _distances(prediction, label, sides)
     values = (dice, jaccard, hd95, asd, hd95_mm, asd_mm)
     return {**dict(zip(COLUMNS, map(float, values))), "empty": empty, **more}
@@ -151,7 +152,8 @@ def _distances(prediction, label, spacing=1.0):
 
 
 def average(rows):
-    """The mean of each column over the cases, and ``empty`` as the number of empty predictions."""
+    """The mean of each column over ``rows`` (at least one, of ``case_metrics``), and ``empty`` as the number of empty
+    predictions."""
     names = COLUMNS[:-1] + ["nsd"] * ("nsd" in rows[0])
     mean = {name: float(np.mean([row[name] for row in rows])) for name in names}
     return {**mean, "empty": int(sum(row["empty"] for row in rows))}

@@ -1,7 +1,7 @@
 """Everything that makes the inputs of student and teacher differ: equal answers would teach nothing.
 
     teacher's input   noise; the volume turned and mirrored
-    student's input   noise; varied intensities (strong recipe); rotated and scaled, the targets moved with it
+    student's input   noise; varied intensities (strong recipe); rotated and scaled, as its targets are
 
 Sources: noise on both sides is Tarvainen & Valpola's; turned views are Li et al. 2020, transformation-consistent
 self-ensembling (arXiv:1903.00348); the intensity ranges follow nnU-Net's (Isensee et al. 2021); a weak view for the
@@ -16,8 +16,9 @@ from .transforms import RandomAffine, resample
 
 
 def teacher_noise(image, generator=None, sigma=0.1, bound=0.2):
-    """clamp(N(0, sigma), -bound, bound), of ``image``'s shape: the noise that is added to the teacher's input.
+    """clamp(N(0, sigma), -bound, bound), of ``image``'s shape, dtype and device: the noise on the teacher's input.
 
+    Source: UA-MT's code (sigma 0.1, bound 0.2).
     ``generator``: a ``torch.Generator`` on ``image``'s device; None draws from torch's global state.
     """
     noise = torch.empty_like(image).normal_(generator=generator)
@@ -27,7 +28,8 @@ def teacher_noise(image, generator=None, sigma=0.1, bound=0.2):
 def vary_intensity(image, strength=1.0, generator=None):
     """``image`` (B, 1, W, H, D) or (B, 1, W, H), float32, normalised, with random intensities for each volume.
 
-    ``strength`` scales every change; 0 returns ``image`` itself.  Nothing moves, so the label stays right.
+    ``strength`` scales every change; 0 returns ``image`` itself, any other value a new tensor.  Nothing moves, so
+    the label stays right.
     ``generator``: a ``torch.Generator`` on ``image``'s device; None draws from torch's global state.
     """
     if not strength:
@@ -71,7 +73,8 @@ def random_views(n, square=True, generator=None):
 
 
 def turn(volumes, views):
-    """``volumes`` (B, C, W, H, D) or (B, C, W, H), each first mirrored along W if its view says so, then turned."""
+    """``volumes`` (B, C, W, H, D) or (B, C, W, H), each first mirrored along W if its view says so, then turned.
+    ValueError unless there is one view for each volume."""
     return torch.stack([torch.rot90(v.flip(1) if mirrored else v, k, (1, 2))
                         for v, (k, mirrored) in zip(volumes, views, strict=True)])
 
@@ -92,8 +95,8 @@ def predict_view(network, volumes, view="same", generator=None):
 
 
 def move_unlabelled(seen, targets, n, degrees, generator=None):
-    """(``seen`` with its unlabelled volumes, index n and later, rotated and scaled; ``targets`` moved in the same
-    way)."""
+    """(``seen`` (B, 1, W, H, D) with its volumes from index n on rotated by up to ``degrees`` and scaled; their
+    ``targets`` (B - n, C, W, H, D) float, moved in the same way)."""
     change = RandomAffine(degrees, 1.2 ** (degrees / 15), probability=1.0, rng=numpy_generator(generator))
     matrices = np.stack([change.draw(seen.ndim - 2) for _ in range(len(targets))])
     return torch.cat([seen[:n], resample(seen[n:], matrices)]), resample(targets, matrices)

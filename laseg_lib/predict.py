@@ -7,15 +7,15 @@ So the scan is segmented from coarse to fine:
 2. in a box around the largest part that was found near the middle, to find its size (``find_atrium``);
 3. in a box around that, for the mask.
 
-``data/recorded/predict_steps.json`` (``tools/own_scans.py --steps``) has the Dice without each step: on ten whole-chest
-phantoms, on eight real volumes in a border of noise, and on eight in a border of their own tissue, mirrored.  In this
-order, the losses are
+``data/recorded/predict_steps.json`` (``tools/own_scans.py --steps``) has the Dice without each step.  The
+scans are ten whole-chest phantoms, eight real volumes in a border of noise, and eight in a border of mirrored
+tissue.  In this order, Dice is lower by
 
 - 0.43, 0.28 and 0.28 if the whole scan is segmented at once;
 - 0.27, 0.00 and 0.11 without the weight by distance from the middle (``near_middle``);
 - 0.00, 0.00 and 0.01 without the cut (``cut_to_usual_size``), and 0.00, 0.00 and 0.04 without the cut and step 2.
 
-Step 2 alone is worth nothing there.  It restores the end of a large atrium that the cut took off.
+Without step 2 alone Dice is the same there.  Step 2 restores the end of a large atrium that was cut off.
 """
 
 from collections import namedtuple
@@ -63,7 +63,8 @@ class Predictor:
         return predict_scan(self.network, scan, **{**self.options, **options})
 
     def find(self, volume, voxel):
-        """``find_atrium`` in a straight, normalised scan (float32 W x H x D) with voxels of ``voxel`` mm."""
+        """``find_atrium``, bool W x H x D or None, in a straight, normalised scan (float32 W x H x D) with voxels of
+        ``voxel`` mm."""
         scan = image_of(volume, spacing=voxel, origin=(0, 0, 0))
         straight = straighten(scan, self.options["voxel_mm"])
         values, voxel = array_of(straight), straight.GetSpacing()
@@ -86,6 +87,7 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
     to fine; always so for ``mri_norm2.h5``, which is cropped already.  ``keep_largest``: only the largest connected
     part of each class is kept.  ``classes``: {name: value in the mask} of the network's classes.
     The probabilities are resampled to the scan's grid; there each voxel gets its most probable class.
+    LasegError for a scan that can't be read or has no voxel size, and as in ``predict_volume``.
     """
     scan = Path(scan)
     if scan.name.endswith(".h5"):
@@ -120,8 +122,8 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
 
 
 def boxes_across(shape, voxel, patch_size, downsample=1):
-    """The first boxes of a scan of ``shape``, side by side in x and y, each as large as a training patch of a usual
-    atrium: a list of three slices each.  They reach ``REACH_MM`` and half a training case from the middle."""
+    """The boxes of step 1 in a scan of ``shape``: triples of slices, side by side in x and y, each as large
+    as a patch or, if smaller, a usual case.  They reach ``REACH_MM`` and half a case from the middle."""
     sides = []
     for n, usual, mm, patch in zip(shape, USUAL_MM, voxel, patch_size):
         case = usual + 2 * np.mean(MARGIN_MM)
@@ -133,8 +135,8 @@ def boxes_across(shape, voxel, patch_size, downsample=1):
 
 
 def look_at(network, volume, boxes, patch_size, *, progress=False, **options):
-    """The probability (float32 K x W x H x D) inside ``boxes`` of ``volume``, of which each is segmented by itself; the
-    mean where boxes overlap, and 0 outside.  ``options``: of ``predict_volume``."""
+    """The probabilities (float32 K x W x H x D) in ``volume``.  Each of ``boxes`` is segmented by itself.
+    Where boxes overlap, the mean is taken.  Other voxels get 0.  ``options``: of ``predict_volume``."""
     total, count = None, np.zeros(volume.shape, np.uint8)
     for box in tqdm(boxes, desc="look", unit="box", leave=False, disable=not progress):
         part = volume[box]
@@ -160,10 +162,10 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
     """A mask of the atrium in a scan (float32 W x H x D, voxels of ``voxel`` mm), one connected part; None if
     ``network`` finds nothing.
 
-    Away from the heart the network sees what it was never trained on.  A part that it finds there can be larger than
-    the atrium, or touch it.  The heart is near the middle of its scan.  So the largest part of the first looks is
-    taken, with voxels weighted by ``near_middle``, and ``cut_to_usual_size``.  Then the network looks once more, at a
-    box around the rest: this restores an end that was cut off.
+    The network was never trained on tissue away from the heart.  A part that is found there can be larger
+    than the atrium, or touch the atrium.  The heart is near the middle of its scan.  So ``near_middle``
+    weights the voxels, and the largest part is kept and cut (``cut_to_usual_size``).  Then the network
+    segments a box around the rest, which restores an end that was cut off.
     """
     weight = near_middle(volume.shape, voxel)
 
@@ -179,7 +181,7 @@ def find_atrium(network, volume, voxel, patch_size, downsample=1, *, precision="
 
 
 def cut_to_usual_size(found, weight, voxel):
-    """The mask ``found`` without what lies further from its weighted middle than a usual atrium reaches in x and y."""
+    """Clear ``found``, a mask, in place beyond half of ``USUAL_MM`` from its weighted middle in x and y; return it."""
     for axis, most in enumerate(USUAL_MM):
         if found.any():
             profile = (found.sum(2) * weight[..., 0]).sum(1 - axis)
@@ -190,6 +192,7 @@ def cut_to_usual_size(found, weight, voxel):
 
 
 def near_middle(shape, voxel):
-    """The weight of a voxel, (W, H, 1): a normal curve of ``SPREAD_MM`` around the middle of the scan's x and y."""
+    """The weight (0 to 1) of a voxel with sides ``voxel`` in mm, (W, H, 1): a normal curve of ``SPREAD_MM`` around
+    the middle of the scan's x and y."""
     x, y = ((np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(shape[:2], voxel))
     return np.exp(-(x[:, None] ** 2 + y**2) / (2 * SPREAD_MM**2))[..., None]

@@ -7,18 +7,19 @@ from torch.utils.data import Sampler
 
 
 class TwoStreamBatchSampler(Sampler):
-    """Yields tuples of indices: labelled first, then unlabelled.
+    """Yields tuples of indices (int): labelled first, then unlabelled.
 
-    An epoch is one pass over ``primary_indices`` (labelled), each at most once: a remainder smaller
-    than its share of the batch is left out.  ``secondary_indices`` (unlabelled) are drawn for as
-    long as that takes, each once before any comes again; the next epoch shuffles them afresh.
+    An epoch is one pass over ``primary_indices`` (labelled).  A remainder that is too small for a
+    batch is left out.  In the same batches ``secondary_indices`` (unlabelled) are drawn, each once
+    before any is drawn again.  Each epoch has new random orders.
     A batch holds ``batch_size - secondary_batch_size`` primary and ``secondary_batch_size``
     secondary indices; with ``secondary_batch_size=0`` it is an ordinary shuffled batch.
 
     ``generator``: a ``numpy.random.Generator`` or an int seed, from which each stream gets a
     generator of its own, so that the labelled order is the same whatever the unlabelled share.
     None draws from NumPy's global state, as the walkthrough does.
-    Raises ValueError when a stream is too short for its share of the batch.
+    Raises ValueError when a stream is too short for its share of the batch, and for indices or
+    sizes that are not whole numbers, such as masks or names.
     Source: Tarvainen & Valpola's code; also UA-MT (Yu et al. 2019).
 
     >>> list(TwoStreamBatchSampler(range(4), range(4, 9), batch_size=4, secondary_batch_size=2, generator=0))
@@ -78,7 +79,7 @@ class TwoStreamBatchSampler(Sampler):
         return self.rngs and [rng.bit_generator.state for rng in self.rngs]
 
     def state_dict(self, consumed=None):
-        """The sampler's state, also in the middle of an epoch.  It needs a generator of its own.
+        """The sampler's state, also in the middle of an epoch.  ValueError without a generator of its own.
 
         ``consumed``: how many batches of this epoch the training has seen.  Pass it if a DataLoader with workers
         draws from this sampler: the workers draw ahead, and batches that were drawn but not seen would be skipped.
@@ -99,10 +100,10 @@ class TwoStreamBatchSampler(Sampler):
 
 
 def iterate_once(indices, rng=np.random):
-    """One random order of ``indices``."""
+    """One random order of ``indices``, a NumPy array."""
     return rng.permutation(indices)
 
 
 def iterate_eternally(indices, rng=np.random):
-    """Random orders of ``indices``, one after another, without end."""
+    """Random orders of ``indices``, one after another: an iterator without end."""
     return itertools.chain.from_iterable(rng.permutation(indices) for _ in itertools.count())

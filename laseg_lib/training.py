@@ -129,17 +129,20 @@ class Trainer:
             machine.notify(message)
 
     def next_batch(self):
-        """image (B, 1, W, H, D) and label (B, W, H, D), labelled volumes first."""
+        """image (B, 1, W, H, D) float32 and label (B, W, H, D) int64, labelled volumes first."""
         return next(self.batches)
 
     def step(self):
-        """One iteration: batch, loss, gradient, student, teacher.  Returns its row of the history."""
+        """One iteration: batch, loss, gradient, student, teacher.  Returns its row of the history, a
+        dict of floats: iteration, lr, loss, the method's parts, and after a validation its Dice.
+        LasegError if the loss is not finite, if the memory is too small, and after an interrupted
+        step."""
         self._begin_step()
         if self.config.schedule == "poly":
             self.optimizer.param_groups[0]["lr"] = self.config.base_lr * ramps.poly_rampdown(
                 self.iteration, self.config.max_iterations)
         with machine.explain_memory():
-            # First of all: what a step allocates among old gradients splits the memory.
+            # First, because tensors allocated between old gradients would fragment the memory.
             self.optimizer.zero_grad()
             image, label = self.next_batch()
             with machine.autocast(self.device, self.precision):
@@ -176,8 +179,8 @@ class Trainer:
     def run(self, iterations=None, *, callback=None, progress=True):
         """Train until ``max_iterations``, or for ``iterations`` more.  ``callback(trainer)`` is called after each.
 
-        Ctrl-C, a notebook's interrupt, SIGTERM and SIGUSR1 end the training after the current step, with a checkpoint.
-        Nothing is lost: call ``run`` again to continue.  Returns the history.
+        Ctrl-C, a notebook's interrupt, SIGTERM, SIGHUP and SIGUSR1 end the training after the current step.
+        With ``snapshot_path`` a checkpoint is written.  Call ``run`` again to continue.  Returns the history.
         """
         end = self.config.max_iterations if iterations is None else self.iteration + iterations
         end, stopped = min(end, self.config.max_iterations), 0
@@ -201,7 +204,8 @@ class Trainer:
         return self.history
 
     def validate(self):
-        """Mean Dice of student and teacher on the validation cases; writes a checkpoint of the best student."""
+        """Mean Dice (0 to 1) of student and teacher on the validation cases: a dict of val_dice_student,
+        val_dice_teacher and best_dice.  Writes a checkpoint of the best student."""
         scores = {}
         for name, network in (("student", self.student), ("teacher", self.teacher)):
             was_training = network.training
@@ -253,7 +257,7 @@ class Trainer:
                              "earlier ones, or start a new training")
         if self.cases is not None:
             if state.get("cases") is None:
-                self.notify("an older checkpoint, which doesn't name its training cases: they are not checked")
+                self.notify("an older checkpoint names no training cases, so they are not checked")
             else:
                 checkpoints.require_same_cases(config.snapshot_path, self.cases, state["cases"], "training")
             if self.first and state.get("val_cases") is not None:  # an older checkpoint hasn't got it
@@ -270,7 +274,7 @@ class Trainer:
             self.batches.load_state_dict(state["streams"][rank])
         else:
             self.batches = Batches(config, self.train_set, self.device, rank, world, restart=self.iteration)
-            self.notify(f"written by {before} processes, continued by {world}: the weights are the same, "
+            self.notify(f"written by {before} processes, continued by {world}: the weights are the same, but "
                         f"random generators begin anew from seed {config.seed} and iteration {self.iteration}")
         del self.history[self.iteration:]
 

@@ -3,6 +3,9 @@
 Each transform takes and returns a sample ``{'image': (W, H, D), 'label': (W, H, D)}``, or with two images (W, H): NumPy
 arrays, or tensors on any device.  A crop is a view of its volume.
 
+The dtypes stay, except in ``ToTensor``.  Raises ValueError for a sample without a label, and if image and label differ
+in shape or have channels.
+
 ``rng``: a ``numpy.random.Generator``; None draws from NumPy's global state; TypeError for anything else.
 """
 
@@ -24,8 +27,8 @@ def _both(sample, function):
 
 
 def _require_alike(sample):
-    """ValueError if image and label differ in shape, as after ``ToTensor``, or have channels (each would be turned
-    about other axes), or if a label of floats holds others than whole numbers (they would be rounded down)."""
+    """ValueError if image and label differ in shape, as after ``ToTensor``, or have a channel axis (it would
+    be turned).  ValueError for a label of floats that are not whole, because they would be rounded down."""
     image, label = sample["image"], sample.get("label")
     if label is None:
         raise ValueError("the sample has no label; give an unlabelled volume a label of zeros, as LAHeart does")
@@ -38,7 +41,8 @@ def _require_alike(sample):
 
 
 class RandomRotFlip:
-    """Turn by k x 90 degrees in the W-H plane, then mirror along W or H with ``flip_probability``.
+    """Turn by k x 90 degrees in the W-H plane, then mirror along W or H with ``flip_probability``.  An odd k swaps the
+    sides W and H.
 
     The walkthrough always mirrors (``flip_probability=1``): of the square's 8 symmetries only the
     4 mirror images occur, and never the heart as it is.  With 0.5 all 8 are equally likely.
@@ -66,8 +70,8 @@ class RandomRotFlip:
 
 
 def rotation(angles):
-    """The 3 x 3 rotation matrix of three ``angles`` (radians) about the first, second and third axis, in that order;
-    for one angle the 2 x 2 matrix."""
+    """The 3 x 3 rotation matrix (float64) of three ``angles`` (radians) about the first, second and third axis, in
+    that order; for one angle the 2 x 2 matrix."""
     dims = 2 if len(angles) == 1 else 3
     matrix = np.eye(dims)
     for (i, j), angle in zip(reversed(list(combinations(range(dims), 2))), angles, strict=True):
@@ -79,7 +83,7 @@ def rotation(angles):
 
 def resample(volumes, matrices):
     """``volumes`` (B, C, W, H, D) float, transformed: output(p) = input(matrix p), p in voxels from the middle.
-    Trilinear, the border repeated.  ``matrices``: (B, 3, 3).  For images (B, C, W, H) and (B, 2, 2)."""
+    Interpolation is trilinear; the border is repeated.  ``matrices``: (B, 3, 3); for images (B, 2, 2)."""
     # torch's positions run from -1 to 1 along each side, last axis first; the matrix is for positions in voxels.
     sides = np.array(volumes.shape[:1:-1], float)
     flipped = np.asarray(matrices)[:, ::-1, ::-1] * sides / sides[:, None]
@@ -95,6 +99,7 @@ class RandomAffine:
 
     The image is resampled trilinearly.  Each class of the label is resampled in the same way, and a voxel gets the
     class with the greatest share.  Outside the volume its border is repeated.  Use it before ``ToTensor``.
+    Raises ValueError for a label below 0 or above ``MOST_CLASSES``.
     """
 
     def __init__(self, degrees=15.0, scale=1.2, *, probability=0.5, rng=None):
@@ -169,7 +174,8 @@ class _Crop:
 
 
 class CenterCrop(_Crop):
-    """The central patch, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros.
+    """The central patch, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros.  ValueError for a
+    side below 1, and for another number of sides than the volume has.
 
     >>> CenterCrop(2)({"image": np.arange(4), "label": np.zeros(4)})["image"]
     array([1, 2])
@@ -180,7 +186,8 @@ class CenterCrop(_Crop):
 
 
 class RandomCrop(_Crop):
-    """A random patch, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros.
+    """A random patch, ``output_size`` (W, H, D) voxels; smaller volumes are padded with zeros.  Errors: as
+    ``CenterCrop``.
 
     ``walkthrough_offsets=True`` draws from [0, room) as the walkthrough does, and never gives the last offset.
 

@@ -25,7 +25,10 @@ def normalisation(name, channels):
 
 
 class ConvBlock(nn.Module):
-    """``n_stages`` times convolution, normalisation, ReLU.  Keeps the volume's size."""
+    """``n_stages`` times convolution, normalisation, ReLU.
+
+    (B, n_in, W, H, D) -> (B, n_out, W, H, D)
+    """
 
     def __init__(self, n_stages, n_in, n_out, normalization):
         super().__init__()
@@ -40,7 +43,9 @@ class ConvBlock(nn.Module):
 
 
 class Resample(nn.Module):
-    """A convolution (down) or transposed convolution (up) whose kernel is its stride."""
+    """A convolution (down) or transposed convolution (up) whose kernel is its stride.
+
+    Each side is divided, or multiplied, by the stride."""
 
     def __init__(self, convolution, n_in, n_out, stride, normalization):
         super().__init__()
@@ -59,8 +64,9 @@ class VNet(nn.Module):
     after the bottom and before the output, while in train mode.
     ``bottom_stride``: the stride of the fourth halving.  (2, 2, 1) is the walkthrough's network
     (9,186,722 parameters with one input channel, BatchNorm and 16 filters), 2 is UA-MT's (9,448,866).
-    Raises ValueError for a volume whose sides can't be halved so often; the message names sizes that can.
-    V-Net is for volumes only.  For images see TWO_DIMENSIONS.md.
+    The defaults are the walkthrough's; the course has ``n_channels=1``.
+    Raises ValueError for another ``normalization``, for images, and for a volume whose sides can't be halved so
+    often; the message names sizes that can.  V-Net is for volumes only.  For images see TWO_DIMENSIONS.md.
     """
 
     def __init__(self, n_channels=3, n_classes=2, n_filters=16, normalization="none", has_dropout=False,
@@ -98,7 +104,9 @@ class VNet(nn.Module):
         return tuple(8 * stride for stride in self.bottom_stride)
 
     def encoder(self, x):
-        """The features of ``x`` at five resolutions, the finest first."""
+        """The features of ``x`` at five resolutions, from (B, F, W, H, D) to (B, 16 F, W/16, H/16, D/8).
+
+        F is ``n_filters``."""
         x1 = self.block_one(x)
         x2 = self.block_two(self.block_one_dw(x1))
         x3 = self.block_three(self.block_two_dw(x2))
@@ -107,7 +115,9 @@ class VNet(nn.Module):
         return x1, x2, x3, x4, self.dropout(x5) if self.has_dropout else x5
 
     def decoder(self, features):
-        """Back to full size; at each size the encoder's features are added."""
+        """Back to full size; at each size the encoder's features are added.
+
+        Returns logits (B, n_classes, W, H, D)."""
         x1, x2, x3, x4, x5 = features
         x = self.block_six(self.block_five_up(x5) + x4)
         x = self.block_seven(self.block_six_up(x) + x3)

@@ -18,10 +18,10 @@ scan and with the number of cases.
 
     python tools/bench.py worker ROOT seed|fp32|bf16|ARM:fp32 W H D FILTERS DEVICE
 
-is that process; ARM is an arm of the record methods.  It answers each line ``step`` (of training) or ``fetch`` (four
-samples) with a line of JSON: seconds of the clock and of the processor, and the peak of memory in MB above what the
-imports took.  The line ``count`` makes steps too, and answers with a step's operations, the bytes that they read and
-write, and the seconds that its convolutions take; ``shares`` answers with the shares of a step's time.
+is such a process; ARM is an arm of the record methods.  It answers each line of its input with a line of
+JSON.  ``step`` (of training) and ``fetch`` (four samples) give seconds of the clock and the processor, and
+the peak of memory in MB without that of the imports.  ``count`` gives a step's operations, the bytes that
+they move, and the seconds of its convolutions.  ``shares`` gives the shares of a step's time.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """For tools/bench.py: the walkthrough's way, written plainly, as the walkthrough and its family do it.
 
-float32, contiguous tensors, one HDF5 file read for each sample, whole volumes turned before they are cropped, score
-maps on the host, one window at a time, metrics on whole volumes.
+Tensors are float32 and contiguous.  A sample is read from HDF5 and turned whole before the crop.  Windows are
+predicted one at a time into maps on the host.  Metrics are computed on whole volumes.
 """
 
 import copy

@@ -114,8 +114,8 @@ def prose(text):
 
 
 def page(notebook, path, names, pages, here, bare=False):
-    """The HTML of a notebook that lies at ``path``; ``names``: {source: name of its page}, for links; ``pages``: (name,
-    title) of all in their order, of which this one is called ``here``; ``bare``: without search and list."""
+    """The HTML of the notebook at ``path``.  ``names``: {source: name of its page}, for links.  ``pages``:
+    (name, title) of all pages in order.  ``here``: this page's name.  ``bare``: without search and list."""
     exporter = Pages(template_name=TEMPLATE.name, extra_template_basedirs=[str(TEMPLATE.parent)])
     exporter.names = names
     exporter.register_preprocessor(Alive, enabled=True)

@@ -55,7 +55,7 @@ def copy_all(notebooks, folder):
             made_from[copy.name] = [digest(fresh), digest(fresh)]
     write_whole(record, json.dumps(made_from, indent=1))
     lines = [f"Your own copy of the notebooks: {folder}" + (f" ({len(written)} files written)" if written else "")]
-    lines += [f"  {name}: yours is kept, the one in {notebooks.name}/ is newer. To get it, rename yours, start again."
+    lines += [f"  {name}: yours is kept; {notebooks.name}/ has a newer one. Rename yours and run this again."
               for name in kept]
     return lines
 

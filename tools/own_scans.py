@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""After a change of `predict`: what looking coarse to fine costs in Dice, data/recorded/own_scans.json (notebook 14).
+"""After a change of `predict`: Dice of its coarse-to-fine masks, data/recorded/own_scans.json (notebook 14).
 
     nice python tools/own_scans.py                         phantoms alone: some 15 minutes on a core
     nice python tools/own_scans.py --real RUN/last.pth     with LASEG_DATA: also test cases of that recorded run,
@@ -7,16 +7,16 @@
     nice python tools/own_scans.py --steps                 with LASEG_DATA: what each step of `predict` is worth,
                                                            data/recorded/predict_steps.json
 
-Three questions, each with a network trained on volumes that were cropped around the atrium:
-- whole-chest phantoms: the mask that `laseg predict` finds, against the same network in the label's own box;
-- the same scans, and real volumes, stored in other ways (flipped, sagittal, slices twice as thick, on a grid turned by
-  8, -12 and 15 degrees with zeros outside): against the mask of the scan as it was, both on the scan's own grid;
-- real volumes with 30 to 80 voxels of noise on each side in x and y: `laseg predict` against the label's own box in the
-  volume as it is.
+It makes three comparisons.  The networks were trained on volumes that were cropped around the atrium.
+- Whole-chest phantoms: the mask of `laseg predict`, and the same network's mask in the label's own box.
+- The same scans and real volumes, stored in other ways (flipped, sagittal, slices twice as thick, on a grid
+  turned by 8, -12 and 15 degrees with zeros outside): their masks and the original's, both on its grid.
+- Real volumes with 30 to 80 voxels of noise on each side in x and y: the mask of `laseg predict`, and that in
+  the label's own box of the volume without noise.
 
-With `--steps` the whole-chest phantoms, and the four public training cases that chose the iteration of the network that
-comes along, each in two borders of noise and in two of its own tissue, mirrored, are segmented once more without each
-step.
+With `--steps` each scan is segmented once more without each step.  The scans are the whole-chest phantoms,
+and the four public training cases that chose the iteration of the included network.  Each of these four has
+two borders of noise and two borders of its own mirrored tissue.
 """
 
 import argparse
@@ -60,7 +60,7 @@ TURN = (8, -12, 15)  # degrees about x, y and z
 @one_line_errors
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=RECORDED / "own_scans.json")
+    parser.add_argument("--output", type=Path, default=RECORDED / "own_scans.json", help="not for --steps")
     parser.add_argument("--real", type=Path, help="last.pth of a run of the record labels")
     parser.add_argument("--cases", type=int, default=10, help="how many real cases")
     parser.add_argument("--steps", action="store_true", help="measure the steps of `predict` instead")
@@ -223,8 +223,8 @@ def in_border(image, rng, mirrored=False):
 
 
 def in_noise(checkpoint, count):
-    """Dice of real test cases with a border of noise, by `predict`, and of the volumes as they are in the label's own
-    box; and of the volumes, as scans that are stored in other ways, with their own masks."""
+    """Dice of real test cases with a border of noise, by `predict` and in the label's own box without noise;
+    Dice of the volumes stored in other ways, against the masks of the volumes as they are."""
     predictor, root, rng = Predictor(checkpoint), find_data("real"), np.random.default_rng(0)
     lists = checkpoint.parent.with_name(checkpoint.parent.name + "_lists")
     dice, stored = {"coarse to fine": {}, "the label's box": {}}, {}

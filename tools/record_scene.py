@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """To record the scenes of notebook 10 again: data/recorded/scene, phantoms with voxels small enough for veins.
 
-    nice python tools/record_scene.py            some minutes on a core; what is there is kept
+    nice python tools/record_scene.py            some minutes on a core; an existing record is refused
 
 Supervised and mean teacher, both with InstanceNorm, trained at half resolution on phantoms of 64 x 48 x 40 voxels.
 Their probabilities are brought back to full size. Kept are the test cases' predictions, as packed bits; the label is

@@ -61,8 +61,8 @@ def main(argv=None):
 
 
 def execute(path, timeout=300, slow=MAX_CELL_SECONDS):
-    """Execute the notebook at `path` and write it back with its outputs; returns what went wrong: a cell that raised
-    or was stopped after `timeout` seconds, one that took more than `slow` seconds, files left behind."""
+    """Execute the notebook at `path` and store its outputs.  Returns the problems: a cell that raised or was
+    stopped after `timeout` seconds, a cell that took more than `slow` seconds, files left behind."""
     path = path.resolve()
     notebook = read_notebook(path)
     notebook.metadata.pop("widgets", None)

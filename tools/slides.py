@@ -73,7 +73,7 @@ def slide_type(cell):
 
 
 def slides_of(notebook):
-    """The slides, each a list of cells; what is left out on slides is left out."""
+    """The slides, each a list of cells, without the cells of the types skip and notes."""
     slides = []
     for cell in notebook.cells:
         if slide_type(cell) in ("skip", "notes"):

@@ -150,7 +150,7 @@ class Listing(Code):
 
 
 def source(*things):
-    """Show the code of functions or classes of the library: what you read is what runs."""
+    """Show the code of functions or classes of the library: the very lines that run."""
     for thing in things:
         display(Listing(textwrap.dedent(inspect.getsource(thing)), language="python"))
 

@@ -25,8 +25,8 @@ GROUPS = {"ImagePositionPatient": "PlanePositionSequence", "ImageOrientationPati
 
 
 def read_dicom(path):
-    """(SimpleITK's float32 image, which sides of a voxel are known, whether the axes' directions are known) of the
-    series in a folder, or of a file with many slices.  Both are known along z only if every slice has a position."""
+    """(SimpleITK's float32 image; for x, y, z whether the side is known; whether directions are known) of a
+    folder's series or a file.  The z side and directions need a position and an orientation of each slice."""
     import SimpleITK as sitk
 
     files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file()
@@ -167,7 +167,7 @@ def require_alike(path, name, heads):
 
 
 def warn_of_gaps(path, name, heads, step):
-    """A message where the header says that there are more slices than these: a regular part of them has no gap."""
+    """Warn if the header speaks of more slices: every second slice alone is a stack without a gap."""
     said = [float(mm) for tag in ("SpacingBetweenSlices", "SliceThickness") for mm in slice_values(heads, tag) if mm]
     if step > 1.5 * max(said, default=step):
         notify(f"WARNING: {path}: the slices of {name} lie {step:.2f} mm apart, but by its header {max(said):.2f} mm; "

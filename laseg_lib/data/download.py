@@ -50,7 +50,7 @@ def fetch_file(url, path, digest, timeout=30, attempts=4):
 
     pooch.get_logger().setLevel("ERROR")
     address = without_password(url)
-    remedy = "check the network and run this again, finished files are kept. `laseg phantom` needs no network"
+    remedy = "check the network and run this again; finished files are kept. `laseg phantom` needs no network"
     try:
         files = pooch.create(path.parent, "", registry={path.name: digest}, urls={path.name: url},
                              retry_if_failed=attempts - 1)
@@ -58,8 +58,8 @@ def fetch_file(url, path, digest, timeout=30, attempts=4):
         with contextlib.suppress(PermissionError):  # it existed before, and belongs to another user
             path.chmod(0o644)  # pooch's temporary file is readable by its owner only
     except HTTPError as error:
-        raise LasegError(f"{address}: the server answered {error.response.status_code}; check --base-url, or the "
-                         f"address may have moved. If the server has a problem, {remedy}") from error
+        raise LasegError(f"{address}: the server answered {error.response.status_code}; check --base-url, or "
+                         f"give that of a mirror. If the server has a problem, {remedy}") from error
     except (ConnectionError, Timeout) as error:
         late = isinstance(error, Timeout) or "timed out" in str(error)  # a body may stall, too
         trouble = f"no answer within {timeout} s" if late else f"no connection to {urlsplit(url).hostname}"

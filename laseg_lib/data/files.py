@@ -100,8 +100,8 @@ def require_target(path):
 
 
 def first_channel(path):
-    """nnU-Net's name of the case: CASE for the file CASE_0000.nii.gz; None if the files beside it, without masks, have
-    other names."""
+    """nnU-Net's name of the case: CASE for the file CASE_0000.nii.gz.  None if a file beside it that is no
+    mask has no such number."""
     path = Path(path)
     case = re.fullmatch(r"(.+)_0000", stem_of(path))
     beside = path.absolute().parent
@@ -113,8 +113,8 @@ def first_channel(path):
 
 
 def scans_beside(files):
-    """{mask: its scan} of ``files``, by their names: a name with an end of ``DERIVED`` beside the same name with an end
-    of ``SCAN_ENDS``, laendo beside lgemri, and, as nnU-Net names them, X beside X_0000."""
+    """{mask: its scan} of ``files``, by their names.  A mask ends as in ``DERIVED``; the scan has the same
+    name with an end of ``SCAN_ENDS``.  Other pairs are laendo and lgemri, and X and X_0000 (nnU-Net)."""
     known, found = {(file.parent, stem_of(comparable_name(file.name))): file for file in files}, {}
     for file in files:
         stem = stem_of(comparable_name(file.name))
@@ -127,8 +127,8 @@ def scans_beside(files):
 
 
 def is_dicom(file):
-    """Whether a file has DICOM's suffix, or none that is known and begins as DICOM, with or without its preamble; not
-    for a disc's index."""
+    """Whether a file has the suffix .dcm, or has no known suffix and begins as DICOM, with a preamble or
+    without.  False for DICOMDIR, a disc's index."""
     if suffix_of(file) or file.name.upper() == "DICOMDIR" or not file.is_file():
         return suffix_of(file) == ".dcm" and file.is_file()
     with contextlib.suppress(OSError), open(file, "rb") as opened:

@@ -23,9 +23,9 @@ def array_of(image):
 
 
 def image_of(array, like=None, *, spacing=None, origin=None):
-    """An array W x H x D as SimpleITK's image: in the geometry of the image ``like``, or straight, with a voxel's
-    ``spacing`` and the ``origin`` of the first one, both in mm.  An array K x W x H x D becomes an image of four axes,
-    or of three if K = 1."""
+    """An array W x H x D as SimpleITK's image.  It has the geometry of the image ``like``, or straight axes,
+    a voxel's ``spacing`` and the first voxel's ``origin``, both in mm.  An array K x W x H x D becomes an
+    image of four axes, or of three if K = 1."""
     import SimpleITK as sitk
 
     if np.ndim(array) == 4:
@@ -81,9 +81,9 @@ def wedges_in(image):
     """The voxels of an oblique scan that no scanner measured, bool W x H x D; None if there are none.
 
     A tool that resampled the scan to an oblique grid filled the outside, which has the form of wedges, with one value.
-    It is recognised as the value of at least half of the corners, connected to the border, with more than a hundredth
-    of the voxels.  One more voxel around it may be a mixture.  In a straight scan there are no wedges: air can have one
-    value, but it was measured.
+    At least half of the corners and a hundredth of the voxels have this value, and the wedges touch the
+    border.  The voxels next to a wedge count as wedge, because they may be mixtures.  In a straight scan
+    there are no wedges: air can have one value, but air was measured.
     """
     from scipy import ndimage
 
@@ -126,10 +126,9 @@ def box_with_structure(volume, voxel, smooth_mm=2.0, around_mm=10.0, share=0.15)
 def normalised_and_straight(image, path, voxel_mm=SPACING_MM):
     """A scan as SimpleITK's image, straight and normalised over all measured voxels, float32; see ``straighten``.
 
-    A scan with wedges is cut to the box of its measured voxels.  The rest of the wedges in it repeats the nearest
-    measured voxel, as outside of any scan.  Without its filled corners the scan is still a box.  If the measured voxels
-    fill less than four fifths of it, the filled voxels are air around a body (an ellipse fills 0.785), and were
-    measured.
+    A scan with wedges is cut to the box of its measured voxels.  In this box a wedge's voxels repeat the
+    nearest measured voxel.  If the measured voxels fill less than 0.8 of the box, the supposed wedges are air
+    around a body (an ellipse fills 0.785).  Air was measured, so the scan is not cut.
     """
     import SimpleITK as sitk
     from scipy import ndimage

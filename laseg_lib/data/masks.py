@@ -21,9 +21,9 @@ SCAN_END = re.compile(f"({'|'.join(filter(None, SCAN_ENDS))})$", re.IGNORECASE)
 
 
 def by_case(paths):
-    """{case: path} of masks or labels.  The case is the file's name without its suffix and a word such as _la, or its
-    folder's name for the challenge's files, or if all files have one name.  LasegError if two files belong to one case.
-    """
+    """{case: path} of masks or labels.  A case is the file's name without its suffix and a word such as _la.
+    For the challenge's files, and if all files have one name, a case is the folder's name.  LasegError for
+    two files of one case."""
     found, alike = {}, len(paths) > 1 and len({path.name for path in paths}) == 1
     for path in paths:
         own = path.name.lower() in (SCAN, LABEL, FILE) or alike
@@ -148,8 +148,8 @@ def measured_on_volume(mask, volume, value, spacing, orientation):
     grid = image_of(label, spacing=sides, origin=geometry["origin"])
     prediction = on_grid(image, grid)
     if alike and not same_grid(image, grid, 0.1) or array_of(image).any() and not prediction.any():
-        raise LasegError(f"{mask}: by the headers it lies elsewhere than {volume}; does it belong to another case, or "
-                         "is one of the headers wrong?")
+        raise LasegError(f"{mask}: by the headers it lies elsewhere than {volume}; give the mask of this "
+                         "case, or correct the wrong header")
     return prediction, label, classes, sides
 
 
@@ -209,7 +209,8 @@ def predict_files(predictor, scans, out, *, suffix=".nii.gz", keep_probability=F
         # SimpleITK and torch raise these for unusual scans; the other scans are still done.
         except (RuntimeError, MemoryError, TypeError, ValueError, ArithmeticError) as error:
             failed += 1
-            complain(f"{scan}: can't be segmented ({str(error).strip().splitlines()[-1:]})")
+            cause = [type(error).__name__, *str(error).strip().splitlines()][-1]
+            complain(f"{scan}: can't be segmented ({cause})")
         else:
             ml, values = f"{found.volume_ml:.1f} ml", array_of(found.mask)
             if len(classes := getattr(predictor, "classes", ATRIUM)) > 1:

@@ -1,8 +1,8 @@
 """Synthetic left atria: what the public scans show, made from formulas, so nothing has to be downloaded.
 
-Every organ is a signed distance in mm (``shapes.py``): ``d <= 0`` is the label, ``maximum(a, 3 - b)`` keeps a 3 mm
-away from b, ``0 < d < 2`` is a wall 2 mm thick.  The organs are painted one over the other;
-shading and noise follow.
+Every organ is a signed distance in mm (``shapes.py``).  ``d <= 0`` is the label.  ``maximum(a, 3 - b)`` keeps
+the organ ``a`` 3 mm away from ``b``.  ``0 < d < 2`` is a wall 2 mm thick.  The organs are painted one over
+the other.  Shading and noise follow.
 
 Axes are those of the public files: x grows towards the patient's left (right in the picture), y towards the spine
 (down in the picture), z towards the head.  The origin is the middle of the volume.  A phantom of any ``size`` covers
@@ -75,7 +75,7 @@ def left_atrium(p, patient):
 
 
 def neighbours(p, patient):
-    """Distances to what lies around the left atrium and is mistaken for it, by name."""
+    """{name: signed distance} of the organs around the left atrium, which are mistaken for it."""
     moved = iter(patient.about(np.zeros((6, 3)), 2.5))  # each organ sits a little elsewhere
 
     def pipe(points, radii):

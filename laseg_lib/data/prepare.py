@@ -5,12 +5,12 @@
 
 Other names are given as patterns (``Patterns``).  A scan without a label is an unlabelled training case.
 
-Each scan is normalised as a whole, resampled to straight axes (``scans.straighten``: x from right to left, y from
-front to back, z from feet to head) and voxels of 0.625 mm, and cropped as in UA-MT's la_heart_processing.py (Yu et al.,
-MICCAI 2019): x and y around the label, all of z.  UA-MT draws each margin from 10 to 19 voxels of 0.625 mm and widens
-the crop to its patch of 112 voxels; here it is the same in mm, from a seed.  A scan without a label is cropped around
-the atrium that a network finds.  Without a network it is cropped to the place of the labelled atria, relative to the
-middle of their scans.
+Each scan is normalised as a whole.  ``grid.straighten`` resamples it to voxels of 0.625 mm and straight axes:
+x from right to left, y from front to back, z from feet to head.  It is cropped in x and y around the label,
+as in UA-MT's la_heart_processing.py (Yu et al., MICCAI 2019).  UA-MT widens a side to 112 voxels, and draws
+margins of 10 to 19 voxels.  Here the numbers are 70 mm and, from a seed, 6.25 to 12.5 mm.  A scan without a
+label is cropped around the atrium that a network finds.  Without a network it is cropped to the place of the
+labelled atria, relative to the middle of their scans.
 
 **The crop uses the label, for test cases too.**  In a hospital nobody knows where the atrium is before it is segmented.
 The crop removes most of the chest, where a network could find false atria, and puts the atrium into the middle.  So
@@ -53,7 +53,7 @@ from .volumes import (
 )
 
 FOLDER = "volumes"
-MARGIN_MM = (6.25, 12.5)  # UA-MT's 10 to 20 voxels
+MARGIN_MM = (6.25, 12.5)  # 10 to 20 voxels of 0.625 mm; UA-MT draws 10 to 19
 LEAST_MM = 70.0  # UA-MT's 112 voxels, so that a patch fits
 
 Case = namedtuple("Case", "scan label")  # paths; label is None without an outline
@@ -320,9 +320,9 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
     ``label_value``: the atrium's value, or values, if a label holds others too.  ``classes``: {name: value} of several
     classes, which become 1 to K in this order.  ``label_as_scan``: ignore the labels' headers.  ``orientation``:
     'qform' or 'sform', which of a NIfTI file's two matrices counts.
-    ``labelled_list``, ``test_list``: files that fix the split; also ``raw_dir/train.list`` and ``test.list``, if both
-    exist.  Otherwise ``test_share`` of the labelled cases, drawn with ``seed``, are for testing.  train.list names the
-    labelled cases first, then the unlabelled ones.
+    ``labelled_list``, ``test_list``: files that fix the split; also ``raw_dir/train.list`` and ``test.list``,
+    if both exist.  Otherwise ``test_share`` of the labelled patients, drawn with ``seed``, are for testing.
+    train.list names the labelled cases first, then the unlabelled ones.
     ``voxel_mm``: the prepared voxels' side; None keeps each scan's own.  ``spacing``: the raw voxels' three sides in
     mm, for headers without them.  ``find``: a function of a straight, normalised, unlabelled scan (float32 W x H x D)
     and its voxel's sides in mm; it returns a mask of the atrium to crop around, or None.  ``found_by`` names it in
@@ -367,8 +367,8 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
     if dest.resolve() != raw_dir.resolve() and not (labelled_list or test_list):
         lone = [f"{name}.list" for name in ("train", "test") if (raw_dir / f"{name}.list").is_file()]
         if len(lone) == 1:
-            say(f"  {lone[0]} is not used, because train.list and test.list are used only together; or give it as "
-                "--labelled-list or --test-list")
+            say(f"  {lone[0]} is not used, because train.list and test.list are used only together; "
+                "give it as --test-list, or, if each of its cases has a label, as --labelled-list")
     require_same_settings(root, {
         "raw": str(raw_dir.resolve()), "scan": patterns.scan, "label": patterns.label, "label_value": label_value,
         "voxel_mm": voxel_mm, "spacing": spacing, "margin_mm": margin_mm, "least_mm": least_mm, "seed": seed,
@@ -435,8 +435,8 @@ def prepare(raw_dir, dest, *, scan=None, label=None, label_value=None, classes=N
 
 
 def content_digest(path):
-    """SHA-256, as text, of all files of a scan or label: its file, the data files that its header names, or every file
-    of its folder but hidden ones and those of a file manager.  It tells whether they have changed."""
+    """SHA-256, as text, of a scan's or label's files, to see whether they have changed: the file and the data
+    files that its header names, or a folder's files except hidden ones and those of a file manager."""
     path = Path(path)
     files = [path, *data_files(path)] if not path.is_dir() else sorted(
         file for file in path.iterdir()

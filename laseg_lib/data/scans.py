@@ -164,8 +164,8 @@ def open_volume(path, spacing):
 # --- scan and label -------------------------------------------------------------------------------
 
 def whole_numbers(values, path):
-    """A label's ``values``, rounded if they are whole numbers except for rounding errors (1.0000002); LasegError for
-    others: of a label that was interpolated, only a part has a class's value."""
+    """A label's ``values`` as whole numbers, without rounding errors (1.0000002).  LasegError for other
+    values: in an interpolated label only a part of a class's voxels has the class's value."""
     rounded = np.rint(values)
     apart = np.abs(values - rounded) >= 0.05  # a header's slope may be rounded too: 0.988 for 1 of 6 classes
     if apart.any():
@@ -176,9 +176,9 @@ def whole_numbers(values, path):
 
 
 def class_numbers(values, path, value=None, *, all_there=True):
-    """The class of each voxel of a label, uint8.  For a dictionary ``value``, {class: its value}, 1 to K in its order.
-    Otherwise 1 for the atrium: the voxels with ``value`` (one or several), or with the only value beside 0, which must
-    be 1 or 255.  With ``all_there`` every class, or one of the atrium's values, must occur."""
+    """The class of each voxel of a label, uint8.  A ``value`` {class: its value} gives 1 to K in its order.
+    One number or several give 1 in voxels with them.  None gives 1 for the label's only value beside 0, 1 or
+    255.  With ``all_there`` every class, or one of the atrium's values, must occur."""
     values = whole_numbers(values, path)
     there = np.unique(values).astype(int).tolist()
     if isinstance(value, dict):
@@ -215,8 +215,8 @@ def read_label(path, scan, value=None, orientation=None, as_scan=False):
     if as_scan or not (all(label.said) and label.oriented >= scan.oriented):
         if label.image.GetSize() != scan.image.GetSize():
             raise LasegError(f"{path}: the scan is {scan.image.GetSize()} and the label is {label.image.GetSize()}, "
-                             f"and {'--label-as-scan is given' if as_scan else 'its header says not where it lies'}; "
-                             "then both must be the same W x H x D: is the label of another case?")
+                             f"and {'--label-as-scan is set' if as_scan else 'its header has no position'}; "
+                             "then both must be the same W x H x D; give the label of this case")
         known = ~np.isnan(label.spacing)
         if not as_scan and not np.allclose(label.spacing[known], scan.spacing[known], rtol=0.01):
             raise LasegError(f"{path}: its voxels are {label.spacing} mm, the scan's {scan.spacing}; "
@@ -251,7 +251,7 @@ def label_on(straight, label, path):
                      ((array_of(label), label), (found, straight)))
     if after < 0.9 * before:
         raise LasegError(f"{path}: by the headers {100 * (1 - after / before):.0f} % of the atrium lies outside its "
-                         "scan; does the label belong to another case, or is one of the headers wrong?")
+                         "scan; give the label of this case, or correct the wrong header")
     return found
 
 

@@ -59,8 +59,8 @@ def read_volume(path, *, with_label=True):
     """(image float32, label uint8), both W x H x D, from one ``mri_norm2.h5``, checked.
 
     ``with_label=False``: the label isn't read, and None is returned in its place.
-    Raises LasegError, with the file and a remedy, for a file that is missing, truncated or not HDF5, lacks ``image`` or
-    ``label``, or holds shapes that differ, voxels that are not finite, a label beyond its classes, or an empty label.
+    Raises LasegError for a file that is missing, truncated, not HDF5, or without ``image`` or ``label``.  It
+    also refuses other shapes, voxels that aren't finite, an empty label, and label values beyond the classes.
     """
     names = ["image", "label"] if with_label else ["image"]
     with opened(path) as file:
@@ -217,9 +217,9 @@ def name_problem(name):
 
 
 def lines_of(path, known=None):
-    """The lines of a list, without blank ones.  It is in UTF-8, in UTF-16 with a byte order mark, as PowerShell writes
-    it, or in a Windows code page in which every line names a case: one beside the list, or one of the names ``known``.
-    LasegError for any other."""
+    """The lines of the list at ``path``, without blank ones.  It is in UTF-8, in UTF-16 with a byte order
+    mark (PowerShell), or in a Windows code page in which every line names a case.  A case is one of
+    ``known``, or, without these, lies beside the list.  LasegError for any other encoding."""
     content, beside = Path(path).read_bytes(), Path(path).parent
 
     def decoded(encoding):
@@ -340,10 +340,10 @@ def keep_apart(one, names, other, others):
 def split_of(config, names, processes=1):
     """``config`` with a complete split of the training cases ``names``.
 
-    If some have no label, the labelled cases at the beginning are the labelled ones, and those at the end are for
-    validation, unless the config says otherwise.  The number of validation cases is chosen near the usual one, so that
-    no patient of ``patients.list`` is in both training and validation.  LasegError if the config's own number divides
-    one.
+    If some cases have no label, ``labelnum`` counts the labelled cases at the beginning, and those at the end
+    are for validation, unless the config gives numbers.  ``val_num`` is chosen near its default, so that no
+    patient of ``patients.list`` is in both training and validation.  LasegError if the config's own
+    ``val_num`` puts a patient into both.
     """
     first = last = len(names)
     if config.labelnum is None or config.val_num is None:
@@ -403,10 +403,12 @@ def with_split(config, n_cases, *, processes=1, labelled=np.inf, labelled_at_end
         labelnum = max(1, max_samples // 5) if labelled >= max_samples else labelled
     if max_samples < 1 or max_samples + val_num > n_cases:
         raise LasegError(f"train.list names {n_cases} cases: --max_samples {max_samples} must be at least 1, and "
-                         f"together with --val_num {val_num} at most {n_cases}: try --max_samples {n_cases - val_num}, "
-                         "or --val_num 0")
+                         f"together with --val_num {val_num} at most {n_cases}: give two numbers whose sum "
+                         f"is {n_cases} or less")
     each = f"a batch on each of {processes} processes" if processes > 1 else "a batch"
-    if labelnum > max_samples or max_samples - labelnum < config.unlabeled_bs * processes:
+    if labelnum > max_samples:
+        raise LasegError(f"--labelnum {labelnum} of --max_samples {max_samples} is too many: lower it")
+    if max_samples - labelnum < config.unlabeled_bs * processes:
         raise LasegError(f"--labelnum {labelnum} of --max_samples {max_samples} leaves fewer unlabelled cases than "
                          f"the {config.unlabeled_bs} of {each}: lower --labelnum, or use --model supervised")
     if labelnum < config.labelled_in_batch * processes:
@@ -429,7 +431,8 @@ def find_root(path):
 
 def downsample(image, label, factor):
     """``factor`` voxels to one along each axis: ``image`` averaged, ``label`` by ``of_greatest_share``.  Up to
-    factor - 1 voxels at the end of an axis, which fill no block, are cut off."""
+    factor - 1 voxels at the end of an axis, which fill no block, are cut off.  Returns float32 and uint8; LasegError
+    for a factor below 1 or above the shortest side."""
     if factor == 1:
         return image, label
     if factor < 1 or min(image.shape) < factor:
@@ -467,7 +470,9 @@ class LAHeart(Dataset):
     ``cache``: None reads the file each time, 'memory' keeps the volumes, 'cpu' or 'cuda' keeps them as tensors on that
     device (5 bytes a voxel).  ``downsample``: see the function.  ``names``: these cases instead of the list's.
     ``labelled``: only so many of the first cases are read with their label; all others get a label of zeros.
-    Raises LasegError at once if the list or a named case is missing, and when a damaged file is read.
+    Raises LasegError at once if the list or a named case is missing, for a ``num`` below 0 and for an unknown
+    ``cache``; and, when a volume is read, if its file is damaged or nothing is left of its label after
+    ``downsample``.
     """
 
     def __init__(self, base_dir, split="train", num=None, transform=None, *, cache=None, downsample=1, names=None,
@@ -548,9 +553,9 @@ class LAHeart(Dataset):
         """LasegError if a case that needs a label has none."""
         missing = [name for name in self.image_list[:self.labelled] if not has_label(self.path(name))]
         if missing:
-            raise LasegError(f"{self.path(missing[0])}: holds no label, and so do {len(missing)} of {self.split}.list "
-                             "that need one: the first --labelnum cases, the last --val_num, which are for validation, "
-                             "and test cases. Outline them, or change the list or these numbers")
+            raise LasegError(f"{self.path(missing[0])}: holds no label ({len(missing)} in all). The first "
+                             f"--labelnum and the last --val_num cases of {self.split}.list, and test cases, "
+                             "need one. Outline them, or change the list or these numbers")
 
     def require_classes(self, classes):
         """LasegError if labelled cases have other classes than ``classes``."""

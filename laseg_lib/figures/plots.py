@@ -147,8 +147,8 @@ class LiveCurves:
 def arm_comparison(table, *, value="Dice", arms=ARMS, title=""):
     """Dot per seed, mean and 95 % interval per arm, student and teacher.
 
-    ``table``: rows {'arm', 'seed', 'student', 'teacher'}, values from 0 to 1; a missing or None value is
-    left out, and an arm of ``arms`` (keys of LOOKS, or {name: Look}) without any row is shown as not recorded.
+    ``table``: rows {'arm', 'seed', 'student', 'teacher'}, values from 0 to 1.  A missing or None value is
+    left out.  ``arms``: keys of LOOKS, or {name: Look}; an arm without any row is shown as not recorded.
     """
     figure, ax = new_axes(height=0.9 + 0.8 * len(arms), xlabel=f"{value} (mean of the test cases; a dot is a seed)",
                           title=title)

@@ -76,7 +76,7 @@ def _paint(ax, traces, meshes, view):
     parts = [_triangles(trace, *mesh, view) for trace, mesh in zip(traces, meshes) if len(mesh[0])]
     corners, colours = (np.concatenate(part) for part in zip(*parts))
     order = np.argsort((corners @ view[2]).mean(1))  # the painter's: from back to front
-    # Edges in the same colour close the hair lines between triangles; of see-through ones they would show double.
+    # Edges of the same colour close the gaps between triangles.  Transparent ones have none: they would show.
     edges = np.where(colours[:, 3:] < 1, 0, colours)
     ax.add_collection(PolyCollection((corners @ view[:2].T)[order], facecolors=colours[order], edgecolors=edges[order],
                                      linewidths=0.5))

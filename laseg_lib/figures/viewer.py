@@ -133,8 +133,8 @@ class SliderView(LivePicture):
     """``draw(**values)`` under sliders, drop-downs and toggles; display it as a cell's last line.
 
     ``draw`` is a pure function that returns a uint8 array (H, W, 3), a Figure without pyplot, or PNG bytes.
-    The values of a control choose its kind: ``(low, high)``, ``(low, high, step)`` or a range → slider; list of numbers
-    → slider over these; list of strings or dict {name: value} → drop-down; bool → toggle; an ipywidget → itself.
+    A slider is made for ``(low, high)``, ``(low, high, step)``, a range or a list of numbers.  A drop-down is
+    made for a list of strings or a dict {name: value}, a toggle for a bool.  An ipywidget is used as it is.
     ``start``: {name: first value}; ``labels``: {name: text beside it}; ``play``: names of whole-number sliders that get
     a play button; ``alt``: a sentence or two that describe the picture.
     An error in the first drawing is raised; later errors are shown under the last good picture.

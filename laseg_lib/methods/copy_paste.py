@@ -4,11 +4,11 @@
     L = L_seg on the voxels of x_l, with the label  +  alpha L_seg on those of x_u, with the teacher's answer
 
 Source: Bai et al. 2023, "Bidirectional copy-paste" (arXiv:2305.00673).
-Different from the paper: Pasting begins with an untrained teacher.  The paper first pastes labelled volumes into one
-another.  alpha (0.5) is ``consistency`` and ramps up.  A pair is one labelled and one unlabelled volume, with a box of
-its own.  The paper's pair has two of each, and its batch one box.  L_seg is a mean over all labelled or all unlabelled
-voxels.  In the paper box and rest weigh the same.  Dice is this library's.  The teacher's input has noise, and the
-student's intensities vary after the pasting.
+Different from the paper: Pasting begins with an untrained teacher.  The paper first pastes labelled volumes
+into one another.  alpha (paper: 0.5) is ``consistency`` (default 0.1) and ramps up.  A pair is one labelled
+and one unlabelled volume, with a box of its own.  The paper's pair has two of each, and its batch one box.
+L_seg is a mean over all labelled or all unlabelled voxels.  In the paper box and rest weigh the same.  Dice
+is this library's.  The teacher's input has noise.  Intensities vary after the pasting.
 """
 
 import torch

@@ -4,7 +4,7 @@
 
 Source: Chen et al. 2021, "Semi-supervised semantic segmentation with cross pseudo supervision" (arXiv:2106.01226);
 for hearts, Luo et al. 2022 (arXiv:2112.04894), with a CNN and a transformer.
-As in the paper, only the first network predicts.  Here its EMA does too, and the records score that.
+As in the paper, the second network doesn't predict.  The records score the EMA of the first.
 Different from the paper:
 - L_seg is cross-entropy and Dice.  The paper has cross-entropy alone.
 - The networks see the same voxels with different intensities.  The paper's see the same image.

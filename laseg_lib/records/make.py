@@ -70,7 +70,7 @@ def find_data(kind, seed=0, progress=False):
 
 
 def make_run(record, run, *, recorded=None, work=None, progress=True):
-    """Train, evaluate on the test cases with the last checkpoint, and write one run's folder.  Returns it."""
+    """Train, score the last checkpoint (or the file of ``plan.ships``), write the run's folder, return it."""
     plan, target = RECORDS[record], (recorded or read.RECORDED) / record / run.name
     if (target / "config.json").exists():
         return target
@@ -113,7 +113,7 @@ def make_run(record, run, *, recorded=None, work=None, progress=True):
 
 
 def export_weights(checkpoint, path, device):
-    """The teacher of ``checkpoint``, written to ``path`` in the form that comes along with the library, and read from
+    """The teacher of ``checkpoint``, written to ``path`` in the form of the included network, and read from
     there."""
     network, config = load_network(checkpoint, "teacher")
     write_weights(path, network, {**config, "root_path": "", "snapshot_path": None})

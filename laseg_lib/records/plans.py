@@ -23,11 +23,11 @@ ARM_NAMES = {
     "nnunet": "labels only, nnU-Net's augmentation",
 }
 ARMS = ("supervised", "supervised_equal", "lambda0", "MT")
-# Methods beside `strong`, on the same base: the settings that differ from it.  Weights, thresholds and boxes are the
-# papers' (copy-paste: alpha 0.5, a box of 2/3; cross teaching: lambda 1.5; uncertainty: 3/4 to all of ln 2).  Only
-# lambda = 4 of mse and uncertainty is our own (UA-MT has 0.1): tried once, as mse, with two seeds, on held-out training
-# cases.  mse and uncertainty have the student's moved view, as `strong` has.  For copy-paste and cross teaching the
-# pasted box and the other network are the second view.
+# Methods beside `strong`, on the same base: the settings that differ.  Weights, thresholds and boxes are the
+# papers' (copy-paste: alpha 0.5, a box of 2/3; cross teaching: lambda 1.5; uncertainty: 3/4 to all of ln 2).
+# Only lambda = 4 of mse and uncertainty is our own (UA-MT has 0.1).  It was tried once, for mse, with two
+# seeds, on held-out training cases.  mse and uncertainty move the student's view, as `strong` does.  The
+# second view is the pasted box in copy-paste, and the other network in cross teaching.
 METHOD_ARMS = {
     "mse": {"consistency_type": "mse", "consistency": 4.0, "student_affine": 15.0},
     "uncertainty": {"method": "uncertainty", "consistency_type": "mse", "consistency": 4.0, "student_affine": 15.0},
@@ -271,7 +271,7 @@ RECORDS = {
     "nnunet": Plan("real", cases="folds", at="full", runs=[
         Run("nnunet", labels, seed, {**STRONG_SMALL, **NNUNET[variant]}, variant)
         for variant in NNUNET for labels in (2, 8) for seed in FIRST_SEEDS]),
-    # The network that comes along.  76 of the 80 public training cases, all labelled; the other four choose the
+    # The included network.  76 of the 80 public training cases, all labelled; the other four choose the
     # iteration.  Everything else is the base of `labels`, for 4,000 iterations (there 3,000 gave .012 ± .016 more than
     # 1,500).  Declared before its first run; one seed; scored once on the 20 public test cases, as stored (float16).
     "weights": Plan("real", at="full", ships="atrium.safetensors", runs=[

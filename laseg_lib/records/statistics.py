@@ -33,7 +33,7 @@ def teacher(arm, labels=4, variant=""):
 
 
 def interval95(values):
-    """Half the width of the 95 % confidence interval of the mean of ``values`` (Student's t); 0 for a single value."""
+    """Half the 95 % confidence interval of the mean of ``values`` (Student's t); 0 for one value or none."""
     from scipy.stats import t
 
     n = len(values)

@@ -62,7 +62,7 @@ def load_checkpoint(path):
         raise LasegError(f"{path}: " + ("is a training's folder; give its last.pth or best.pth" if has_checkpoints(path)
                                         else "is a folder; give the file of a network"))
     if not path.is_file():
-        raise LasegError(f"{path}: no such checkpoint")
+        raise LasegError(f"{path}: no such checkpoint; give a .pth or .safetensors file that exists")
     require_no_text(path, "checkpoint")
     try:
         with open(path, "rb") as file:  # from Python 3.13 on zipfile.is_zipfile denies it for a damaged file
@@ -116,11 +116,11 @@ def load_last(folder, warn):
         try:
             state = load_checkpoint(path)
             if not isinstance(state, dict) or not state:
-                raise LasegError(f"{path}: not a checkpoint of a training.")
+                raise LasegError(f"{path}: not a checkpoint of a training; move it away")
             return state
         except LasegError as error:
             failure = error
-            warn(f"{error}" + (" The checkpoint before it is used." if path != present[-1] else ""))
+            warn(f"{error}" + (". The checkpoint before it is used" if path != present[-1] else ""))
     raise failure
 
 
@@ -133,7 +133,7 @@ def write_weights(path, network, config):
 
 
 def is_safetensors(path):
-    """Whether a file is one by its name, or, under another name, by its beginning: the length of a header in JSON."""
+    """Whether a file is safetensors by its suffix, or by its beginning: a length, then JSON's brace."""
     if not Path(path).is_file():
         return False
     with open(path, "rb") as file:
@@ -181,7 +181,7 @@ def load_network(path, weights="student"):
     else:
         state = load_checkpoint(path)
     if not isinstance(state, dict):
-        raise LasegError(f"{path}: holds no dictionary of weights")
+        raise LasegError(f"{path}: holds no dictionary of weights; save network.state_dict()")
     if "student" not in state and "teacher" not in state:
         has_teacher = any("teacher." in name for name, _ in flattened(state))
         if weights == "teacher" and not has_teacher:
@@ -191,7 +191,7 @@ def load_network(path, weights="student"):
     if weights == "any":
         weights = "teacher" if "teacher" in state else "student"
     if weights not in state:
-        raise LasegError(f"{path}: holds no {weights}; it holds {', '.join(map(str, state))}")
+        raise LasegError(f"{path}: holds no {weights}; choose one of {', '.join(map(str, state))}")
     config, tensors = state.get("config", {}), state[weights]
     extras = {name: state[name] for name in ("spacing", "cases") if state.get(name) is not None}
     sides, cases = extras.get("spacing", [1, 1, 1]), extras.get("cases", {})
@@ -200,7 +200,7 @@ def load_network(path, weights="student"):
         TrainConfig.from_dict(config | {"ema_buffers": "average"} if isinstance(config, dict) else config)
         if not isinstance(cases, dict) or not isinstance(sides, (list, tuple)) or len(sides) != 3 or not all(
                 isinstance(side, (int, float)) and side > 0 for side in sides):
-            raise LasegError("spacing or cases are not as LASeg writes them: written by another version of LASeg?")
+            raise LasegError("spacing or cases have another form; use the LASeg version that wrote them")
     except LasegError as error:
         raise LasegError(f"{path}: {error} (or is it a file of another tool? Save the weights alone: "
                          "torch.save(network.state_dict(), FILE))") from error
@@ -236,7 +236,7 @@ def load_to_predict(path, weights="student", patch_size=None, downsample=None):
     network, config = load_network(path, weights)
     channels = network.block_one.conv[0].in_channels
     if channels != 1:
-        raise LasegError(f"{path}: a network for images of {channels} channels; these volumes have one")
+        raise LasegError(f"{path}: a network for {channels} channels; give one for 1, as the volumes have")
     patch_size = tuple(patch_size or config.get("patch_size", (112, 112, 80)))
     if any(not d <= side <= 4096 or side % d for side, d in zip(patch_size, network.divisor)):
         raise LasegError(f"--patch_size {patch_size}: the sides must be multiples of {network.divisor}, 4096 at most, "

@@ -40,7 +40,7 @@ def has_fast_bf16(device):
 def uses_bf16(device, precision="auto", patch_size=None):
     """Whether ``precision`` ('fp32', 'bf16' or 'auto': bf16 if the hardware has it) means bf16 on ``device``.
 
-    ``patch_size``: of a training.  For a W of 32 or less, V-Net's deepest 3 x 3 x 3 convolutions see 2 voxels along W.
+    ``patch_size``: of a training.  If W is 32 or less, V-Net's deepest convolutions see 2 voxels of W or 1.
     There oneDNN (PyTorch 2.13, CPU, bf16) computes weight gradients from uninitialised memory: numbers of 1e30, then
     NaN.  The forward pass is right.  So 'auto' is float32 there, and 'bf16' raises LasegError.
     """
@@ -133,8 +133,8 @@ def training_bytes(config):
 def keep_memory():
     """Let this process keep freed memory for its next step.
 
-    glibc returns each block above 32 MB to the system, which clears its pages again: at 112 x 112 x 80 up to a third of
-    a step.  Blocks above 192 MB are still returned; keeping them would raise the peak by a fifth.
+    glibc returns blocks above 32 MB to the system, which clears the pages again: at 112 x 112 x 80 for up to
+    a third of a step.  Blocks above 192 MB are still returned; to keep them raises the peak by a fifth.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -42,7 +42,7 @@ def recorded():
 
 
 def weights(name):
-    """The file of a network that comes along with the library: 'atrium' is the only one."""
+    """The file of an included network: 'atrium' is the only one."""
     return PACKAGE / "weights" / f"{name}.safetensors"
 
 

@@ -32,8 +32,8 @@ def restore_ctrl_c():
 
 
 def open_streams():
-    """Make stdout and stderr fit to be written to by anyone, such as tqdm: where one is closed (``2>&-``) or missing,
-    as in a service, it is the null device."""
+    """Put the null device in place of a stdout or stderr that is closed (``2>&-``) or missing, as in a
+    service.  tqdm, for example, writes to them."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))

@@ -1,1 +1,1 @@
-"""The network that comes along with the library and its model card."""
+"""The included network and its model card."""
