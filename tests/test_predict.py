@@ -221,6 +221,7 @@ def touch(folder, *names):
     (["c1_0000.nii.gz", "c1.nii.gz", "c1_probability.nii.gz"], ["c1_0000.nii.gz"]),
     (["mri.nii.gz", "la.nii.gz"], ["mri.nii.gz"]), (["p1/lge/1.dcm", "p1/la.nii.gz"], ["p1/lge"]),
     (["p1/a.nii.gz", "p2/b.nii.gz", "masks/a_la.nii.gz"], ["p1/a.nii.gz", "p2/b.nii.gz"]),  # of an earlier run
+    (["p1/a_la.nii.gz", "p2/b_la.nii.gz"], ["p1/a_la.nii.gz", "p2/b_la.nii.gz"]),
     (["Mu\u0308ller_mri.nii.gz", "M\u00fcller_la.nii.gz"], ["Mu\u0308ller_mri.nii.gz"]),
     (["p1/IM1", "p1_la.nii.gz"], ["p1"]), (["p1/a.nii.gz", "patients.xlsx"], ["p1/a.nii.gz"]),
     (["p1/mri_norm2.h5", "settings.json"], ["p1/mri_norm2.h5"]),

@@ -203,8 +203,8 @@ def slice_distance(path, name, places, lies):
     return steps.mean()
 
 
-def sort_frames(whole, count):
-    """Put the ``count`` frames of an enhanced file, pydicom's Dataset, into the order of their positions.
+def sort_frames(whole):
+    """Put the frames of an enhanced file, pydicom's Dataset, into the order of their positions.
 
     dcm2niix takes their order from FrameContentSequence, where they may be numbered by package or by time, and leaves
     compressed frames as they are.
@@ -212,14 +212,14 @@ def sort_frames(whole, count):
     from pydicom.encaps import encapsulate, generate_frames
 
     places, lies = (slice_values([whole], tag) for tag in ("ImagePositionPatient", "ImageOrientationPatient"))
-    frames = whole.get("PerFrameFunctionalGroupsSequence") or []
-    if len(frames) != count or not all(places) or not all(lies):
+    frames = whole.PerFrameFunctionalGroupsSequence
+    if len(frames) != whole.get("NumberOfFrames") or not all(places) or not all(lies):
         return
     lie = np.array(lies[0], float)
     order = np.argsort(np.array(places, float) @ np.cross(lie[:3], lie[3:])).tolist()
     syntax = getattr(whole.file_meta, "TransferSyntaxUID", None)
     if syntax and syntax.is_encapsulated:
-        packed = list(generate_frames(whole.PixelData, number_of_frames=count))
+        packed = list(generate_frames(whole.PixelData, number_of_frames=len(frames)))
         whole.PixelData = encapsulate([packed[k] for k in order])
     else:
         size = whole.Rows * whole.Columns * whole.BitsAllocated // 8
@@ -245,15 +245,15 @@ def convert_series(path, name, series):
         times = {(head.get("StudyDate"), head.get("StudyTime")) for head in series.values()}
         for copy, file in names.items():
             shutil.copyfile(file, copy)
-            frames = int(series[file].get("NumberOfFrames") or 1)
+            enhanced = "PerFrameFunctionalGroupsSequence" in series[file]
             empty = [tag for tag in ("RescaleSlope", "RescaleIntercept") if series[file].get(tag, 1) in (None, "")]
-            if len(times) > 1 or frames > 1 or empty:
+            if len(times) > 1 or enhanced or empty:
                 whole = pydicom.dcmread(file, force=True)
                 whole.StudyDate = whole.StudyTime = ""
                 for tag in empty:
                     del whole[tag]
-                if frames > 1:
-                    sort_frames(whole, frames)
+                if enhanced:
+                    sort_frames(whole)
                 whole.save_as(copy)
         # No JSON, no gzip, no cropping, no rotation, and always one image: the stack has been checked.
         options = ["-b", "n", "-z", "n", "-g", "i", "-x", "i", "-m", "y", "-f", "scan", "-o", place]

@@ -179,7 +179,8 @@ def scans_of(path, masks=False):
         if below and (files or dicom):
             notify(f"WARNING: {path}: the scans in this folder itself are taken, not those in the folders beside them "
                    f"({', '.join(folder.name for folder in below[:3])}); name these folders too")
-        folders = [folder for folder in folders if folder in below or not scan_files(folder)]  # others hold masks only
+        if below:  # folders with masks only, such as those of an earlier run, are left out
+            folders = [folder for folder in folders if folder in below or not scan_files(folder)]
     if files:
         channels = [file for file in files if stem_of(file).endswith("_0000")]
         return channels if channels and first_channel(channels[0]) else files
@@ -199,9 +200,11 @@ def scans_of_all(paths):
 
 def holds_scans(folder):
     """Whether files below ``folder`` are scans by their names: of a known format, without the end of a mask's name, or
-    DICOM."""
-    return any(suffix_of(file) and not DERIVED.search(stem_of(file)) or file.name == FILE or is_dicom(file)
-               for file in files_below(folder) if not file.is_dir())
+    DICOM.  True for a folder that can't be read."""
+    with contextlib.suppress(LasegError):
+        return any(suffix_of(file) and not DERIVED.search(stem_of(file)) or file.name == FILE or is_dicom(file)
+                   for file in files_below(folder) if not file.is_dir())
+    return True
 
 
 def data_files(path):

@@ -139,7 +139,7 @@ def write_image(path, image):
         try:
             sitk.WriteImage(image, str(named), useCompression=True)
             # On a full disk SimpleITK may write a part of the file and report no error.
-            if not np.array_equal(array_of(image), array_of(sitk.ReadImage(str(named)))):
+            if not np.array_equal(array_of(image), array_of(sitk.ReadImage(str(named))), equal_nan=True):
                 raise LasegError("only a part of it was written")
             os.replace(named, partial)
         except (RuntimeError, LasegError) as error:
