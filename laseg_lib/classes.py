@@ -33,9 +33,12 @@ def parse_classes(texts, where):
     except (AttributeError, TypeError, ValueError):
         sound = False
     if not sound or not all(name.strip() == name not in ("", "mean") and name.isprintable() and 0 < value < 2**16
-                            and not re.search(r"[,;:{}]|=$|^[\d.]+$", name) for name, value in found.items()):
+                            for name, value in found.items()):
         raise LasegError(f"{where}: classes must be different names (mean is taken), each with a whole number of its "
                          f"own from 1 to 65535, such as wall=1 cavity=2; not {' '.join(repr(texts).split())[:60]}")
+    slips = [name for name in found if re.search(r"[,;:{}]|=$|^[\d.]+$", name)]
+    if slips and str(where).startswith("--"):
+        raise LasegError(f"{where}: {slips[0]!r} can't name a class; write them as in wall=1 cavity=2, with spaces")
     return found
 
 

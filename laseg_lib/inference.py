@@ -76,10 +76,8 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
         score = enlarged(score.float(), size, downsample)
     score = score[0].float().cpu().numpy()
     if np.isnan(score).any():  # NaN is not above one half: it would look like a volume without an atrium
-        if not volume.isfinite().all():
-            raise LasegError("the volume has voxels that are NaN or infinite; prepare it again")
-        raise LasegError("the network's output is NaN: its weights or the volume's voxels are too large; use an "
-                         "earlier checkpoint, or prepare this volume again")
+        raise LasegError("the network's output is NaN: the volume's voxels are NaN or too large, or its weights are; "
+                         "prepare this volume again, or use an earlier checkpoint")
     return most_probable(score), score[0] if len(score) == 1 else score
 
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 
-from .runtime.compat import BatchLoss
+from .runtime.compat import batch_loss
 
 
 def dice_loss(score, target, *, total=torch.sum):
@@ -119,7 +119,7 @@ def softmax_mse_loss(input_logits, target_logits, *, reduction="mean"):
     _check(input_logits, target_logits, reduction)
     target = F.softmax(_wide(target_logits.detach()), dim=1)
     loss = F.mse_loss(F.softmax(_wide(input_logits), dim=1), target, reduction=reduction)
-    return loss if reduction == "none" else loss.as_subclass(BatchLoss)
+    return loss if reduction == "none" else batch_loss(loss)
 
 
 def softmax_kl_loss(input_logits, target_logits, *, reduction="mean"):
@@ -139,7 +139,7 @@ def softmax_kl_loss(input_logits, target_logits, *, reduction="mean"):
     # Not reduction="mean": torch warns that it will come to mean something else.
     student = F.log_softmax(_wide(input_logits), dim=1)
     distance = F.kl_div(student, target, reduction="none", log_target=True)
-    return distance if reduction == "none" else distance.mean().as_subclass(BatchLoss)
+    return distance if reduction == "none" else batch_loss(distance.mean())
 
 
 def pseudo_label_loss(input_logits, target_logits, *, confidence=0.8, total=torch.sum):

@@ -43,8 +43,8 @@ def vary_intensity(image, strength=1.0, generator=None):
 
     low, high = image.flatten(1).amin(1).view(each), image.flatten(1).amax(1).view(each)
     span = (high - low).clamp_min(1e-6)
-    share = ((image - low) / span).clamp_min(1e-30)  # at 0 the power's slope is infinite
-    image = low + span * share ** torch.exp(draw(-0.4, 0.4))  # gamma from 0.67 to 1.5
+    # Gamma from 0.67 to 1.5; at 0 the power's slope would be infinite.
+    image = low + span * ((image - low) / span).clamp_min(1e-30) ** torch.exp(draw(-0.4, 0.4))
     image = image * torch.exp(draw(-0.3, 0.3)) + draw(-0.3, 0.3)  # contrast and brightness
     image = image * torch.exp(0.2 * strength * _smooth_field(image, generator))  # a coil's shading
     pool = F.avg_pool2d if image.ndim == 4 else F.avg_pool3d

@@ -119,7 +119,8 @@ def test_a_wrong_argument_is_one_line_that_points_to_help(line, message, capsys)
     fails_with(capsys, message + r".*see laseg.* --help", *line.split())
 
 
-@pytest.mark.parametrize("line", ["predict a.nii.gz --out <>", "train --root_path R --init_weights <>"])
+@pytest.mark.parametrize("line", ["predict a.nii.gz --out <>", "train --root_path R --init_weights <>",
+                                  "evaluate --masks="])
 def test_an_unset_variable_of_a_script_is_told(line, capsys):
     fails_with(capsys, "one of the arguments is empty", *line.replace("<>", "").split(" "))
 

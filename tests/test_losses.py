@@ -138,7 +138,7 @@ def test_a_mean_can_t_be_masked_and_is_a_plain_number_otherwise():
         for wrong in (lambda: mask * mean, lambda: mean * mask, lambda: torch.mul(mask, mean),  # noqa: B023
                       lambda: torch.where(mask > 0, mean, 0.0),  # noqa: B023
                       lambda: torch.masked_select(mean, mask > 0), lambda: mean.masked_fill(mask > 0, 0),  # noqa: B023
-                      lambda: 0.1 * mean * mask, lambda: mean.detach() / 2 * mask):  # noqa: B023
+                      lambda: 0.1 * mean * mask, lambda: mean / 2 * mask):  # noqa: B023
             with pytest.raises(TypeError, match="reduction='none'"):
                 wrong()
         assert f"{mean:.3f}" == f"{mean.item():.3f}" and type(0.1 * mean + 1) is torch.Tensor

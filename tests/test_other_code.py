@@ -98,7 +98,7 @@ def test_a_method_that_returns_something_else_is_told_what_to_return(found, phan
 
 
 @pytest.mark.parametrize("part, remedy", [({"lr": 0.5}, "part named lr"), ({"iteration": 1}, "part named iteration"),
-                                          ({"each": torch.zeros(3)}, "each with 3 numbers")])
+                                          ({"each": torch.zeros(3)}, r"each of shape \(3,\)")])
 def test_a_part_is_one_number_with_a_name_of_its_own(part, remedy, phantom_root):
     def mine(student, teacher, image, label, config, iteration, generator):
         return student(image).mean(), part
@@ -243,6 +243,6 @@ def test_mistyped_values_are_told_for_what_they_are(phantom_root):
     with pytest.raises(ValueError, match="confidence is 80; give a probability"):
         losses.pseudo_label_loss(logits, logits, confidence=80)
     image = np.full((16, 16, 16), np.nan, np.float32)
-    with pytest.raises(LasegError, match="the volume has voxels that are NaN"):
+    with pytest.raises(LasegError, match="the volume's voxels are NaN or too large"):
         predict_volume(VNet(1, 2, 2).eval(), image, 16)
     assert LAHeart(phantom_root, names="PHANTOM_0000").image_list == ["PHANTOM_0000"]

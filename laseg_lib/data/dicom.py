@@ -213,7 +213,7 @@ def sort_frames(whole):
 
     places, lies = (slice_values([whole], tag) for tag in ("ImagePositionPatient", "ImageOrientationPatient"))
     frames = whole.PerFrameFunctionalGroupsSequence
-    if len(frames) != whole.get("NumberOfFrames") or not all(places) or not all(lies):
+    if len(frames) != whole.get("NumberOfFrames") or not all(places) or not all(lies) or "PixelData" not in whole:
         return
     lie = np.array(lies[0], float)
     order = np.argsort(np.array(places, float) @ np.cross(lie[:3], lie[3:])).tolist()

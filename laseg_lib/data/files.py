@@ -174,12 +174,14 @@ def scans_of(path, masks=False):
                and not (folder.name.startswith(other) and path.joinpath(folder.name.replace(other, kind)).is_dir())]
     if not masks:
         below = list(filter(holds_scans, folders))
-        if below and all(DERIVED.search(stem_of(file)) for file in files):
-            files = []  # labels beside the folders of their series
+        if below and files and all(DERIVED.search(stem_of(file)) for file in files):
+            tell_left_out(files)  # labels beside the folders of their series
+            files = []
         if below and (files or dicom):
             notify(f"WARNING: {path}: the scans in this folder itself are taken, not those in the folders beside them "
                    f"({', '.join(folder.name for folder in below[:3])}); name these folders too")
-        if below:  # folders with masks only, such as those of an earlier run, are left out
+        if below:  # other folders hold masks only, such as those of an earlier run
+            tell_left_out([file for folder in folders if folder not in below for file in scan_files(folder)])
             folders = [folder for folder in folders if folder in below or not scan_files(folder)]
     if files:
         channels = [file for file in files if stem_of(file).endswith("_0000")]
@@ -193,9 +195,16 @@ def scans_of_all(paths):
     """The scans of several paths (see ``scans_of``), each once.  A shell expands *.nii.gz to masks beside their scans
     too: a message tells that these are left out."""
     scans = list({os.path.abspath(scan): scan for path in paths for scan in scans_of(path)}.values())
-    if masks := scans_beside(scans):
-        notify(f"left out: {len(masks)} mask{'s' * (len(masks) > 1)} of these scans, such as {next(iter(masks))}")
+    masks = scans_beside([scan for scan in scans if not scan.is_dir()])
+    tell_left_out(list(masks))
     return [scan for scan in scans if scan not in masks]
+
+
+def tell_left_out(files):
+    """A message that ``files``, if there are any, count as masks by their names."""
+    if files:
+        notify(f"left out, because {'its name ends' if len(files) == 1 else 'their names end'} as a mask's: "
+               f"{files[0]}" + (f" and {len(files) - 1} more" if files[1:] else "") + "; name a scan itself to take it")
 
 
 def holds_scans(folder):

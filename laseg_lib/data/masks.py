@@ -16,7 +16,7 @@ from .grid import array_of, image_of, on_grid, same_grid
 from .scans import LABEL, SCAN, class_numbers, read_scan, write_image
 from .volumes import FILE, LAHeart, has_label, read_classes, read_geometry, read_volume
 
-ENDS = re.compile(r"(_0000|[._-](la|laendo|label|mask|seg|segmentation|gt|pred|prediction))$", re.IGNORECASE)
+ENDS = re.compile(r"(_0000|\.seg|[_-](la|laendo|label|mask|seg|segmentation|gt|pred|prediction))$", re.IGNORECASE)
 SCAN_END = re.compile(f"({'|'.join(filter(None, SCAN_ENDS))})$", re.IGNORECASE)
 
 
@@ -162,7 +162,7 @@ def mask_names(scans):
     scans = [Path(os.path.abspath(scan)) for scan in scans]  # resolve() fails for a loop of links
     plain = [path.parent.name if path.name in (SCAN, FILE) else path.name if path.is_dir() else
              first_channel(path) or stem_of(path) for path in scans]
-    names, above = plain, [path.parents[int(path.name in (SCAN, FILE))] for path in scans]
+    names, above = plain, [path.parent.parent if path.name in (SCAN, FILE) else path.parent for path in scans]
     while any(folder.name for folder in above) and len(set(names)) < len(names):
         names = [name if names.count(name) == 1 else f"{folder.name}_{name}" for name, folder in zip(names, above)]
         above = [folder.parent for folder in above]

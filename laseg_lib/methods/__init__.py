@@ -26,7 +26,6 @@ own methods read the settings that they need: ``consistency_type`` and ``confide
 
 import importlib
 import importlib.util
-import math
 from pathlib import Path
 
 import numpy as np
@@ -77,12 +76,12 @@ def loss_and_parts(found, name):
         raise LasegError(f"the method {name} must return (loss, parts): a scalar tensor, and a dict of scalars for the "
                          "log")
     for part, value in found[1].items():
-        if part in ("iteration", "lr") or part.startswith("val_dice") or part == "best_dice":
+        if str(part).startswith("val_dice") or part in ("iteration", "lr", "best_dice"):
             raise LasegError(f"the method {name} returns a part named {part}, which the training itself logs; give it "
                              "another name")
         if np.ndim(value):
-            raise LasegError(f"the method {name} returns the part {part} with {math.prod(np.shape(value))} numbers; "
-                             "the log takes one: give its mean")
+            raise LasegError(f"the method {name} returns the part {part} of shape {tuple(np.shape(value))}; the log "
+                             "takes one number: give its mean")
     return found
 
 

@@ -57,7 +57,7 @@ def smallest_visible(values):
 
 def rows_of(table, pick):
     """The rows of one Pick in ``load_metrics``'s table; of a table with a row for each class, the rows of the mean."""
-    table = table[table["class"] == "mean"] if "class" in table else table
+    table = table[table["class"].fillna("mean") == "mean"] if "class" in table else table
     return table[(table.arm == pick.arm) & (table.weights == pick.weights) & (table.labels == pick.labels)
                  & (table.variant == pick.variant)]
 

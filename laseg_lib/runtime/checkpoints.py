@@ -183,7 +183,7 @@ def load_network(path, weights="student"):
     if not isinstance(state, dict):
         raise LasegError(f"{path}: holds no dictionary of weights; save network.state_dict()")
     if "student" not in state and "teacher" not in state:
-        has_teacher = any("teacher." in name for name, _ in flattened(state))
+        has_teacher = any(name.endswith("teacher.out_conv.weight") for name, _ in flattened(state))
         if weights == "teacher" and not has_teacher:
             raise LasegError(f"{path}: holds one network only, no student and teacher; leave out --weights teacher")
         weights = weights if weights != "any" else "teacher" if has_teacher else "student"

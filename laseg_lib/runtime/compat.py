@@ -11,7 +11,7 @@ import torch
 from ..errors import LasegError
 
 REFUSED = {"mul", "imul", "rmul", "multiply", "where", "masked_select", "masked_fill"}
-STILL_A_MEAN = {"mul", "rmul", "multiply", "div", "truediv", "true_divide", "squeeze", "detach", "clone"}
+STILL_A_MEAN = {"mul", "rmul", "multiply", "div", "truediv", "true_divide"}
 
 
 class BatchLoss(torch.Tensor):
@@ -21,10 +21,10 @@ class BatchLoss(torch.Tensor):
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
+        name = function.__name__.strip("_")
         with torch._C.DisableTorchFunctionSubclass():
             shapes = [tuple(arg.shape) for arg in args if torch.is_tensor(arg) and arg.numel() > 1]
-            name = function.__name__.strip("_")
-            if shapes and name in REFUSED:
+            if shapes and name in REFUSED and (name != "masked_fill" or isinstance(args[0], cls)):
                 raise TypeError(f"this loss is the mean over the batch, and the mask has shape {shapes[0]}: take "
                                 "reduction='none', which gives one value for each voxel")
             result = function(*args, **(kwargs or {}))
@@ -43,6 +43,11 @@ class BatchLoss(torch.Tensor):
 
     def __reduce_ex__(self, protocol):
         return self.as_subclass(torch.Tensor).__reduce_ex__(protocol)
+
+
+def batch_loss(loss):
+    """``loss``, a scalar tensor, as a ``BatchLoss``; unchanged under ``torch.compile``, which can't trace one."""
+    return loss if torch.compiler.is_compiling() else loss.as_subclass(BatchLoss)
 
 
 def first_output(output, x):

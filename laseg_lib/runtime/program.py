@@ -8,6 +8,7 @@ import contextlib
 import errno
 import functools
 import os
+import re
 import signal
 import sys
 import threading
@@ -98,7 +99,7 @@ class OneLineParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         args = sys.argv[1:] if args is None else args
-        if not all(str(word).strip() for word in args):
+        if any(re.fullmatch(r"(--[\w-]+=)?\s*", str(word)) for word in args):
             self.error("one of the arguments is empty; is a variable of the script not set?")
         return super().parse_known_args(args, namespace)
 
