@@ -221,6 +221,7 @@ def touch(folder, *names):
     (["c1_0000.nii.gz", "c1.nii.gz", "c1_probability.nii.gz"], ["c1_0000.nii.gz"]),
     (["mri.nii.gz", "la.nii.gz"], ["mri.nii.gz"]), (["p1/lge/1.dcm", "p1/la.nii.gz"], ["p1/lge"]),
     (["p1/a.nii.gz", "p2/b.nii.gz", "masks/a_la.nii.gz"], ["p1/a.nii.gz", "p2/b.nii.gz"]),  # of an earlier run
+    (["_p1_mri.nii.gz", "_p1_la.nii.gz"], ["_p1_mri.nii.gz"]),
     (["p1/a_la.nii.gz", "p2/b_la.nii.gz"], ["p1/a_la.nii.gz", "p2/b_la.nii.gz"]),
     (["Mu\u0308ller_mri.nii.gz", "M\u00fcller_la.nii.gz"], ["Mu\u0308ller_mri.nii.gz"]),
     (["p1/IM1", "p1_la.nii.gz"], ["p1"]), (["p1/a.nii.gz", "patients.xlsx"], ["p1/a.nii.gz"]),
@@ -360,7 +361,7 @@ def test_masks_that_a_shell_expanded_with_their_scans_are_no_scans(checkpoint, t
         sitk.WriteImage(scan, str(tmp_path / f"{name}.nii.gz"))
     assert run(checkpoint, *sorted(tmp_path.iterdir()), "--out", tmp_path / "out") == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"p1_mri_la.nii.gz", "p2_la.nii.gz"}
-    assert "left out, because its name ends as a mask's" in capsys.readouterr().err
+    assert "left out, because it has the name of a mask" in capsys.readouterr().err
     assert run(checkpoint, tmp_path / "p1_la.nii.gz", "--out", tmp_path / "alone") == 0
 
 

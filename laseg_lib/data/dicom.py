@@ -222,7 +222,7 @@ def sort_frames(whole):
         packed = list(generate_frames(whole.PixelData, number_of_frames=len(frames)))
         whole.PixelData = encapsulate([packed[k] for k in order])
     else:
-        size = whole.Rows * whole.Columns * whole.BitsAllocated // 8
+        size = whole.Rows * whole.Columns * whole.get("SamplesPerPixel", 1) * whole.BitsAllocated // 8
         whole.PixelData = b"".join(whole.PixelData[k * size:(k + 1) * size] for k in order)
     whole.PerFrameFunctionalGroupsSequence = [frames[k] for k in order]
     for frame in frames:
@@ -234,7 +234,7 @@ def convert_series(path, name, series):
     """The image that dcm2niix makes of a series, from a folder with only its slices.
 
     dcm2niix separates slices with different study times (some tools write each file's own time there), and reads an
-    empty slope as 0.  So the copies have no times, and no empty tags.
+    empty slope as 0.  Then the copies have no study time, and no empty slope.
     """
     import dcm2niix
     import pydicom

@@ -120,7 +120,7 @@ def scans_beside(files):
         stem = stem_of(comparable_name(file.name))
         base = DERIVED.sub("", stem)
         names = [f"{stem}_0000", *(["lgemri"] if stem == "laendo" else []),
-                 *(f"{base}{end}".lstrip("_") for end in SCAN_ENDS if base != stem)]
+                 *(f"{base}{end}" if base else end[1:] for end in SCAN_ENDS if base != stem)]
         if name := next((name for name in names if (file.parent, name) in known), None):
             found[file] = known[file.parent, name]
     return found
@@ -203,8 +203,8 @@ def scans_of_all(paths):
 def tell_left_out(files):
     """A message that ``files``, if there are any, count as masks by their names."""
     if files:
-        notify(f"left out, because {'its name ends' if len(files) == 1 else 'their names end'} as a mask's: "
-               f"{files[0]}" + (f" and {len(files) - 1} more" if files[1:] else "") + "; name a scan itself to take it")
+        notify(f"left out, because {'it has the name' if len(files) == 1 else 'they have names'} of a mask: "
+               f"{files[0]}" + (f" and {len(files) - 1} more" if files[1:] else "") + "; give it alone to segment it")
 
 
 def holds_scans(folder):

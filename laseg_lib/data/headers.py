@@ -157,7 +157,7 @@ def read_nrrd(path):
         sitk.ReadImage(str(path), imageIO="NrrdImageIO")).T, np.eye(4)
     vectors = np.array(header.get("space directions", np.empty((0, 3))), float)[:, :3]  # of 4 axes they have 4 numbers
     if array.ndim > 3:  # an axis that isn't spatial comes before the spatial ones, or after them
-        array, vectors = array.squeeze(), vectors[np.isfinite(vectors).all(1)]
+        array, vectors = array.squeeze(), vectors[np.isfinite(vectors).all(1) & vectors.any(1)]
     sides = np.linalg.norm(vectors, axis=1) if len(vectors) else np.ravel(header.get("spacings", []))
     said, turned = known_sides(sides), len(vectors) > 0
     for axis in range(3):

@@ -46,8 +46,10 @@ def load_metrics(record, *, largest=False, recorded=None):
         file = (recorded or RECORDED) / record / name / (LARGEST if largest else METRICS)
         if largest and not file.exists():
             continue
-        tables.append(pd.read_csv(file).assign(arm=config["arm"], labels=config["labels"], seed=config["seed"],
-                                               variant=config.get("variant", "")))
+        rows = pd.read_csv(file)
+        rows = rows[rows["class"] == "mean"] if "class" in rows else rows  # of several classes
+        tables.append(rows.assign(arm=config["arm"], labels=config["labels"], seed=config["seed"],
+                                  variant=config.get("variant", "")))
     columns = ["arm", "labels", "variant", "seed", "weights", "case", *COLUMNS]
     return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
 

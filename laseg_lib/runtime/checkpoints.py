@@ -106,8 +106,11 @@ def load_last(folder, warn):
             raise LasegError(f"{path}: a link to a missing file; restore the checkpoint, or remove the link")
     present = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
     if not present and (folder / BEST).exists():
-        raise LasegError(f"{folder}: holds {BEST}, but no {LAST} to continue from; begin a new training in another "
-                         f"--snapshot_path, with --init_weights {folder / BEST}")
+        kept = folder / f"{BEST}.before"
+        os.replace(folder / BEST, kept)
+        warn(f"{folder}: holds {BEST}, but no {LAST} to continue from; training begins anew, and {kept.name} keeps the "
+             "earlier weights")
+        return None
     if not present and (folder / "log.txt").exists():
         return warn(f"{folder}: stopped before its first checkpoint; training begins anew")
     if not present:

@@ -122,14 +122,15 @@ def test_a_folder_with_any_checkpoint_is_not_begun_again(root, tmp_path, name):
     assert Trainer(config, resume=True).iteration == {"last.pth": 2, "previous.pth": 1}[name]
 
 
-def test_a_best_checkpoint_alone_is_not_replaced(root, tmp_path):
+def test_a_best_checkpoint_alone_is_kept_and_the_training_begins_anew(root, tmp_path, capsys):
+    """As after a kill between the first validation and the first checkpoint."""
     config = tiny_config(root, snapshot_path=str(tmp_path / "run"), val_num=1, val_every=2)
     Trainer(config).run(2, progress=False)
     [path.unlink() for path in (tmp_path / "run").glob("*.pth") if path.name != "best.pth"]
     before = (tmp_path / "run" / "best.pth").read_bytes()
-    with pytest.raises(LasegError, match="holds best.pth, but no last.pth.*--init_weights .*best.pth"):
-        Trainer(config, resume=True)
-    assert (tmp_path / "run" / "best.pth").read_bytes() == before
+    assert Trainer(config, resume=True).iteration == 0
+    assert "best.pth.before keeps the earlier weights" in capsys.readouterr().err
+    assert (tmp_path / "run" / "best.pth.before").read_bytes() == before
 
 
 # -- what a checkpoint must hold --------------------------------------------------------------------
