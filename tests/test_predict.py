@@ -11,7 +11,7 @@ from scan_files import Bright, blob_scan, bright, random_geometry, write_dicom
 
 from laseg_lib import VNet
 from laseg_lib.cli import main
-from laseg_lib.data.files import files_below, network_and_scans, scans_of
+from laseg_lib.data.files import files_below, network_and_scans, scans_of, scans_of_all
 from laseg_lib.data.grid import array_of, image_of
 from laseg_lib.data.masks import mask_names, predict_files
 from laseg_lib.data.volumes import write_volume
@@ -288,9 +288,11 @@ def test_the_first_file_is_the_network_unless_it_is_a_scan(tmp_path, monkeypatch
             network_and_scans(files)
 
 
-def test_a_pattern_is_expanded_where_no_shell_did(tmp_path, monkeypatch):
+def test_a_pattern_is_expanded_where_no_shell_did(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(touch(tmp_path, "b.nii.gz", "a.nii.gz", "a_la.nii.gz", "c[1].nii.gz", "d/e.nrrd"))
-    assert list(map(str, scans_of("*.nii.gz"))) == ["a.nii.gz", "b.nii.gz", "c[1].nii.gz"]
+    assert list(map(str, scans_of("*.nii.gz"))) == ["a.nii.gz", "a_la.nii.gz", "b.nii.gz", "c[1].nii.gz"]
+    assert list(map(str, scans_of_all(["*.nii.gz"]))) == ["a.nii.gz", "b.nii.gz", "c[1].nii.gz"]
+    assert "left out, because it has the name of a mask: a_la.nii.gz" in capsys.readouterr().err
     assert list(map(str, scans_of("**/*.nrrd"))) == ["d/e.nrrd"] and list(map(str, scans_of("x.nii"))) == ["x.nii"]
     assert list(map(str, scans_of("c[1].nii.gz"))) == ["c[1].nii.gz"]
     with pytest.raises(LasegError, match="no file matches this pattern"):

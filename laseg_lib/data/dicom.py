@@ -152,6 +152,9 @@ def require_alike(path, name, heads):
     if any(head.get("PhotometricInterpretation") == "MONOCHROME1" for head in heads):
         raise LasegError(f"{path}: {name} shows its smallest values white (MONOCHROME1), so blood would look dark; "
                          "export it as MONOCHROME2")
+    if any("MOSAIC" in (head.get("ImageType") or ()) for head in heads):
+        raise LasegError(f"{path}: {name} has all slices of a volume in one picture (a Siemens mosaic), which LASeg "
+                         "doesn't read; export one file for each slice")
     if any(head.get("PhotometricInterpretation") == "PALETTE COLOR" or head.get("ModalityLUTSequence")
            for head in heads):
         raise LasegError(f"{path}: {name} stores its values by a table (a palette or a Modality LUT), which LASeg "

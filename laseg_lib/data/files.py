@@ -149,8 +149,7 @@ def scans_of(path, masks=False):
         found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
         if not found:
             raise LasegError(f"{path}: no file matches this pattern; name files, or the folder around them")
-        without = scans_beside(found)
-        return [file for file in found if file not in without]
+        return found
     if not path.is_dir():
         return [path]
     inside = sorted(file for file in path.iterdir() if not file.name.startswith("."))

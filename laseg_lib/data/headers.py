@@ -21,9 +21,7 @@ FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI's x and y point right and fo
 FROM_LAS = np.diag([1.0, -1.0, 1.0, 1.0])
 FROM_SPACE = {"left-posterior-superior": np.eye(4), "lps": np.eye(4), "right-anterior-superior": FROM_RAS,
               "ras": FROM_RAS, "left-anterior-superior": FROM_LAS, "las": FROM_LAS}  # NRRD's spaces of a patient
-UNITS_MM = {"meter": 1000.0, "micron": 0.001}
 NIFTI_STARTS = [size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")]  # of its two versions
-NO_SIZE = "its header doesn't give a voxel's size along"
 BAD_POSITION = "its header has a position or an axis that is not finite; correct it"
 EXPORT_AS_LABEL_MAP = "export it as one label map, such as NIfTI (3D Slicer: Segmentations, Export to files)"
 
@@ -123,7 +121,7 @@ def read_nifti(path, orientation=None):
         require_same_position(path, found["qform"], found["sform"], image.shape)
     if orientation != "qform" and "sform" in found:  # it gives the sides that pixdim lacks
         said = known_sides(lengths)
-    affine[:3] *= UNITS_MM.get(header.get_xyzt_units()[0], 1)
+    affine[:3] *= {"meter": 1000.0, "micron": 0.001}.get(header.get_xyzt_units()[0], 1)
     return placed_image(path, np.asanyarray(image.dataobj), affine), said, oriented
 
 

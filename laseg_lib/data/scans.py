@@ -4,8 +4,6 @@ A scan is more than its numbers: its header gives the size of a voxel, the posit
 of each axis in the patient.  Training and prediction use *straight* volumes, as the public ones are: x runs from the
 patient's right to the left, y from front to back, z from feet to head, in voxels of one size.  ``straighten`` makes a
 scan straight; ``back_to`` resamples a result to the scan's own geometry.
-
-Arrays are W x H x D, so the first index is x; SimpleITK's own arrays run the other way.
 """
 
 import os
@@ -21,8 +19,8 @@ from .atomic import replacing
 from .dicom import read_dicom
 from .files import FORMATS, is_dicom, require_text, suffix_of
 from .grid import array_of, corner_distance, image_of, normalised_and_straight, on_grid, same_grid
-from .headers import NO_SIZE, read_meta, read_nifti, read_nrrd, require_content
-from .volumes import SPACING_MM, in_mm, not_normalised, read_geometry, read_volume
+from .headers import read_meta, read_nifti, read_nrrd, require_content
+from .volumes import SPACING_MM, in_mm, not_normalised, read_geometry, read_volume, sizes_differ
 
 SCAN, LABEL = "lgemri.nrrd", "laendo.nrrd"  # the challenge's names
 VOXEL_MM = (0.02, 50.0)  # possible sides of a voxel; a header outside is wrong
@@ -45,11 +43,6 @@ class Scan:
         """The sides of a voxel in mm, float64 (3,), NaN if not known."""
         return np.where(self.said, self.image.GetSpacing(), np.nan)
 
-    @property
-    def direction(self):
-        """3 x 3: column k is the direction of axis k in the patient's x, y, z."""
-        return np.reshape(self.image.GetDirection(), (3, 3))
-
 
 # --- reading --------------------------------------------------------------------------------------
 
@@ -65,7 +58,10 @@ def read_scan(path, spacing=None, orientation=None):
     require_text(path)
     if not path.is_dir() and not path.is_file():
         raise LasegError(f"{path}: no such file")
-    kind = "DICOM" if path.is_dir() else FORMATS.get(suffix_of(path)) or kind_inside(path)
+    kind = "DICOM" if path.is_dir() or is_dicom(path) else FORMATS.get(suffix_of(path))
+    if not kind:
+        raise LasegError(f"{path}: an unknown format; give NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), "
+                         "MetaImage (.mha, .mhd) or a folder with a DICOM series")
     try:
         if kind != "DICOM":
             require_content(path, kind)
@@ -86,18 +82,14 @@ def read_scan(path, spacing=None, orientation=None):
     return fill_in_spacing(Scan(image, said, oriented, path), spacing)
 
 
-def kind_inside(path):
-    """'DICOM' for a file that begins as one, with any name; LasegError for any other file."""
-    if is_dicom(path):
-        return "DICOM"
-    raise LasegError(f"{path}: an unknown format; give NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), "
-                     "MetaImage (.mha, .mhd) or a folder with a DICOM series")
-
-
 def fill_in_spacing(scan, spacing):
-    """``scan`` with the sides that are not in its header from ``spacing``; LasegError for an impossible side."""
+    """``scan`` with the sides that are not in its header from ``spacing``, and a message if the header's are others;
+    LasegError for an impossible side."""
     sides = scan.spacing
     if spacing is not None:
+        if sizes_differ(sides, spacing):
+            notify(f"WARNING: {scan.path}: --spacing is not used for the sides that its header gives: {in_mm(sides)}; "
+                   "if the header is wrong, correct it")
         sides = np.where(np.isnan(sides), np.asarray(spacing, float), sides)
     low, high = VOXEL_MM
     if wrong := [side for side in sides if not (np.isnan(side) or low <= side <= high)]:
@@ -112,17 +104,16 @@ def require_spacing(scan):
     """LasegError if a voxel's side is not known; a message if the axes' directions are not, or if the scan is too small
     or too large for an atrium."""
     if not all(scan.said):
-        known = ", ".join(f"{axis} {side:.4g} mm" for axis, side in zip("xyz", scan.spacing) if side == side)
-        raise LasegError(f"{scan.path}: {NO_SIZE} {', '.join(a for a, said in zip('xyz', scan.said) if not said)}"
-                         + (f" (it says {known})" if known else "") + "; give --spacing X Y Z in mm")
+        lacking = ", ".join(axis for axis, said in zip("xyz", scan.said) if not said)
+        raise LasegError(f"{scan.path}: its header doesn't give a voxel's size along {lacking}; give --spacing X Y Z "
+                         "in mm")
     if not scan.oriented:
         notify(f"WARNING: {scan.path}: its header doesn't say how its axes lie in the patient; they count as x from "
                "right to left, y from front to back, z from feet to head. If that is wrong, no mask can be trusted")
     field = scan.spacing * scan.image.GetSize()
-    low, high = FIELD_MM
-    if not low <= field.max() <= high:
+    if not FIELD_MM[0] <= field.max() <= FIELD_MM[1]:
         notify(f"WARNING: {scan.path}: shows {' x '.join(f'{side:.0f}' for side in field)} mm, and a person's atrium "
-               f"{'does not fit into that' if field.max() < low else 'is small in that'}; is the header in cm? "
+               f"{'does not fit into that' if field.max() < FIELD_MM[0] else 'is small in that'}; is the header in cm? "
                "Do not trust its mask")
 
 
@@ -134,12 +125,14 @@ def write_image(path, image):
     import SimpleITK as sitk
 
     require_text(path)
+    if not np.isfinite(written := array_of(image)).all():
+        raise LasegError(f"{path}: is not written, because the image has voxels that are NaN or infinite")
     with replacing(path) as partial:
         named = partial.with_name(partial.name + suffix_of(path))  # the name tells SimpleITK the format
         try:
             sitk.WriteImage(image, str(named), useCompression=True)
             # On a full disk SimpleITK may write a part of the file and report no error.
-            if not np.array_equal(array_of(image), array_of(sitk.ReadImage(str(named))), equal_nan=True):
+            if not np.array_equal(written, array_of(sitk.ReadImage(str(named)))):
                 raise LasegError("only a part of it was written")
             os.replace(named, partial)
         except (RuntimeError, LasegError) as error:

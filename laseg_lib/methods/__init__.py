@@ -10,7 +10,8 @@ gradients.  ``image``: (B, 1, W, H, D) float32, the ``config.labelled_in_batch``
 ``torch.Generator`` on the device.  Draw all random numbers from it; otherwise a resumed training differs from an
 uninterrupted one.
 ``loss``: a scalar to differentiate.  ``parts``: a dict of scalars for the log; it may be empty.  The training itself
-logs ``iteration``, ``lr`` and the validation's Dice, so no part has one of these names.
+logs ``iteration``, ``lr`` and the validation's Dice, so no part has one of these names; it logs the returned loss as
+``loss``.
 
 A method with parameters of its own (a second network) is an ``nn.Module`` with this ``forward``, or a class of such
 modules that is made from ``(config, n_classes)``; ``n_classes`` counts the background.  Its parameters are trained with

@@ -138,10 +138,12 @@ def test_an_nrrd_in_other_units_or_aslant_is_told(lines, words, tmp_path):
         np.testing.assert_allclose(read_scan(tmp_path / "s.nrrd").spacing, (2, 2.5, 3))
 
 
-def test_an_nrrd_with_an_axis_that_is_none_of_space_says_its_three_sides(tmp_path):
-    head = ["NRRD0004", "type: uint8", "dimension: 4", "sizes: 1 8 7 6", "space: left-posterior-superior",
-            "space directions: none (2,0,0) (0,2.5,0) (0,0,3)", "kinds: list domain domain domain", "encoding: raw", "",
-            ""]
+@pytest.mark.parametrize("lines", [
+    ["space: left-posterior-superior", "space directions: none (2,0,0) (0,2.5,0) (0,0,3)",
+     "kinds: list domain domain domain"],
+    ["space: left-posterior-superior-time", "space directions: (0,0,0,40) (2,0,0,0) (0,2.5,0,0) (0,0,3,0)"]])
+def test_an_nrrd_with_an_axis_that_is_none_of_space_says_its_three_sides(lines, tmp_path):
+    head = ["NRRD0004", "type: uint8", "dimension: 4", "sizes: 1 8 7 6", *lines, "encoding: raw", "", ""]
     (tmp_path / "s.nrrd").write_bytes("\n".join(head).encode() + bytes(range(168)) * 2)
     np.testing.assert_allclose(read_scan(tmp_path / "s.nrrd").spacing, (2, 2.5, 3))
 
@@ -672,6 +674,16 @@ def test_an_error_of_the_converted_series_names_the_series(series):
         head.BitsAllocated, head.BitsStored, head.HighBit, head.PixelData = 8, 8, 7, bytes(20 * 18 * 3)
 
     refused(changed(series, coloured), "several numbers for each voxel, such as colours.*grey image")
+    refused(enhanced(list(map(pydicom.dcmread, sorted(series.iterdir()))), series.parent / "all.dcm"),
+            "several numbers for each voxel, such as colours.*grey image")
+
+
+def test_a_mosaic_is_refused(series):
+    """Each file would count as one slice."""
+    def mosaic(head, k):
+        head.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+
+    refused(changed(series, mosaic), "all slices of a volume in one picture .a Siemens mosaic")
 
 
 def damaged_jpeg(head):
@@ -714,6 +726,19 @@ def test_many_slices_in_one_dicom_file_say_their_size_or_are_asked(scan, tmp_pat
     path.write_bytes(held)
     with pytest.raises(LasegError, match="doesn't give a voxel's size along x, y, z.*--spacing"):
         require_spacing(read_scan(path))
+
+
+@pytest.mark.parametrize("pixdim, given, told", [
+    ((0, 0, 0), (2, 2.5, 3), False), ((0, 0, 0), (1, 1, 2), True), ((2, 2.5, 3), (2, 2.5, 2), True)])
+def test_a_spacing_that_the_header_overrules_is_told(pixdim, given, told, scan, tmp_path, capsys):
+    """Also where the sides are only those of the sform, which may be a placeholder."""
+    def change(head):
+        head[80:92] = struct.pack("<3f", *pixdim)
+
+    found = read_scan(edited(saved(tmp_path / "s.nii", scan), change), spacing=given)
+    assert found.spacing == pytest.approx((2, 2.5, 3))
+    assert ("--spacing is not used for the sides that its header gives: 2 x 2.5 x 3 mm" in capsys.readouterr().err
+            ) == told
 
 
 # --- how large, and which ------------------------------------------------------------------------

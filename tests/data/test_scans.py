@@ -603,6 +603,14 @@ def test_a_file_that_a_full_disk_cut_off_replaces_no_good_one(suffix, share, cla
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [good]
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+def test_an_image_that_is_not_finite_is_not_written(suffix, tmp_path, straight):
+    image = image_of(np.where(array_of(straight[0]) > 1, np.nan, 0).astype(np.float32), straight[0])
+    with pytest.raises(LasegError, match="is not written, because the image has voxels that are NaN"):
+        write_image(tmp_path / f"s{suffix}", image)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_a_file_manager_writes_into_a_folder_changes_no_scan(tmp_path):
     (tmp_path / "1.dcm").touch()
     before = content_digest(tmp_path)
