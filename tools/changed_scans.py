@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Dice of the included network on scans changed on purpose, data/recorded/changed_scans.json (for its model card).
 
-    python tools/changed_scans.py      with LASEG_DATA; some 15 minutes on a core
+    python tools/changed_scans.py      with LASEG_DATA; a few minutes on a core
 
 The scans are the four public training cases that chose the iteration of the included network.  It wasn't trained on
 them, but their own Dice is a little too good.  So what counts is the difference between a changed scan and the scan as

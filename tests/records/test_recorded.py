@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from laseg_lib.config import RENAMED, TrainConfig
 from laseg_lib.data.phantom import FIELD_MM
@@ -128,6 +129,24 @@ def test_the_model_card_has_the_records_scores_and_the_file_is_the_records():
     same = ("n_filters", "normalization", "patch_size", "downsample", "seed", "max_iterations", "max_samples")
     assert {name: config[name] for name in same} == {name: told["config"][name] for name in same}
     assert network.out_conv.out_channels == 2
+
+
+def test_the_model_card_has_what_other_scans_cost():
+    """Of each change the mean, the paired difference with the interval of its mean, and the worst case."""
+    told = json.loads((RECORDED / "changed_scans.json").read_text(encoding="utf-8"))
+    card = (REPO / "laseg_lib/weights/README.md").read_text(encoding="utf-8")
+    table = 100 * pd.DataFrame(told["dice"])
+    differences = table.sub(table["as it is"], axis=0)
+    half = stats.t.ppf(0.975, len(table) - 1) * differences.std() / len(table) ** 0.5
+    for change in table:
+        cost = "" if change == "as it is" else f"{differences[change].mean():+.1f} ± {half[change]:.1f}"
+        assert (f"| {change} | {table[change].mean():.1f} | {cost} | {table[change].min():.1f} |"
+                ) in card.replace("−", "-"), change
+    free = [change for change in table if change.startswith(("noise", "bright in front", "turned by 15"))]
+    assert len(free) == 4 and ((differences[free].mean() - half[free]) > -1.2).all()
+    assert (differences[[change for change in table if "slices" in change]] < 0).to_numpy().all()
+    assert round(differences["a heart of 1.25 of its size"].min(), 1) == -15.5
+    assert told["commit"][:7] in card and not told["changed"]
 
 
 def test_the_network_that_comes_along_finds_the_atrium_of_a_real_case(real_root):
