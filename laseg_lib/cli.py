@@ -288,9 +288,9 @@ def run_evaluate(args):
     for kind in dict.fromkeys(row.get("class") for row in rows):  # several classes: a line for each, and their mean
         of_kind = [row for row in rows if row.get("class") == kind]
         mean = average(of_kind)
-        print_line(f"{len(of_kind)} {what}" + (f", {kind}" if kind else "") + f": Dice {mean['dice']:.4f}, "
-                   f"Jaccard {mean['jaccard']:.4f}, HD95 {format_distance(mean, 'hd95')}, "
-                   f"ASD {format_distance(mean, 'asd')}")
+        counted = what if of_kind[1:] else what.replace("s of", " of", 1)
+        print_line(f"{len(of_kind)} {counted}" + (f", {kind}" if kind else "") + f": Dice {mean['dice']:.4f}, Jaccard "
+                   f"{mean['jaccard']:.4f}, HD95 {format_distance(mean, 'hd95')}, ASD {format_distance(mean, 'asd')}")
     if mean["empty"]:
         print(f"WARNING: {mean['empty']} predictions are EMPTY; they count as Dice 0 and the volume's diagonal",
               file=sys.stderr)

@@ -190,7 +190,7 @@ def test_the_command_writes_a_table_and_says_what_is_missing(label, tmp_path, ca
     saved(tmp_path / "masks" / "a.nrrd", label)
     assert main(["evaluate", "--masks", str(tmp_path / "masks"), "--labels", str(tmp_path / "labels"), "--csv",
                  str(tmp_path / "t.csv")]) == 0
-    assert "1 masks of" in capsys.readouterr().out
+    assert "1 mask of" in capsys.readouterr().out
     assert (tmp_path / "t.csv").read_text().splitlines()[1].startswith("a,1.0,1.0,0.0")
     for words in ([], ["x.pth"], ["--masks", "m"], ["x.pth", "--masks", "m", "--root_path", "r"]):
         assert main(["evaluate", *words]) == 1
