@@ -6,16 +6,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from .config import (
-    RECIPES,
-    RENAMED,
-    STRONG_RECIPE,
-    WALKTHROUGH_RECIPE,
-    TrainConfig,
-    choices,
-    explanations,
-    type_of_setting,
-)
+from .config import RECIPES, RENAMED, TrainConfig, choices, explanations, type_of_setting
 from .errors import LasegError, visible
 from .runtime import places, program
 
@@ -100,8 +91,8 @@ def parser():
                     "--patch_size 48 48 32 --n_filters 8 --max_iterations 400")
     add_config_arguments(train)
     train.add_argument("--recipe", choices=RECIPES, default="right",
-                       help="walkthrough (or seed): with its bugs (" + ", ".join(WALKTHROUGH_RECIPE)
-                            + "); right: without them; strong: right, with " + ", ".join(STRONG_RECIPE))
+                       help="walkthrough (or seed): with its bugs (" + ", ".join(RECIPES["walkthrough"])
+                            + "); right: without them; strong: right, with " + ", ".join(RECIPES["strong"]))
     train.add_argument("--gpu", help="which GPUs the process may see (CUDA_VISIBLE_DEVICES), e.g. 0")
     train.add_argument("--resume", action="store_true", help="continue from the last checkpoint in --snapshot_path")
 
@@ -170,8 +161,7 @@ def add_config_arguments(sub):
         else:
             options |= {"type": kind, "choices": choices(field.name)}
         if field.default not in (None, ""):
-            said = ("off", "on")[field.default] if kind is bool else field.default
-            options["help"] += f" (default: {said})"
+            options["help"] += f" (default: {('off', 'on')[field.default] if kind is bool else field.default})"
         names = [f"--{name}" for name in (field.name, *(old for old, new in RENAMED.items() if new == field.name))]
         sub.add_argument(*names, required=field.name == "root_path", **options)
 
@@ -292,8 +282,7 @@ def run_evaluate(args):
         print_line(f"{len(of_kind)} {counted}" + (f", {kind}" if kind else "") + f": Dice {mean['dice']:.4f}, Jaccard "
                    f"{mean['jaccard']:.4f}, HD95 {format_distance(mean, 'hd95')}, ASD {format_distance(mean, 'asd')}")
     if mean["empty"]:
-        print(f"WARNING: {mean['empty']} predictions are EMPTY; they count as Dice 0 and the volume's diagonal",
-              file=sys.stderr)
+        program.print_error(f"WARNING: {mean['empty']} predictions are EMPTY: Dice 0, and the volume's diagonal")
     if args.csv:  # last, so that the results are on the terminal even if writing fails
         write_table(args.csv, rows)
 
@@ -327,3 +316,7 @@ def run_predict(args):
     if failed and len(scans) > 1:
         print(f"laseg predict: {failed} of {len(scans)} scans failed", file=sys.stderr)
     return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,6 +5,7 @@ The text below a setting explains it; ``laseg train --help`` prints the same tex
 
 import ast
 import inspect
+import os
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -253,7 +254,7 @@ def convert_setting(name, value):
         else:
             if isinstance(value, str) != (kind is str) and not (kind is str and hasattr(value, "__fspath__")):
                 raise TypeError
-            converted = kind(value)
+            converted = str(os.path.expanduser(value)) if kind is str else kind(value)
             if kind is not str and converted != value:  # 2.5 is no int, and NaN is not equal to itself
                 raise ValueError
     except (TypeError, ValueError, OverflowError) as error:

@@ -41,7 +41,8 @@ def _check(pairs, alpha, global_step):
     for theirs, ours in pairs:
         if [one.shape for one in theirs] != [one.shape for one in ours]:
             raise ValueError("teacher and student must be the same network; their shapes differ")
-        if any(one.data_ptr() == other.data_ptr() != 0 for one, other in zip(theirs, ours)):
+        # A frozen part may be shared, to save memory: its average is itself.
+        if any(one.data_ptr() == other.data_ptr() != 0 and other.requires_grad for one, other in zip(theirs, ours)):
             raise ValueError("teacher and student share their tensors, so nothing is averaged; "
                              "make the teacher with copy.deepcopy(student)")
     if not 0 <= alpha <= 1 or global_step < 0:

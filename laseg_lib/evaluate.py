@@ -20,7 +20,7 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
 
     ``at``: 'same' compares with labels at the network's resolution, 'full' with the labels as they are stored.
     LasegError for a checkpoint or volume that can't be read, for cases without a label, for other classes, and for a
-    test case that is a training case too.
+    test case, or a test patient, that is for training too.
     """
     network, config = load_to_predict(checkpoint, weights, patch_size, downsample)
     patch_size, downsample = config["patch_size"], config["downsample"]
@@ -32,7 +32,7 @@ def evaluate_checkpoint(checkpoint, root_path, *, split="test", weights="student
                          f"hold {', '.join(dataset.classes)}; use a checkpoint that was trained on these classes")
     train = list_path(root_path, "train")
     if split == "test" and train.is_file():
-        keep_apart(list_path(root_path, "test"), dataset.image_list, train, read_list(train))
+        keep_apart(list_path(root_path, "test"), dataset.image_list, train, read_list(train), root_path)
     warn_about_comparability(checkpoint, config, dataset, spacing)
     return evaluate_network(network.to(pick_device(device), memory_format=torch.channels_last_3d), dataset, patch_size,
                             window=window, keep_largest=largest_component, precision=precision,

@@ -70,7 +70,8 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
         padding, stride = "constant", [max(side // 2, 1) for side in patch_size]
         if window == "walkthrough":
             stride = walkthrough_stride(patch_size)
-    with torch.inference_mode(), autocast(device, precision), explain_memory(), bar:
+    # no_grad, because a network may keep a tensor for later, and training can't use one of inference_mode.
+    with torch.no_grad(), autocast(device, precision), explain_memory(), bar:
         score = sliding_window(volume, patch_size, stride, probability, batch_size, padding)
     if enlarge and downsample > 1:
         score = enlarged(score.float(), size, downsample)

@@ -34,8 +34,9 @@ def dice_of(one, two):
 def mean_dice_of(one, two):
     """The mean of ``dice_of`` over the classes 1 and above that occur in either of two labels; 1 if none occurs."""
     values = np.union1d(one, two)
-    if (values % 1 != 0).any():
-        raise ValueError("a label holds others than whole numbers: give the class of each voxel, not probabilities")
+    if (values % 1 != 0).any() or values.max() > 100:
+        raise ValueError("a label holds others than the whole numbers 0 to 100: give the class of each voxel, not "
+                         "probabilities, nor 255 for 1")
     return float(np.mean([dice_of(one == k, two == k) for k in values if k] or [1.0]))
 
 
@@ -73,9 +74,9 @@ def surface_distances(prediction, label, spacing=1.0):
 def sides_of(mask, spacing):
     """A voxel's sides, one for each axis of ``mask``.  ValueError for a mask that isn't W x H x D or W x H, a wrong
     number of sides, or a side that isn't above 0."""
-    if mask.ndim not in (2, 3) or mask.ndim == 3 and len(mask) == 1:
-        raise ValueError(f"masks must be W x H x D or W x H, not {mask.shape}: with a batch axis every voxel would "
-                         "count as surface")
+    if mask.ndim not in (2, 3) or mask.ndim == 3 and 1 in mask.shape[::2]:
+        raise ValueError(f"masks must be W x H x D or W x H, not {mask.shape}: in one slice, or with a batch axis, "
+                         "every voxel would count as surface")
     sides = np.asarray(spacing, float)
     if sides.size > 1 and sides.shape != (mask.ndim,):
         raise ValueError(f"masks with {mask.ndim} axes need a spacing with {mask.ndim} sides, not {sides}")

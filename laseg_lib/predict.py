@@ -144,8 +144,7 @@ def look_at(network, volume, boxes, patch_size, *, progress=False, **options):
         total = np.zeros((len(found), *volume.shape), np.float32) if total is None else total
         total[(..., *box)] += found
         count[box] += 1
-    total /= np.maximum(count, 1)
-    return total
+    return total / np.maximum(count, 1)
 
 
 def without_other_parts(probability):

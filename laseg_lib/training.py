@@ -270,12 +270,13 @@ class Trainer:
         self.iteration = self.saved = int(state["iteration"])
         self.best = None if state["best"] is None else float(state["best"])
         rank, world, before = distributed.rank(), distributed.world(), len(state["streams"])
-        if before == world:
+        if before == world and self.batches.generators.fits(state["streams"][rank]):
             self.batches.load_state_dict(state["streams"][rank])
         else:
             self.batches = Batches(config, self.train_set, self.device, rank, world, restart=self.iteration)
-            self.notify(f"written by {before} processes, continued by {world}: the weights are the same, but "
-                        f"random generators begin anew from seed {config.seed} and iteration {self.iteration}")
+            how = "on another kind of device" if before == world else f"by {before} processes, continued by {world}"
+            self.notify(f"written {how}: the weights are the same, but random generators begin "
+                        f"anew from seed {config.seed} and iteration {self.iteration}")
         del self.history[self.iteration:]
 
     def save(self):

@@ -1,7 +1,8 @@
 """Augmentation: random changes of a volume and its label.
 
 Each transform takes and returns a sample ``{'image': (W, H, D), 'label': (W, H, D)}``, or with two images (W, H): NumPy
-arrays, or tensors on any device.  A crop is a view of its volume.
+arrays, or tensors on any device.  A crop is a view of its volume.  Crops, turns and mirrors move any other map of the
+image's shape, too.
 
 The dtypes stay, except in ``ToTensor``.  Raises ValueError for a sample without a label, and if image and label differ
 in shape or have channels.
@@ -20,10 +21,20 @@ from .runtime.randomness import checked, integer, uniform
 MOST_CLASSES = 100  # each class takes memory and time
 
 
-def _both(sample, function):
-    """``sample`` with ``function`` applied to image and label."""
+def _each(sample, function):
+    """``sample`` with ``function`` applied to image, label and any other map of their shape."""
+    maps = _maps(sample)
+    return {name: function(value) if name in maps else value for name, value in sample.items()}
+
+
+def _maps(sample):
+    """The names of the arrays that have the image's shape.  Errors: as in ``_require_alike``, and ValueError for an
+    array with channels, which would stay as it is."""
     _require_alike(sample)
-    return {**sample, "image": function(sample["image"]), "label": function(sample["label"])}
+    shape, held = tuple(sample["image"].shape), {name: tuple(getattr(a, "shape", ())) for name, a in sample.items()}
+    if several := [name for name, found in held.items() if found != shape and found[-len(shape):] == shape]:
+        raise ValueError(f"{several[0]} {held[several[0]]} has channels; transform each of them as a map of its own")
+    return [name for name, found in held.items() if found == shape]
 
 
 def _require_alike(sample):
@@ -66,7 +77,7 @@ class RandomRotFlip:
                 volume = np.flip(volume, axis) if numpy else torch.flip(volume, (axis,))
             return np.ascontiguousarray(volume) if numpy else volume  # torch.from_numpy refuses negative strides
 
-        return _both(sample, turn)
+        return _each(sample, turn)
 
 
 def rotation(angles):
@@ -99,7 +110,7 @@ class RandomAffine:
 
     The image is resampled trilinearly.  Each class of the label is resampled in the same way, and a voxel gets the
     class with the greatest share.  Outside the volume its border is repeated.  Use it before ``ToTensor``.
-    Raises ValueError for a label below 0 or above ``MOST_CLASSES``.
+    Raises ValueError for a label below 0 or above ``MOST_CLASSES``, and for another map of the image's shape.
     """
 
     def __init__(self, degrees=15.0, scale=1.2, *, probability=0.5, rng=None):
@@ -109,12 +120,13 @@ class RandomAffine:
         """A random matrix; with probability 1 - ``probability`` it is the identity."""
         if uniform(self.rng) >= self.probability:
             return np.eye(dims)
-        angles = [np.deg2rad(self.degrees) * (2 * uniform(self.rng) - 1)
-                  for _ in range(3 if dims == 3 else 1)]
+        angles = [np.deg2rad(self.degrees) * (2 * uniform(self.rng) - 1) for _ in range(3 if dims == 3 else 1)]
         return rotation(angles) * self.scale ** (2 * uniform(self.rng) - 1)
 
     def __call__(self, sample):
-        _require_alike(sample)
+        if other := set(_maps(sample)) - {"image", "label"}:
+            raise ValueError(f"the sample holds {min(other)} beside image and label: RandomAffine can't know how to "
+                             "interpolate it; leave it out, or make it from the transformed label")
         matrix = self.draw(sample["image"].ndim)
         if (matrix == np.eye(len(matrix))).all():
             return sample
@@ -170,7 +182,7 @@ class _Crop:
             raise ValueError(f"output_size {size} has {len(size)} sides, the volume {shape} has {len(shape)}")
         corner = [self.offset(max(have - want, 0)) for have, want in zip(shape, size)]
         window = tuple(slice(c, c + side) for c, side in zip(corner, size))
-        return _both(sample, lambda volume: pad_to(volume, size)[window])
+        return _each(sample, lambda volume: pad_to(volume, size)[window])
 
 
 class CenterCrop(_Crop):

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from tqdm.auto import tqdm
 
 from ..errors import LasegError
-from .volumes import FILE, PUBLIC, keep_or_write_list, may_write_list, read_list
+from .volumes import FILE, PUBLIC, fingerprint, is_sound, keep_or_write_list, may_write_list, read_list
 
 FOLDER = "2018LA_Seg_Training Set"
 COMMIT = "88ed29ad794f877122e542a7fa9505a76fa83515"  # the checksums are of this commit
@@ -29,17 +29,27 @@ def fetch(dest, base_url=PUBLIC_URL, *, timeout=30, attempts=4, progress=True):
 
     ``base_url``: the address of the folder that holds ``CASE/mri_norm2.h5``, for a mirror.
     ``timeout``: seconds without an answer.  ``attempts``: for each file, with a pause that grows by a second.
-    Correct files are kept.  Raises LasegError, with what to do, if a file can't be downloaded.
+    Correct files are kept, and so are volumes that somebody changed.  Raises LasegError, with what to do, for these,
+    and if a file can't be downloaded.
     """
     dest = Path(dest)
     root = dest / FOLDER
     lists = {dest / f"{split}.list": read_list(PUBLIC / f"{split}.list") for split in ("train", "test")}
     for path, names in lists.items():  # lists of another data set are refused before any download
         may_write_list(path, names)
+    changed = []
     for name, digest in tqdm(registry().items(), desc="fetch", unit="file", disable=not progress):
-        fetch_file(f"{base_url.rstrip('/')}/{name}/{FILE}", root / name / FILE, digest, timeout, attempts)
+        path = root / name / FILE
+        if path.is_file() and fingerprint(path) != digest and is_sound(path):
+            changed.append(path)
+        else:
+            fetch_file(f"{base_url.rstrip('/')}/{name}/{FILE}", path, digest, timeout, attempts)
     for path, names in lists.items():
         keep_or_write_list(path, names)
+    if changed:
+        raise LasegError(f"{changed[0]}: has another checksum than the published file, but it can be read, so somebody "
+                         f"changed it ({len(changed)} in all). It is kept; every other file is complete. Move it away "
+                         "and fetch again to get the published one")
     return root
 
 

@@ -16,6 +16,9 @@ FORMATS = {".nii": "NIfTI", ".nii.gz": "NIfTI", ".nrrd": "NRRD", ".nhdr": "NRRD"
            ".mhd": "MetaImage", ".dcm": "DICOM"}
 # The ends of masks' names.  Lower case only, because "_LA" may mean the long axis.
 DERIVED = re.compile(r"(?:^|[_-])(la|laendo|label|mask|seg|segmentation|gt|pred|prediction|probability)$")
+# Folders that a file system, a server's disk or its recycle bin makes.
+SYSTEM = {"lost+found", "@eadir", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "system volume information",
+          "__macosx"}
 SCAN_ENDS = ("", "_0000", "_mri", "_lge", "_lgemri", "_scan", "_image", "_img")
 
 
@@ -44,6 +47,10 @@ def leads_back(folder):
     return os.path.realpath(folder) in map(os.path.realpath, way)
 
 
+def is_hidden(name):
+    return name.startswith(".") or name.lower() in SYSTEM
+
+
 def files_below(folder):
     """Every file and folder below ``folder``, sorted, without hidden ones.  Links are followed, but not back into a
     folder above.  LasegError for a folder that can't be read: its cases would be missing silently."""
@@ -54,9 +61,9 @@ def files_below(folder):
 
     found = []
     for where, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        folders[:] = [name for name in sorted(folders) if not name.startswith(".")
+        folders[:] = [name for name in sorted(folders) if not is_hidden(name)
                       and not leads_back(os.path.join(where, name))]
-        found += [Path(where, name) for name in [*folders, *names] if not name.startswith(".")]
+        found += [Path(where, name) for name in [*folders, *names] if not is_hidden(name)]
     return sorted(found)
 
 
@@ -152,7 +159,7 @@ def scans_of(path, masks=False):
         return found
     if not path.is_dir():
         return [path]
-    inside = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+    inside = sorted(file for file in path.iterdir() if not is_hidden(file.name))
     for file in inside:
         if not suffix_of(file):  # it may be a link to a folder
             require_target(file)

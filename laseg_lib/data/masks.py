@@ -127,7 +127,8 @@ def measured_on_label(mask, label, value, spacing, orientation):
                  f"{np.round(image.GetOrigin(), 2).tolist()}" for image in (prediction, gold)]
         raise LasegError(f"{mask}: has another grid than its label {label} ({grids[0]}, and {grids[1]}); export the "
                          "mask in the geometry of the scan")
-    sides = np.where(np.isfinite(two.spacing) | (spacing is None), two.spacing, spacing or np.nan)
+    sides = np.array(gold.GetSpacing()) if known else np.where(  # turned, the axes have another order than in the file
+        np.isfinite(two.spacing) | (spacing is None), two.spacing, spacing or np.nan)
     return array_of(prediction), array_of(gold), value if isinstance(value, dict) else ATRIUM, sides
 
 
@@ -150,6 +151,11 @@ def measured_on_volume(mask, volume, value, spacing, orientation):
     if alike and not same_grid(image, grid, 0.1) or array_of(image).any() and not prediction.any():
         raise LasegError(f"{mask}: by the headers it lies elsewhere than {volume}; give the mask of this "
                          "case, or correct the wrong header")
+    whole, inside = ((array_of(one) > 0).sum() * np.prod(one.GetSpacing())
+                     for one in (image, image_of(prediction, grid)))
+    if inside < 0.95 * whole:
+        notify(f"WARNING: {mask}: {100 * (1 - inside / whole):.0f} % of it lies outside {volume}, which is cropped "
+               "around its label, and doesn't count; --labels measures the whole mask")
     return prediction, label, classes, sides
 
 

@@ -32,7 +32,16 @@ from ..classes import ATRIUM, as_text
 from ..errors import LasegError
 from ..runtime.program import NO_SPACE
 from .atomic import require_same_settings, write_list, write_whole
-from .files import comparable_name, data_files, files_below, require_target, scan_files, suffix_of, what_is_in
+from .files import (
+    comparable_name,
+    data_files,
+    files_below,
+    is_dicom,
+    require_target,
+    scan_files,
+    suffix_of,
+    what_is_in,
+)
 from .grid import array_of
 from .scans import LABEL, SCAN, read_case
 from .volumes import (
@@ -68,13 +77,14 @@ class Patterns:
     ``scan`` and ``label`` are file patterns like '*_mri.nii.gz' and '*_la.nii.gz', or 'imagesTr/*_0000.nii.gz' and
     'labelsTr/*.nii.gz', in the given folder or any folder below it.  The text in place of the stars names the case; its
     label is the file with the same text.  Without a star, a case has its folder's name.  A pattern may also match
-    folders that hold a DICOM series.  Names are compared after ``comparable_name``.
+    folders that hold a DICOM series.  One that begins with './' fits in the given folder itself only.  Names are
+    compared after ``comparable_name``.
     """
 
     def __init__(self, scan=SCAN, label=LABEL):
-        # './' and '**/' at the beginning say nothing more: a pattern fits in any folder
-        scan, label = (re.sub(r"^(\./|\*\*/)+", "", comparable_name(pattern.replace("\\", "/")))
-                       for pattern in (scan, label))
+        given = [comparable_name(pattern.replace("\\", "/")) for pattern in (scan, label)]
+        # '**/' at the beginning says nothing more: a pattern fits in any folder
+        scan, label = (re.sub(r"^(\./|\*\*/)+", "", pattern) for pattern in given)
         self.scan, self.label = scan, label
         if scan.count("*") != label.count("*"):
             raise LasegError(f"--scan '{scan}' and --label '{label}': both need the same number of stars, which stand "
@@ -82,15 +92,15 @@ class Patterns:
         if scan == label:
             raise LasegError(f"--scan and --label '{scan}': both name the same files; name the scans with --scan, and "
                              "their labels with --label")
-        self.expression = self._expression(scan)
+        self.expression, self.label_expression = map(self._expression, given)
         # '*_la.nii.gz' is more specific than '*.nii.gz': a file that it matches is no scan.
-        self.label_expression = self._expression(label)
         self.excluded = self.label_expression if len(label) > len(scan) else None
 
     @staticmethod
     def _expression(pattern):
-        parts = "([^/]*)".join(re.escape(part).replace(r"\?", "[^/]") for part in pattern.split("*"))
-        return re.compile(rf"(.*/)?{parts}")
+        parts = re.sub(r"^(\./|\*\*/)+", "", pattern).split("*")
+        parts = "([^/]*)".join(re.escape(part).replace(r"\?", "[^/]") for part in parts)
+        return re.compile(rf"{'()' if pattern.startswith('./') else '(.*/)?'}{parts}")
 
     def name(self, path):
         """The name of the case whose scan is at the relative ``path``; None if the file is no scan."""
@@ -123,7 +133,7 @@ def patterns_for(raw_dir, scan=None, label=None):
 
 def find_cases(raw_dir, patterns):
     """{name: Case} of every scan below ``raw_dir``.  LasegError if there is none, or two with one name."""
-    cases, found = {}, {}
+    cases, found, spelt = {}, {}, {}
     for path in files_below(raw_dir):
         found.setdefault(comparable_name(path.relative_to(raw_dir).as_posix()), []).append(path)
     for relative, path in [(relative, path) for relative, paths in found.items() for path in paths]:
@@ -137,8 +147,10 @@ def find_cases(raw_dir, patterns):
         if problem := name_problem(name):
             raise LasegError(f"{path}: its case would be called {name[:60]!r}, which can't be a folder's name "
                              f"({problem}); rename it")
-        if name in cases and not path.samefile(cases[name].scan):
-            raise LasegError(f"{path}: a second case with the name {name}, the first is {cases[name].scan}; rename one")
+        first = spelt.setdefault(name.casefold(), name)  # on many disks P1 and p1 are one folder
+        if first in cases and not path.samefile(cases[first].scan):
+            raise LasegError(f"{path}: a second case with the name {first}, the first is {cases[first].scan}; rename "
+                             "one, or begin the patterns with './' if only files in the given folder itself count")
         labels = found.get(comparable_name(patterns.label_of(relative)), [])
         for label in labels:
             require_target(label)
@@ -158,8 +170,10 @@ def find_cases(raw_dir, patterns):
 
 
 def holds_files(path):
-    """Whether a path is a file, or a folder with files in it, such as those of a DICOM series."""
-    return path.is_file() or path.is_dir() and any(child.is_file() for child in path.iterdir())
+    """Whether a path is a file, or a folder with files in it, such as those of a DICOM series; of DICOM files only, if
+    the folder has the name of a file (an archive's s.nii/s.nii)."""
+    return path.is_file() or path.is_dir() and any(
+        child.is_file() and (is_dicom(child) or not suffix_of(path)) for child in path.iterdir())
 
 
 # --- which cases ----------------------------------------------------------------------------------

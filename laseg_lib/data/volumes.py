@@ -87,8 +87,8 @@ def why_unreadable(error):
     """The meaning of h5py's error, and a remedy: a file can be complete, and still be unreadable here."""
     text = " ".join(str(error).split())
     if "lock file" in text:
-        return (f"another program has it open for writing ({text}); close that, or set HDF5_USE_FILE_LOCKING=FALSE "
-                "if nothing writes to it")
+        return (f"another program has it open for writing, or its file system has no locks ({text}); close that "
+                "program, or set HDF5_USE_FILE_LOCKING=FALSE if nothing writes to it")
     if "filter" in text and ("not registered" in text or "not available" in text or "plugin" in text):
         return (f"its data are compressed by a filter that isn't installed ({text}); install hdf5plugin, or write the "
                 "file again with gzip")
@@ -324,13 +324,20 @@ def training_names(config):
     names, beside = read_list(train), train.with_name("test.list")
     test = beside if beside.is_file() else list_path(config.root_path, "test")
     if test.is_file():
-        keep_apart(train, names, test, read_list(test))
+        keep_apart(train, names, test, read_list(test), config.root_path)
     return names
 
 
-def keep_apart(one, names, other, others):
-    """LasegError if two lists share a case: a training case can't be a test case."""
-    tested = set(others)
+def keep_apart(one, names, other, others, root_path=None):
+    """LasegError if two lists share a case, or a patient of the patients.list of ``root_path``: a training case can't
+    be a test case."""
+    tested, patients = set(others), read_patients(root_path) if root_path else {}
+    seen = {patients[name]: name for name in others if name in patients}
+    if shared := [name for name in names if name not in tested and patients.get(name) in seen]:
+        who = patients[shared[0]]
+        raise LasegError(f"{one}: {shared[0]} is a scan of the patient {who}, as is {seen[who]} in {Path(other).name}"
+                         + (f", and {len(shared) - 1} more share one" if shared[1:] else "") + "; a patient is for "
+                         "training or for testing: remove one of them from its list, or correct patients.list")
     if both := [name for name in names if name in tested]:
         raise LasegError(f"{one}: {both[0]} is in {Path(other).name} too"
                          + (f", and so are {len(both) - 1} more" if both[1:] else "")

@@ -35,25 +35,25 @@ def label_by_teacher(checkpoint, root, names, labelled, dest, *, patch_size, dow
     teacher of ``checkpoint`` predicts.  Voxel sizes, positions and patients.list go along.
     ``patch_size``, ``downsample``: of the teacher's training.
     Returns the mean Dice of the new labels where true ones exist, or NaN; choose nothing by it.
-    Raises LasegError for files that can't be read, and where the teacher finds nothing.
+    Raises LasegError for files that can't be read, where the teacher finds nothing, and if ``dest`` holds ``root``.
     """
     network, config = load_network(checkpoint, "teacher")
     network = network.to(pick_device(), memory_format=torch.channels_last_3d)
     root, dest, quality = Path(root), Path(dest), []
     for i, name in enumerate(names):
-        path = file_of(root, name)
+        path, target = file_of(root, name), dest / "cases" / name / FILE
+        if target.exists() and target.samefile(path):
+            raise LasegError(f"{dest}: its cases are the given ones, whose labels would be lost; give another folder")
         image, label = read_volume(path, with_label=i < labelled or has_label(path))
         if i >= labelled:
             found = largest_component(predict_volume(network, image, patch_size, enlarge=True,
                                                      downsample=downsample)[0])
             if not found.any():
-                raise LasegError(f"{path}: the teacher finds no atrium in it; train it longer, "
-                                 "or leave this case out")
+                raise LasegError(f"{path}: the teacher finds no atrium in it; train it longer, or leave it out")
             quality += [] if label is None else [mean_dice_of(found, label)]
             label = found
         known = {kind: mm for kind, mm in read_geometry(path).items() if not np.isnan(mm).any()}
-        classes = config.get("classes", ATRIUM)
-        write_volume(dest / "cases" / name / FILE, image, label, classes=classes, **known)
+        write_volume(target, image, label, classes=config.get("classes", ATRIUM), **known)
     write_list(dest / "train.list", names)
     if (patients := list_path(root, "patients")).is_file():
         write_whole(dest / "patients.list", patients.read_bytes())

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pickle
+import re
 import zipfile
 from itertools import zip_longest
 from pathlib import Path
@@ -18,8 +19,9 @@ from ..config import TrainConfig
 from ..errors import LasegError, require_no_text
 from ..vnet import network_from_state, settings_of
 from . import places
-from .program import in_one_line
+from .program import flush_to_disk, in_one_line
 
+WRAPPERS = re.compile(r"(?:^|(?<=\.))_(orig_mod|checkpoint_wrapped_module|fsdp_wrapped_module)\.")
 LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
 # Other tools save a metric or a step as a NumPy number beside the weights.  These types make one, by new and old names.
 _scalar = np.float64(0).__reduce__()[0]
@@ -39,8 +41,7 @@ def save_checkpoint(path, state, *, keep_previous=False):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+            flush_to_disk(file)
         if keep_previous and path.exists():
             os.replace(path, path.with_name(PREVIOUS))
         os.replace(partial, path)
@@ -74,6 +75,9 @@ def load_checkpoint(path):
         with torch.serialization.safe_globals(NUMPY_SCALARS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if "Unsupported operand" in str(error):
+            raise LasegError(f"{path}: is written in a newer pickle protocol, which torch doesn't read safely; save it "
+                             "again with torch.save(...) and no pickle_protocol") from error
         raise LasegError(f"{path}: not a checkpoint, or it holds more than tensors and plain values; such a file could "
                          "run code and is not loaded. Save the weights alone, in the program that wrote it: "
                          "torch.save(network.state_dict(), 'weights.pth')") from error
@@ -271,13 +275,13 @@ def start_from_weights(network, source):
 
 def unwrap_network(state, name=""):
     """The weights of the one V-Net in ``state``, or of several that of ``name`` (student, teacher), without the
-    dictionaries around them and without the prefixes of DataParallel ("module."), ``torch.compile`` ("_orig_mod.") and
-    Lightning ("model.").
+    dictionaries around them and without the prefixes of DataParallel ("module.") and Lightning ("model.").  The words
+    that ``torch.compile``, checkpointing of activations and FSDP put into names (``WRAPPERS``) are taken out anywhere.
 
     If there is no V-Net, ``state`` is returned unchanged: building the network then says what is wrong.  ValueError for
     several.
     """
-    values = dict(flattened(state))
+    values = {WRAPPERS.sub("", name): value for name, value in flattened(state)}
     prefixes = [key.removesuffix("out_conv.weight") for key in values if key.endswith("out_conv.weight")]
     named = [prefix for prefix in prefixes if name and prefix.endswith(f"{name}.")]
     prefixes = named if len(named) == 1 else prefixes

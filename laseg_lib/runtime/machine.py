@@ -160,7 +160,8 @@ class StopRequest:
         if threading.current_thread() is threading.main_thread():
             names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # Windows has the first two only
             for number in (getattr(signal, name, None) for name in names):
-                if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP on purpose
+                # nohup ignores SIGHUP on purpose; a handler that Python didn't install (None) can't be restored
+                if number and signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._before[number] = signal.signal(number, self._handle)
         return self
 

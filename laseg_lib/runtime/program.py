@@ -19,6 +19,16 @@ from ..errors import LasegError, visible
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # a full disk, a user's share of it, a limit on files
 
 
+def flush_to_disk(file):
+    """Everything that was written to ``file`` is on the disk afterwards, if its file system can do that."""
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}:
+            raise
+
+
 def before_imports():
     """From here until ``restore_ctrl_c`` Ctrl-C ends the program without a stack trace from the middle of an import."""
     if threading.current_thread() is threading.main_thread() and (
@@ -101,6 +111,8 @@ class OneLineParser(argparse.ArgumentParser):
         args = sys.argv[1:] if args is None else args
         if any(re.fullmatch(r"(--[\w-]+=)?\s*", str(word)) for word in args):
             self.error("one of the arguments is empty; is a variable of the script not set?")
+        home = re.compile(r"(--[\w-]+=)~(?=[/\\]|$)")  # a shell leaves the ~ of --out=~/masks
+        args = [home.sub(lambda found: found[1] + os.path.expanduser("~"), str(word)) for word in args]
         return super().parse_known_args(args, namespace)
 
     def error(self, message):

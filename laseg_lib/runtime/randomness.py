@@ -33,6 +33,10 @@ class Generators:
                 "noise": self.noise.get_state(), "dropout": torch.get_rng_state(),
                 "dropout_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None}
 
+    def fits(self, state):
+        """Whether ``state`` is of the same kind of device: a GPU's generator has another state than a CPU's."""
+        return len(state["noise"]) == len(self.noise.get_state())
+
     def load_state_dict(self, state):
         for stream, rng in self.augment.items():
             rng.bit_generator.state = state["augment"][stream]
@@ -44,9 +48,9 @@ class Generators:
 
 def seed_everything(seed, deterministic=True):
     """Seed Python's, NumPy's and torch's global generators.  ``deterministic``: cuDNN may not choose by timing."""
-    random.seed(seed)
+    random.seed(int(seed))
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    torch.manual_seed(int(seed))
     torch.backends.cudnn.deterministic = bool(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
 

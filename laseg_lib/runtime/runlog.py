@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from ..errors import LasegError
 from . import distributed
 from .machine import notify
-from .program import NO_SPACE
+from .program import NO_SPACE, flush_to_disk
 
 SCALARS = {  # the walkthrough's TensorBoard names, and the column of history.csv each is drawn from
     "lr": "lr", "loss/loss": "loss", "loss/loss_seg": "loss_seg", "loss/loss_seg_dice": "loss_seg_dice",
@@ -145,8 +145,7 @@ class RunLog:
         with self._explain_disk():
             self.scalars.file.flush()
             for file in (self.text, self.table):
-                file.flush()
-                os.fsync(file.fileno())
+                flush_to_disk(file)
         sizes = {name: path.stat().st_size for name, path in self.paths.items()}
         return sizes | {f"{name} sha256": digest_of(path, sizes[name]) for name, path in self.paths.items()}
 
