@@ -308,11 +308,9 @@ def run_predict(args):
                           orientation=args.orientation)
     scans = scans_of_all(scans)
 
-    def report(line):
-        tqdm.write(program.in_one_line(f"laseg predict: {line}"), file=sys.stderr)
-
     failed = predict_files(predictor, scans, args.out, suffix=args.format, keep_probability=args.probability,
-                           force=args.force, say=lambda line: tqdm.write(visible(line)), complain=report)
+                           force=args.force, say=lambda line: tqdm.write(visible(line)),
+                           complain=lambda line: tqdm.write(program.in_one_line(f"laseg predict: {line}"), sys.stderr))
     if failed and len(scans) > 1:
         print(f"laseg predict: {failed} of {len(scans)} scans failed", file=sys.stderr)
     return int(failed > 0)

@@ -29,8 +29,8 @@ from tqdm.auto import tqdm
 from .classes import ATRIUM, with_values
 from .data.grid import array_of, back_to, box_with_structure, image_of, normalised_and_straight, straighten
 from .data.prepare import MARGIN_MM, crop_box
-from .data.scans import open_volume, read_scan, require_spacing
-from .data.volumes import SPACING_MM, in_mm, sizes_differ
+from .data.scans import read_scan, require_spacing
+from .data.volumes import SPACING_MM, in_mm, open_volume, sizes_differ
 from .inference import largest_component, most_probable, predict_volume
 from .runtime.checkpoints import load_to_predict
 from .runtime.machine import notify, pick_device
@@ -91,7 +91,8 @@ def predict_scan(network, scan, patch_size, *, downsample=1, voxel_mm=SPACING_MM
     """
     scan = Path(scan)
     if scan.name.endswith(".h5"):
-        volume, like, known = open_volume(scan, spacing)
+        volume, geometry, known = open_volume(scan, spacing)
+        like = image_of(volume, **geometry)
         if known and sizes_differ(like.GetSpacing(), np.broadcast_to(voxel_mm, 3)):
             notify(f"WARNING: {scan}: its voxels are {in_mm(like.GetSpacing())}, those that the network was trained on "
                    f"{in_mm(np.broadcast_to(voxel_mm, 3))}: prepare it alike")

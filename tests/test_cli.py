@@ -16,6 +16,7 @@ from test_training import closed_logs  # noqa: F401
 
 from laseg_lib import VNet
 from laseg_lib.cli import main, parser
+from laseg_lib.config import TrainConfig
 from laseg_lib.data.volumes import read_volume, write_volume
 from laseg_lib.metrics import case_metrics
 from laseg_lib.runtime.checkpoints import load_checkpoint
@@ -437,3 +438,17 @@ def test_safetensors_under_another_name_are_read(trained, tmp_path):
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, tmp_path / "weights.pth")
     found = load_network(tmp_path / "weights.pth")[0].state_dict()
     assert all(torch.equal(found[name], value) for name, value in network.state_dict().items())
+
+
+def test_every_way_to_start_the_program_starts_it():
+    for module in ("laseg_lib", "laseg_lib.cli"):
+        done = subprocess.run([sys.executable, "-m", module, "predict"], capture_output=True, text=True)
+        assert done.returncode == 2 and "the following arguments are required" in done.stderr
+
+
+def test_the_home_folder_may_stand_after_an_equals_sign(tmp_path, monkeypatch):
+    """A shell leaves it as it is there."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    args = parser().parse_args(["predict", "~x.nii.gz", "--out=~/masks"])
+    assert args.out == tmp_path / "masks" and args.files == [Path("~x.nii.gz")]
+    assert TrainConfig(root_path="a", snapshot_path="~/run").snapshot_path == str(tmp_path / "run")

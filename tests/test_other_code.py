@@ -246,3 +246,63 @@ def test_mistyped_values_are_told_for_what_they_are(phantom_root):
     with pytest.raises(LasegError, match="the volume's voxels are NaN or too large"):
         predict_volume(VNet(1, 2, 2).eval(), image, 16)
     assert LAHeart(phantom_root, names="PHANTOM_0000").image_list == ["PHANTOM_0000"]
+
+
+@pytest.mark.parametrize("transform", [RandomRotFlip(rng=np.random.default_rng(3)), RandomCrop((5, 4, 3)),
+                                       CenterCrop((5, 4, 3))])
+@pytest.mark.parametrize("of", [np.array, torch.tensor])
+def test_any_other_map_of_a_sample_moves_with_its_image(transform, of):
+    image = np.arange(6 * 6 * 4, dtype=np.float32).reshape(6, 6, 4)
+    sample = {"image": of(image), "label": of(np.zeros((6, 6, 4), np.uint8)), "distance": of(2 * image), "name": "a",
+              "number": 3}
+    found = transform(sample)
+    assert (found["distance"] == 2 * found["image"]).all() and (found["name"], found["number"]) == ("a", 3)
+    assert list(found) == list(sample)
+
+
+def test_a_map_that_can_not_be_moved_is_told():
+    sample = {"image": np.zeros((6, 6, 4)), "label": np.zeros((6, 6, 4), np.uint8), "distance": np.zeros((6, 6, 4))}
+    with pytest.raises(ValueError, match="holds distance beside image and label: RandomAffine can't know"):
+        RandomAffine()(sample)
+    sample["distance"] = np.zeros((2, 6, 6, 4))
+    for transform in (RandomRotFlip(), RandomCrop((5, 4, 3)), RandomAffine()):
+        with pytest.raises(ValueError, match="distance .2, 6, 6, 4. has channels"):
+            transform(sample)
+
+
+def test_a_frozen_part_may_be_shared_by_student_and_teacher():
+    student = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    student[0].requires_grad_(False)
+    teacher = copy.deepcopy(student)
+    teacher[0] = student[0]
+    before, shared = teacher[1].weight.clone(), student[0].weight.clone()
+    with torch.no_grad():
+        student[1].weight += 1
+    update_ema_variables(student, teacher, 0.75, 100)
+    assert torch.equal(student[0].weight, shared)
+    torch.testing.assert_close(teacher[1].weight, before + 0.25)
+
+
+def test_a_network_that_keeps_a_tensor_trains_on_after_a_prediction():
+    """A tensor of inference mode can't take part in a training."""
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.grid = nn.Conv3d(1, 2, 1), None
+
+        def forward(self, x):
+            self.grid = torch.linspace(1, 2, x.shape[2])[:, None, None] if self.grid is None else self.grid
+            return self.conv(x) * self.grid
+
+    network = Keeps()
+    predict_volume(network, np.zeros((8, 8, 8), np.float32), (8, 8, 8))
+    network(torch.zeros(1, 1, 8, 8, 8)).sum().backward()
+
+
+def test_slices_and_labels_of_255_are_no_masks_and_no_classes():
+    mask = np.zeros((12, 12, 1), bool)
+    mask[3:8, 3:8] = True
+    with pytest.raises(ValueError, match=r"not .12, 12, 1.: in one slice"):
+        case_metrics(mask, mask)
+    with pytest.raises(ValueError, match="whole numbers 0 to 100.*nor 255 for 1"):
+        mean_dice_of(np.uint8(mask), 255 * np.uint8(mask))

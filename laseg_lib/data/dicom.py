@@ -1,11 +1,11 @@
-"""A DICOM series as one image: pydicom reads the tags, dcm2niix converts the voxels to NIfTI.
+"""A DICOM series as one image: pydicom reads the tags, dcm2niix decodes the voxels.
 
-dcm2niix handles slopes that differ between slices, frames in any order, and compressed voxels.  It accepts a slanted
-stack, or a missing slice, silently.  So the positions of the slices are checked first.
+What tags mean differs between vendors, and dcm2niix reads some of them otherwise than pydicom: those of a thumbnail or
+of a maker's own sequence, counts of slices, empty or padded numbers.  So it gets copies with a slice's voxels and how
+they are stored, and no other tag.  Positions, sizes and slopes are applied here, and the stack is checked first.
 """
 
 import re
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,7 +15,8 @@ import numpy as np
 from ..errors import LasegError, require_no_text
 from ..runtime.machine import notify
 from .files import require_text, suffix_of, what_is_in
-from .headers import EXPORT_AS_LABEL_MAP, read_nifti, require_space
+from .grid import array_of
+from .headers import EXPORT_AS_LABEL_MAP, placed_image, read_nifti, require_space
 
 SEGMENTATIONS = ("Segmentation Storage", "Surface Segmentation Storage", "RT Structure Set Storage")
 GROUPS = {"ImagePositionPatient": "PlanePositionSequence", "ImageOrientationPatient": "PlaneOrientationSequence",
@@ -27,8 +28,6 @@ GROUPS = {"ImagePositionPatient": "PlanePositionSequence", "ImageOrientationPati
 def read_dicom(path):
     """(SimpleITK's float32 image; for x, y, z whether the side is known; whether directions are known) of a
     folder's series or a file.  The z side and directions need a position and an orientation of each slice."""
-    import SimpleITK as sitk
-
     files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file()
                                                  and not file.name.startswith("."))
     for file in files:
@@ -36,33 +35,32 @@ def read_dicom(path):
     series = only_series(path, files)
     heads = list(series.values())
     name = series_name(heads[0])
-    places, lies = (np.array([value or [np.nan] * count for value in slice_values(heads, tag)], float)
-                    for tag, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6)))
+    places, lies, plane = (slice_values(heads, tag, count) for tag, count in (
+        ("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2)))
     require_space(path, (heads[0].Rows, heads[0].Columns, len(places)))
     if len(places) < 2:
         raise LasegError(f"{path}: holds one slice of {name}, and a scan must be W x H x D; give the folder of the "
                          "whole series")
     require_alike(path, name, heads)
-    located = bool(np.isfinite(places).all() and np.isfinite(lies).all())
-    if not located and len(heads) > 1 and len({head.get("InstanceNumber") for head in heads} - {None}) < len(heads):
+    numbers = [head.get("InstanceNumber") for head in heads for _ in range(frames_of(head))]
+    located, affine = bool(np.isfinite(places).all() and np.isfinite(lies).all()), np.eye(4)
+    if not located and len(heads) > 1 and len(set(numbers) - {None}) < len(heads):
         raise LasegError(f"{path}: the slices of {name} have neither positions nor numbers of their own, so their "
                          "order isn't known; export the series again")
-    step = slice_distance(path, name, places, lies) if located else 1
-    image = convert_series(path, name, series)
-    # dcm2niix reverses the rows, as usual in NIfTI; here the axes have DICOM's directions.
-    reversed_axes = np.array([False, True, False])
     if located:
+        step = slice_distance(path, name, places, lies)
         warn_of_gaps(path, name, heads, step)
-        wanted = np.stack([lies[0, :3], lies[0, 3:], np.cross(lies[0, :3], lies[0, 3:])])
-        reversed_axes = (wanted * np.reshape(image.GetDirection(), (3, 3)).T).sum(1) < 0
-    image = sitk.Flip(image, reversed_axes.tolist())
-    if located:
-        image.SetSpacing((*image.GetSpacing()[:2], step))
+        affine[:3, :3] = np.stack([lies[0, :3], lies[0, 3:], step * np.cross(lies[0, :3], lies[0, 3:])], 1)
+        order = np.argsort(places @ affine[:3, 2])
+        affine[:3, 3] = places[order[0]]
     else:
-        image.SetDirection(np.eye(3).ravel().tolist())
-        image.SetOrigin((0, 0, 0))
-    plane = all(slice_values(heads, "PixelSpacing"))
-    return image, (plane, plane, located), located
+        order = np.argsort(np.array(numbers, float), kind="stable")
+    known = bool((plane > 0).all())
+    if known:
+        affine[:3, :2] *= plane[0, ::-1]  # DICOM gives the distance of rows first
+    slopes, offsets = (slice_values(heads, tag, 1)[:, 0] for tag in ("RescaleSlope", "RescaleIntercept"))
+    values = decoded_voxels(path, name, series) * np.where(np.nan_to_num(slopes), slopes, 1) + np.nan_to_num(offsets)
+    return placed_image(path, values[..., order], affine), (known, known, located), located
 
 
 def series_name(head):
@@ -75,7 +73,7 @@ def tags_of(file):
 
     try:
         head = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-        return head if head.get("SOPClassUID") else None
+        return head if head.get("SOPClassUID") or "Rows" in head and "BitsAllocated" in head else None
     except Exception:  # for other files pydicom raises many types of error
         return None
 
@@ -84,11 +82,11 @@ def only_series(path, files):
     """{file: its tags} of the one DICOM series among ``files``, each slice once.  LasegError if there is none, more
     than one, a segmentation, or a file that looks like a slice but can't be read."""
     tags = {file: tags_of(file) for file in files}
-    classes = {file: head.SOPClassUID.name for file, head in tags.items() if head}
+    classes = {file: getattr(head.get("SOPClassUID"), "name", "") for file, head in tags.items() if head}
     if objects := [name for name in classes.values() if name in SEGMENTATIONS]:
         raise LasegError(f"{path}: holds a DICOM segmentation (SEG or RTSTRUCT: {objects[0]}), which LASeg doesn't "
                          f"read; {EXPORT_AS_LABEL_MAP}")
-    images = {file: head for file, head in tags.items() if head and "Rows" in head and "SeriesInstanceUID" in head}
+    images = {file: head for file, head in tags.items() if head and "Rows" in head}
     for file in () if images else files:
         if path.is_file() or suffix_of(file) == ".dcm":
             require_no_text(file, "DICOM")
@@ -98,7 +96,7 @@ def only_series(path, files):
     if not images:
         raise LasegError(f"{path}: no DICOM series in this folder; {what_is_in(path)}; give the folder that "
                          "holds the files of one series")
-    series = {head.SeriesInstanceUID: series_name(head) for head in images.values()}
+    series = {head.get("SeriesInstanceUID"): series_name(head) for head in images.values()}
     if len(series) == len(images) > 1:
         raise LasegError(f"{path}: each of its {len(images)} files is a DICOM series of its own; if they are slices of "
                          "one scan, export them again with one SeriesInstanceUID; if not, put each into its own folder")
@@ -125,30 +123,41 @@ def only_series(path, files):
 def is_cut_off(file, head):
     """Whether an uncompressed DICOM file is smaller than its voxels."""
     syntax = head.file_meta.get("TransferSyntaxUID") if hasattr(head, "file_meta") else None
-    voxels = head.Rows * head.Columns * int(head.get("NumberOfFrames") or 1)
-    packed = syntax and (syntax.is_compressed or syntax.is_deflated)
+    voxels = head.Rows * head.Columns * frames_of(head)
+    packed = syntax and (syntax.is_private or syntax.is_compressed or syntax.is_deflated)
     return not packed and file.stat().st_size < voxels * head.get("BitsAllocated", 8) // 8
 
 
-def slice_values(heads, tag):
-    """The value of a tag for each slice: of a file, or of a frame of an enhanced file; None without it."""
-    values = []
+def frames_of(head):
+    """The number of slices in a file."""
+    return len(head.get("PerFrameFunctionalGroupsSequence") or ()) or int(head.get("NumberOfFrames") or 1)
+
+
+def slice_values(heads, tag, count):
+    """The ``count`` numbers of a tag for each slice (a file, or a frame of an enhanced one): float64, a row a slice,
+    NaN without the tag.  One number in place of several counts for all."""
+    rows = []
     for head in heads:
         shared = (head.get("SharedFunctionalGroupsSequence") or [{}])[0]
-        for frame in head.get("PerFrameFunctionalGroupsSequence") or [{}] * int(head.get("NumberOfFrames") or 1):
+        for frame in head.get("PerFrameFunctionalGroupsSequence") or [{}] * frames_of(head):
             said = [part[GROUPS[tag]][0].get(tag) for part in (frame, shared) if part.get(GROUPS[tag])]
-            values.append(next((value for value in [*said, head.get(tag)] if value not in (None, "")), None))
-    return values
+            value = next((value for value in [*said, head.get(tag)] if value not in (None, "")), np.nan)
+            row = np.array(value.split("\\") if isinstance(value, str) else np.atleast_1d(value), float)
+            rows.append(np.resize(row, count) if len(row) in (1, count) else np.full(count, np.nan))
+    return np.array(rows)
 
 
 def require_alike(path, name, heads):
-    """LasegError for slices that differ, or are stored, in a way that dcm2niix would silently read wrongly."""
+    """LasegError for slices that differ, or are stored, in a way that would silently be read wrongly."""
     for kinds in ({f"{head.Columns} x {head.Rows} pixels" for head in heads},
-                  {f"pixels of {float(mm[1]):.4g} x {float(mm[0]):.4g} mm"
-                   for mm in slice_values(heads, "PixelSpacing") if mm}):
+                  {f"pixels of {mm[1]:.4g} x {mm[0]:.4g} mm" for mm in slice_values(heads, "PixelSpacing", 2)
+                   if mm[0] > 0}):
         if len(kinds) > 1:
             raise LasegError(f"{path}: the slices of {name} differ: {' and '.join(sorted(kinds)[:2])}; export one "
                              "stack alone")
+    if other := [head for head in heads if int(head.get("NumberOfFrames") or frames_of(head)) != frames_of(head)]:
+        raise LasegError(f"{path}: {name} has {other[0].NumberOfFrames} frames, and the positions of "
+                         f"{frames_of(other[0])}; export it again")
     if any(head.get("PhotometricInterpretation") == "MONOCHROME1" for head in heads):
         raise LasegError(f"{path}: {name} shows its smallest values white (MONOCHROME1), so blood would look dark; "
                          "export it as MONOCHROME2")
@@ -163,19 +172,18 @@ def require_alike(path, name, heads):
                    and head.HighBit + 1 != head.BitsStored]:
         raise LasegError(f"{path}: the pixels of {name} are shifted (HighBit {shifted[0].HighBit}, BitsStored "
                          f"{shifted[0].BitsStored}), which LASeg doesn't read; export it again")
-    slopes = set(zip(slice_values(heads, "RescaleSlope"), slice_values(heads, "RescaleIntercept")))
-    if len(slopes) > 1 and any(int(head.get("NumberOfFrames") or 1) > 1 for head in heads):
-        raise LasegError(f"{path}: the frames of {name} have {len(slopes)} different slopes or intercepts, and only "
-                         "one a file can be read; export each slice as a file of its own")
+    if any(head.get("SamplesPerPixel", 1) > 1 for head in heads):
+        raise LasegError(f"{path}: {name} holds several numbers for each voxel, such as colours, but a scan has one; "
+                         "export it as a grey image")
 
 
 def warn_of_gaps(path, name, heads, step):
     """Warn if the header speaks of more slices: every second slice alone is a stack without a gap."""
-    said = [float(mm) for tag in ("SpacingBetweenSlices", "SliceThickness") for mm in slice_values(heads, tag) if mm]
-    if step > 1.5 * max(said, default=step):
-        notify(f"WARNING: {path}: the slices of {name} lie {step:.2f} mm apart, but by its header {max(said):.2f} mm; "
+    said = np.nan_to_num([slice_values(heads, tag, 1) for tag in ("SpacingBetweenSlices", "SliceThickness")]).max()
+    if step > 1.5 * (said or step):
+        notify(f"WARNING: {path}: the slices of {name} lie {step:.2f} mm apart, but by its header {said:.2f} mm; "
                "are some missing?")
-    count = sum(int(head.get("NumberOfFrames") or 1) for head in heads)
+    count = sum(map(frames_of, heads))
     if int(heads[0].get("ImagesInAcquisition") or 0) > count:
         notify(f"WARNING: {path}: holds {count} slices of {name}, but by its header there are "
                f"{heads[0].ImagesInAcquisition}; are some missing?")
@@ -206,78 +214,74 @@ def slice_distance(path, name, places, lies):
     return steps.mean()
 
 
-def sort_frames(whole):
-    """Put the frames of an enhanced file, pydicom's Dataset, into the order of their positions.
-
-    dcm2niix takes their order from FrameContentSequence, where they may be numbered by package or by time, and leaves
-    compressed frames as they are.
-    """
+def slices_of(file):
+    """Yield each slice of a DICOM file as pydicom's Dataset with its voxels and how they are stored, and no other
+    tag."""
+    import pydicom
     from pydicom.encaps import encapsulate, generate_frames
 
-    places, lies = (slice_values([whole], tag) for tag in ("ImagePositionPatient", "ImageOrientationPatient"))
-    frames = whole.PerFrameFunctionalGroupsSequence
-    if len(frames) != whole.get("NumberOfFrames") or not all(places) or not all(lies) or "PixelData" not in whole:
-        return
-    lie = np.array(lies[0], float)
-    order = np.argsort(np.array(places, float) @ np.cross(lie[:3], lie[3:])).tolist()
-    syntax = getattr(whole.file_meta, "TransferSyntaxUID", None)
-    if syntax and syntax.is_encapsulated:
-        packed = list(generate_frames(whole.PixelData, number_of_frames=len(frames)))
-        whole.PixelData = encapsulate([packed[k] for k in order])
+    whole = pydicom.dcmread(file, force=True)
+    kind = next((kind for kind in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if kind in whole), None)
+    syntax = getattr(whole, "file_meta", {}).get("TransferSyntaxUID", pydicom.uid.ImplicitVRLittleEndian)
+    if not kind or syntax.is_private or not syntax.is_transfer_syntax:
+        raise LasegError(f"{file}: holds no voxels, or in a form of its maker's own ({syntax}); export it again as "
+                         "plain DICOM")
+    count, voxels, bits = frames_of(whole), whole[kind].value or b"", whole.BitsAllocated
+    if syntax.is_encapsulated:
+        frames = [encapsulate([frame]) for frame in generate_frames(voxels, number_of_frames=count)]
     else:
-        size = whole.Rows * whole.Columns * whole.get("SamplesPerPixel", 1) * whole.BitsAllocated // 8
-        whole.PixelData = b"".join(whole.PixelData[k * size:(k + 1) * size] for k in order)
-    whole.PerFrameFunctionalGroupsSequence = [frames[k] for k in order]
+        if syntax.is_little_endian is False and bits > 8:
+            voxels = np.frombuffer(voxels, f">u{bits // 8}").astype(f"<u{bits // 8}").tobytes()
+        size, syntax = whole.Rows * whole.Columns * bits // 8, pydicom.uid.ExplicitVRLittleEndian
+        frames = [voxels[k * size:(k + 1) * size] for k in range(count)]
     for frame in frames:
-        if "FrameContentSequence" in frame:
-            del frame.FrameContentSequence
+        copy = pydicom.Dataset()
+        for tag in ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
+            if tag in whole:
+                copy[tag] = whole[tag]
+        copy.SamplesPerPixel, copy.PhotometricInterpretation, copy.Modality = 1, "MONOCHROME2", "MR"
+        copy.SOPClassUID = pydicom.uid.MRImageStorage
+        copy.StudyInstanceUID = copy.SeriesInstanceUID = "1.2"
+        copy.PixelSpacing, copy.SliceThickness, copy.ImageOrientationPatient = [1, 1], 1, [1, 0, 0, 0, 1, 0]
+        copy.file_meta = pydicom.dataset.FileMetaDataset()
+        copy.file_meta.TransferSyntaxUID = syntax
+        setattr(copy, kind, frame)
+        if syntax.is_encapsulated:
+            copy["PixelData"].VR, copy["PixelData"].is_undefined_length = "OB", True
+        yield copy
 
 
-def convert_series(path, name, series):
-    """The image that dcm2niix makes of a series, from a folder with only its slices.
-
-    dcm2niix separates slices with different study times (some tools write each file's own time there), and reads an
-    empty slope as 0.  Then the copies have no study time, and no empty slope.
-    """
+def decoded_voxels(path, name, series):
+    """The voxels of a series as they are stored, float64 W x H x D, in the order of its slices; see the module."""
     import dcm2niix
-    import pydicom
+    import SimpleITK as sitk
 
     with tempfile.TemporaryDirectory(prefix="laseg-") as place:
-        (Path(place) / "in").mkdir()
-        names = {str(Path(place, "in", f"{k:05d}.dcm")): file for k, file in enumerate(series)}
-        times = {(head.get("StudyDate"), head.get("StudyTime")) for head in series.values()}
-        for copy, file in names.items():
-            shutil.copyfile(file, copy)
-            enhanced = "PerFrameFunctionalGroupsSequence" in series[file]
-            empty = [tag for tag in ("RescaleSlope", "RescaleIntercept") if series[file].get(tag, 1) in (None, "")]
-            if len(times) > 1 or enhanced or empty:
-                whole = pydicom.dcmread(file, force=True)
-                whole.StudyDate = whole.StudyTime = ""
-                for tag in empty:
-                    del whole[tag]
-                if enhanced:
-                    sort_frames(whole)
-                whole.save_as(copy)
+        folder, names = Path(place, "in"), {}
+        folder.mkdir()
+        for file in series:
+            for copy in slices_of(file):
+                k = len(names)
+                copy.SOPInstanceUID, copy.InstanceNumber, copy.ImagePositionPatient = f"1.2.{k + 1}", k + 1, [0, 0, k]
+                names[str(folder / f"{k:05d}.dcm")] = file
+                copy.save_as(folder / f"{k:05d}.dcm", enforce_file_format=True)
         # No JSON, no gzip, no cropping, no rotation, and always one image: the stack has been checked.
         options = ["-b", "n", "-z", "n", "-g", "i", "-x", "i", "-m", "y", "-f", "scan", "-o", place]
-        done = subprocess.run([dcm2niix.bin, *options, str(Path(place, "in"))], capture_output=True, text=True,
-                              errors="replace", check=False)
+        done = subprocess.run([dcm2niix.bin, *options, str(folder)], capture_output=True, text=True, errors="replace",
+                              check=False)
         said = (done.stdout + done.stderr).partition("\n")[2]  # the first line is its version
-        made = [file for file in Path(place).glob("*.nii") if "_ROI" not in file.name]  # without overlays
+        made = list(Path(place).glob("*.nii"))
         if len(made) == 1 and done.returncode == 0:
-            try:
-                return read_nifti(made[0])[0]
-            except LasegError as error:
-                raise LasegError(str(error).replace(str(made[0]), str(path))) from error
+            values = array_of(sitk.DICOMOrient(read_nifti(made[0])[0], "LPS")).astype(float)
+            if values.shape == (*values.shape[:2], len(names)):
+                return values
     for copy, file in names.items():
         said = said.replace(copy, str(file))
-    lines = [line.strip() for line in said.splitlines() if re.search("Error|Unable|varies|not stacked", line)
-             and "manufacturer" not in line]
+    lines = [line.strip() for line in said.splitlines() if re.search("Error|Unable", line)]
     if cut := re.search(r"not large enough.*?: (.*)", said):
         raise LasegError(f"{cut[1]}: is a slice of {name} that was cut off; copy it again")
     if re.search(r"transfer syntax|decod|JPEG|JP2|compress", said):
         raise LasegError(f"{path}: the compression of {name} isn't supported; export it without compression (dcmdjpeg "
                          "and gdcmconv --raw do that)")
-    raise LasegError(f"{path}: dcm2niix can't make one image of {name} (it makes {len(made)}; "
-                     f"{(lines or [f'status {done.returncode}'])[-1]}); export one of them alone (one echo, phase or "
-                     "time point), or the series again")
+    raise LasegError(f"{path}: dcm2niix can't decode {name} ({(lines or [f'status {done.returncode}'])[-1]}); export "
+                     "the series again")

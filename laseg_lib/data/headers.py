@@ -5,7 +5,6 @@ For a file that is damaged, of another kind or wrongly exported it raises a Lase
 """
 
 import errno
-import math
 import re
 import zlib
 
@@ -18,9 +17,7 @@ from .files import data_files
 from .volumes import in_mm
 
 FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI's x and y point right and forward; DICOM's left and backward
-FROM_LAS = np.diag([1.0, -1.0, 1.0, 1.0])
-FROM_SPACE = {"left-posterior-superior": np.eye(4), "lps": np.eye(4), "right-anterior-superior": FROM_RAS,
-              "ras": FROM_RAS, "left-anterior-superior": FROM_LAS, "las": FROM_LAS}  # NRRD's spaces of a patient
+FROM_SPACE = {"lps": np.eye(4), "ras": FROM_RAS, "las": np.diag([1.0, -1.0, 1.0, 1.0])}  # NRRD's spaces of a patient
 NIFTI_STARTS = [size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")]  # of its two versions
 BAD_POSITION = "its header has a position or an axis that is not finite; correct it"
 EXPORT_AS_LABEL_MAP = "export it as one label map, such as NIfTI (3D Slicer: Segmentations, Export to files)"
@@ -42,7 +39,7 @@ def require_content(path, kind):
 
 def require_space(path, sizes):
     """LasegError if a scan of this size doesn't fit into memory: as stored, as float64, and straight."""
-    require_memory(24 * math.prod(map(float, sizes)), torch.device("cpu"), path, "crop this scan")
+    require_memory(24 * np.prod(np.array(sizes, float)), torch.device("cpu"), path, "crop this scan")
 
 
 def known_sides(sides):
@@ -50,9 +47,9 @@ def known_sides(sides):
     return tuple(bool(np.isfinite(side) and side > 0) for side in [*sides, *[np.nan] * 3][:3])
 
 
-def placed_image(path, array, affine):
+def placed_image(path, array, affine, or_else=""):
     """An array W x H x D as SimpleITK's image; ``affine`` is the 4 x 4 matrix from voxels to mm (x to the left, y to
-    the back).
+    the back).  ``or_else``: another remedy for slanted axes.
 
     LasegError unless it has one real number for each voxel, and axes at right angles.
     """
@@ -75,7 +72,7 @@ def placed_image(path, array, affine):
     sides = np.linalg.norm(affine[:3, :3], axis=0)
     direction = affine[:3, :3] / np.where(sides > 0, sides, 1)
     if np.abs(direction.T @ direction - np.eye(3)).max() > 5e-3:
-        raise LasegError(f"{path}: its axes are not at right angles; resample it to a rectangular grid first")
+        raise LasegError(f"{path}: its axes are not at right angles; resample it to a rectangular grid first{or_else}")
     array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise LasegError(f"{path}: some of its voxels are not finite numbers, or too large; replace these, such as "
@@ -122,7 +119,8 @@ def read_nifti(path, orientation=None):
     if orientation != "qform" and "sform" in found:  # it gives the sides that pixdim lacks
         said = known_sides(lengths)
     affine[:3] *= {"meter": 1000.0, "micron": 0.001}.get(header.get_xyzt_units()[0], 1)
-    return placed_image(path, np.asanyarray(image.dataobj), affine), said, oriented
+    return placed_image(path, np.asanyarray(image.dataobj), affine, ", or give --orientation qform" * (
+        "qform" in found and orientation is None)), said, oriented
 
 
 def require_same_position(path, qform, sform, shape):
@@ -141,23 +139,24 @@ def read_nrrd(path):
     import nrrd
     import SimpleITK as sitk
 
-    header = nrrd.read_header(lines_of_header(path))
-    require_space(path, header["sizes"])
+    with open(path, "rb") as file:
+        header = nrrd.read_header(lines_of_header(file))
+        require_space(path, header["sizes"])
+        # pynrrd doesn't read voxels in several files, nor in one whose name isn't ASCII.
+        several = re.match("LIST|.*(%|[^ -~])", header.get("data file", header.get("datafile", "")))
+        array = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="NrrdImageIO")).T if several else (
+            nrrd.read_data(header, file, str(path)))
     if other := [unit for unit in header.get("space units", []) if unit.strip('" ').lower().removesuffix("s") not in (
-            "mm", "millimeter", "")]:
+            "mm", "millimeter", "millimetre", "???", "none", "")]:
         raise LasegError(f"{path}: its header gives lengths in {other[0]}, but mm are needed; export it in mm")
     if header["dimension"] > 3 and header["sizes"][0] > 1 and any(name.startswith("Segment0_") for name in header):
         raise LasegError(f"{path}: is a segmentation in {header['sizes'][0]} layers, because segments overlap; "
                          f"{EXPORT_AS_LABEL_MAP}")
-    # pynrrd doesn't read voxels in several files, nor in one whose name isn't ASCII.
-    several = re.match("LIST|.*(%|[^ -~])", header.get("data file", header.get("datafile", "")))
-    array, affine = nrrd.read(str(path))[0] if not several else sitk.GetArrayFromImage(
-        sitk.ReadImage(str(path), imageIO="NrrdImageIO")).T, np.eye(4)
     vectors = np.array(header.get("space directions", np.empty((0, 3))), float)[:, :3]  # of 4 axes they have 4 numbers
     if array.ndim > 3:  # an axis that isn't spatial comes before the spatial ones, or after them
         array, vectors = array.squeeze(), vectors[np.isfinite(vectors).all(1) & vectors.any(1)]
     sides = np.linalg.norm(vectors, axis=1) if len(vectors) else np.ravel(header.get("spacings", []))
-    said, turned = known_sides(sides), len(vectors) > 0
+    said, turned, affine = known_sides(sides), len(vectors) > 0, np.eye(4)
     for axis in range(3):
         if said[axis]:
             affine[:3, axis] = vectors[axis] if turned else sides[axis] * np.eye(3)[axis]
@@ -165,16 +164,18 @@ def read_nrrd(path):
             affine[:3, axis] = np.cross(*(vectors[k] / sides[k] for k in ((axis + 1) % 3, (axis + 2) % 3)))
     affine[:3, 3] = header.get("space origin", np.zeros(3))[:3]
     space = header.get("space", "").lower().removesuffix("-time")
+    space = "".join(word[0] for word in space.split("-")) if re.fullmatch(r"(\w+-){2}\w+", space) else space
     return placed_image(path, array, FROM_SPACE.get(space, np.eye(4)) @ affine), said, turned and space in FROM_SPACE
 
 
-def lines_of_header(path):
-    """The lines of an NRRD header, without the list of files at its end."""
-    with open(path, "rb") as file:
-        for line in file:
+def lines_of_header(file):
+    """The lines of an open NRRD file's header, without the list of files at its end and without other tools' keys
+    (key:=value), which may be there twice or have the name of a field."""
+    for line in file:
+        if b":=" not in line or line.startswith(b"Segment0_"):
             yield line.decode("latin-1")
-            if not line.strip() or re.match(rb"data ?file:\s*LIST", line):
-                return
+        if not line.strip() or re.match(rb"data ?file:\s*LIST", line):
+            return
 
 
 def read_meta(path):
@@ -211,8 +212,7 @@ def read_meta(path):
         raise LasegError(f"{path}: its header has {reader.GetSize()[-1]} slices, but {count} of its files exist; copy "
                          "them again")
     image = reader.Execute()
-    dims, affine = image.GetDimension(), np.eye(4)
-    space = slice(0, min(dims, 3))
+    dims, space, affine = image.GetDimension(), slice(0, min(image.GetDimension(), 3)), np.eye(4)
     direction = np.reshape(image.GetDirection(), (dims, dims))[space, space]
     if np.abs(np.linalg.norm(direction, axis=0) - 1).max() > 5e-3:
         raise LasegError(f"{path}: the directions of its axes don't have length 1: a voxel's size belongs in the "

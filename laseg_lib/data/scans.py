@@ -20,7 +20,7 @@ from .dicom import read_dicom
 from .files import FORMATS, is_dicom, require_text, suffix_of
 from .grid import array_of, corner_distance, image_of, normalised_and_straight, on_grid, same_grid
 from .headers import read_meta, read_nifti, read_nrrd, require_content
-from .volumes import SPACING_MM, in_mm, not_normalised, read_geometry, read_volume, sizes_differ
+from .volumes import SPACING_MM, in_mm, sizes_differ
 
 SCAN, LABEL = "lgemri.nrrd", "laendo.nrrd"  # the challenge's names
 VOXEL_MM = (0.02, 50.0)  # possible sides of a voxel; a header outside is wrong
@@ -42,6 +42,11 @@ class Scan:
     def spacing(self):
         """The sides of a voxel in mm, float64 (3,), NaN if not known."""
         return np.where(self.said, self.image.GetSpacing(), np.nan)
+
+    @property
+    def direction(self):
+        """3 x 3: column k is the direction of axis k in the patient's x, y, z."""
+        return np.reshape(self.image.GetDirection(), (3, 3))
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -91,10 +96,9 @@ def fill_in_spacing(scan, spacing):
             notify(f"WARNING: {scan.path}: --spacing is not used for the sides that its header gives: {in_mm(sides)}; "
                    "if the header is wrong, correct it")
         sides = np.where(np.isnan(sides), np.asarray(spacing, float), sides)
-    low, high = VOXEL_MM
-    if wrong := [side for side in sides if not (np.isnan(side) or low <= side <= high)]:
-        raise LasegError(f"{scan.path}: a voxel's side of {wrong[0]:.3g} mm is impossible ({low} to {high} mm is "
-                         "possible); correct the header, or the given --spacing")
+    if wrong := [side for side in sides if not (np.isnan(side) or VOXEL_MM[0] <= side <= VOXEL_MM[1])]:
+        raise LasegError(f"{scan.path}: a voxel's side of {wrong[0]:.3g} mm is impossible (0.02 to 50 mm is possible); "
+                         "correct the header, or the given --spacing")
     scan.image.SetSpacing(np.where(np.isnan(sides), 1, sides).tolist())
     scan.said = tuple((~np.isnan(sides)).tolist())
     return scan
@@ -143,17 +147,6 @@ def write_image(path, image):
             named.unlink(missing_ok=True)
 
 
-def open_volume(path, spacing):
-    """(image, its geometry as SimpleITK's image, whether its voxels' size is known) of a ``mri_norm2.h5``."""
-    volume, _ = read_volume(path, with_label=False)
-    if problem := not_normalised(volume):
-        notify(f"WARNING: {path}: {problem}")
-    geometry = read_geometry(path, spacing)
-    known = not np.isnan(geometry["spacing"]).any()
-    sides = geometry["spacing"] if known else np.ones(3)
-    return volume, image_of(volume, spacing=sides, origin=np.nan_to_num(geometry["origin"])), known
-
-
 # --- scan and label -------------------------------------------------------------------------------
 
 def whole_numbers(values, path):
@@ -161,6 +154,8 @@ def whole_numbers(values, path):
     values: in an interpolated label only a part of a class's voxels has the class's value."""
     rounded = np.rint(values)
     apart = np.abs(values - rounded) >= 0.05  # a header's slope may be rounded too: 0.988 for 1 of 6 classes
+    if apart.any() and len(there := np.unique(values)) == 2 and there[0] == 0 and there[1] > 1:  # a slope made it
+        return (values > 0) * np.rint(there[1])
     if apart.any():
         held = ", ".join(f"{value:.4g}" for value in np.unique(values[apart])[:3])
         raise LasegError(f"{path}: holds {held}, no whole numbers, like a label that was interpolated, or "

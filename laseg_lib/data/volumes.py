@@ -467,6 +467,17 @@ def not_normalised(image):
             "normalised? The consistency's noise of 0.1 means nothing then; `laseg prepare` normalises")
 
 
+def open_volume(path, spacing):
+    """(image, {'spacing', 'origin'} in mm, whether its voxels' size is known; otherwise 1) of a ``mri_norm2.h5``."""
+    volume, _ = read_volume(path, with_label=False)
+    if problem := not_normalised(volume):
+        notify(f"WARNING: {path}: {problem}")
+    geometry = read_geometry(path, spacing)
+    known = not np.isnan(geometry["spacing"]).any()
+    sides = geometry["spacing"] if known else np.ones(3)
+    return volume, {"spacing": sides, "origin": np.nan_to_num(geometry["origin"])}, known
+
+
 class LAHeart(Dataset):
     """Left-atrium volumes by the lists of the public data.
 

@@ -8,11 +8,12 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from laseg_lib.data import download
 from laseg_lib.data.download import FOLDER, PUBLIC_URL, fetch, registry
-from laseg_lib.data.volumes import PUBLIC, read_list
+from laseg_lib.data.volumes import PUBLIC, read_list, read_volume, write_volume
 from laseg_lib.errors import LasegError
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")    # requests leaves failed connections to the GC
@@ -130,6 +131,16 @@ def test_damaged_file_is_fetched_again(get, server, tmp_path):
     (root / "AAA/mri_norm2.h5").write_bytes(CONTENT["AAA"][:-1])
     get()
     assert server.asked == [*NAMES, "AAA"] and have(tmp_path) == WHOLE
+
+
+def test_a_volume_that_somebody_changed_is_kept_and_told(get, server, tmp_path):
+    root = get()
+    write_volume(root / "AAA/mri_norm2.h5", np.ones((4, 4, 4)), np.ones((4, 4, 4)), spacing=1)
+    (root / "BBB/mri_norm2.h5").unlink()
+    with pytest.raises(LasegError, match="AAA/mri_norm2.h5: has another checksum .*is kept.*Move it away"):
+        get()
+    assert server.asked == [*NAMES, "BBB"] and (root / "BBB/mri_norm2.h5").stat().st_size == 120_000
+    assert read_volume(root / "AAA/mri_norm2.h5")[0].shape == (4, 4, 4)
 
 
 @pytest.mark.parametrize("trouble", ["cut", "cut without length", "wrong", 500, 503, 429])

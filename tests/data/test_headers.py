@@ -148,7 +148,30 @@ def test_an_nrrd_with_an_axis_that_is_none_of_space_says_its_three_sides(lines, 
     np.testing.assert_allclose(read_scan(tmp_path / "s.nrrd").spacing, (2, 2.5, 3))
 
 
+def test_keys_of_other_tools_in_an_nrrd_may_be_there_twice_or_have_the_name_of_a_field(scan, tmp_path):
+    path = saved(tmp_path / "s.nrrd", scan)
+    head, data = path.read_bytes().split(b"\n\n", 1)
+    path.write_bytes(head + b"\nspace:=other\na:=1\na:=2\n\n" + data)
+    found = read_scan(path)
+    np.testing.assert_array_equal(array_of(found.image), array_of(scan))
+    assert found.oriented and found.spacing == pytest.approx((2, 2.5, 3))
+
+
 # --- NIfTI ----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("qform", [0, 1])
+def test_a_slanted_sform_beside_a_qform_is_told_with_the_remedy(qform, scan, tmp_path):
+    def change(head):
+        head[284:288] = struct.pack("<f", 0.05)  # the sform's x grows a little with the second axis
+        head[252:254] = struct.pack("<h", qform)
+
+    path = edited(saved(tmp_path / "s.nii", scan), change)
+    with pytest.raises(LasegError, match="not at right angles") as error:
+        read_scan(path)
+    assert ("or give --orientation qform" in str(error.value)) == qform
+    if qform:
+        assert read_scan(path, orientation="qform").spacing == pytest.approx((2, 2.5, 3))
+
 
 @pytest.mark.parametrize("where, what, words", [
     (80, struct.pack("<3f", 1, 1, 1), "two positions|gives a voxel's sides twice"),
@@ -567,20 +590,112 @@ def test_slices_with_one_identifier_are_all_read(series):
     np.testing.assert_array_equal(array_of(read_scan(series).image), want)
 
 
-def test_frames_with_slopes_of_their_own_are_told(series, tmp_path):
-    """dcm2niix applies the last frame's slope to all."""
+def test_frames_with_slopes_of_their_own_are_read_by_them(series, tmp_path):
+    """dcm2niix itself applies the last frame's slope to all."""
     from pydicom.dataset import Dataset
 
     path = enhanced(sorted(map(pydicom.dcmread, series.iterdir()), key=lambda head: int(head.InstanceNumber)),
                     tmp_path / "all.dcm")
-    assert read_scan(path).image.GetSize() == (20, 18, 12)
+    stored = array_of(read_scan(path).image)
     head = pydicom.dcmread(path)
     for k, frame in enumerate(head.PerFrameFunctionalGroupsSequence):
         frame.PixelValueTransformationSequence = [Dataset()]
         frame.PixelValueTransformationSequence[0].RescaleSlope = 1 + k
         frame.PixelValueTransformationSequence[0].RescaleIntercept = 0
     head.save_as(path)
-    refused(path, "12 different slopes.*each slice as a file of its own")
+    np.testing.assert_array_equal(array_of(read_scan(path).image), stored * np.arange(1, 13))
+
+
+def test_frames_without_positions_of_their_own_are_told(series, tmp_path):
+    path = enhanced(sorted(map(pydicom.dcmread, series.iterdir()), key=lambda head: int(head.InstanceNumber)),
+                    tmp_path / "all.dcm")
+    head = pydicom.dcmread(path)
+    head.PerFrameFunctionalGroupsSequence = head.PerFrameFunctionalGroupsSequence[:11]
+    head.save_as(path)
+    refused(path, "has 12 frames, and the positions of 11")
+
+
+def nested(head, k):
+    """Tags of other pictures, as a PACS puts them beside a slice's own."""
+    other = pydicom.Dataset()
+    other.Rows, other.Columns, other.BitsAllocated, other.RescaleSlope, other.NumberOfFrames = 4, 4, 8, 7, 3
+    other.PixelSpacing, other.ImagePositionPatient, other.PixelData = [9, 9], [0, 0, 0], bytes(16)
+    other.ImageOrientationPatient = [0, 1, 0, 0, 0, 1]
+    head.SourceImageSequence = [other]
+    private = head.private_block(0x2005, "Philips MR Imaging DD 005", create=True)
+    private.add_new(0x0F, "SQ", [other])
+    thumbnail = head.private_block(0x0009, "GEIIS", create=True)
+    thumbnail.add_new(0x10, "SQ", [other])
+
+
+def counts(head, k):
+    """Of a GE scanner: half of the slices."""
+    head.Manufacturer, head.ImagesInAcquisition, head.NumberOfTemporalPositions = "GE MEDICAL SYSTEMS", 6, 2
+    head.private_block(0x0021, "GEMS_RELA_01", create=True).add_new(0x4F, "SS", 6)
+
+
+def interleaved(head, k):
+    """Numbers that aren't in the order of the positions, of a Siemens scan without a repetition time."""
+    head.Manufacturer, head.InstanceNumber = "SIEMENS", 1 + (k - 1) // 2 + 6 * ((k - 1) % 2)
+
+
+def small_slopes(head, k):
+    head.RescaleSlope, head.RescaleIntercept = f"{k}e-9", 0
+
+
+def without_uids(head, k):
+    del head.SeriesInstanceUID, head.SOPClassUID, head.SOPInstanceUID
+
+
+def padded(head, k):
+    head.add_new("PixelSpacing", "UT", "2 \\2")
+    head.RescaleSlope = head.RescaleIntercept = None
+
+
+def one_spacing(head, k):
+    head.PixelSpacing = [2]
+
+
+@pytest.mark.parametrize("change", [nested, counts, interleaved, small_slopes, without_uids, padded, one_spacing])
+def test_what_tags_of_other_pictures_and_of_makers_say_changes_no_voxel(change, series):
+    want = array_of(read_scan(series).image)
+    changed(series, change)
+    found = read_scan(series)
+    factor = np.arange(1, 13) * 1e-9 if change is small_slopes else 1
+    np.testing.assert_allclose(array_of(found.image), want * factor, rtol=1e-5)
+    assert found.spacing == pytest.approx([2, 2, 4]) and found.oriented
+
+
+def test_pixels_of_size_zero_have_no_known_size(series):
+    found = read_scan(changed(series, lambda head, k: setattr(head, "PixelSpacing", [0, 0])))
+    assert found.said == (False, False, True) and found.image.GetSize() == (20, 18, 12)
+
+
+@pytest.mark.parametrize("syntax", ["ImplicitVRLittleEndian", "ExplicitVRBigEndian", "DeflatedExplicitVRLittleEndian",
+                                    "RLELossless"])
+def test_however_a_slice_is_encoded_it_is_the_same(syntax, series):
+    want = array_of(read_scan(series).image)
+    for file in series.iterdir():
+        head, uid = pydicom.dcmread(file), getattr(pydicom.uid, syntax)
+        if syntax == "RLELossless":
+            head.compress(uid)
+        head.file_meta.TransferSyntaxUID = uid
+        if syntax == "ExplicitVRBigEndian":
+            head.PixelData = np.frombuffer(head.PixelData, "<i2").astype(">i2").tobytes()
+            head = pydicom.Dataset(head)
+            head.file_meta = pydicom.dataset.FileMetaDataset()
+            head.file_meta.TransferSyntaxUID = uid
+            head.save_as(file, implicit_vr=False, little_endian=False, enforce_file_format=True)
+        else:
+            head.save_as(file)
+    np.testing.assert_array_equal(array_of(read_scan(series).image), want)
+
+
+def test_slices_in_a_form_of_their_maker_are_told(series):
+    for file in series.iterdir():
+        file.write_bytes(file.read_bytes().replace(b"1.2.840.10008.1.2.1", b"1.2.840.113619.5.2\0"))
+    with pytest.raises(LasegError, match="in a form of its maker's own .1.2.840.113619.5.2.; export it again"):
+        read_scan(series)
 
 
 def test_the_size_of_a_voxel_may_stand_with_each_frame(series, tmp_path):
@@ -629,6 +744,13 @@ def test_classes_behind_a_rounded_slope_are_whole():
     """Six classes that nibabel stored as 0 to 255."""
     values = np.array([0.0, 0.98824, 2.0, 2.98824, 4.0, 4.98824, 6.0])
     assert whole_numbers(values, "a").tolist() == list(range(7))
+
+
+def test_a_label_with_one_value_that_a_slope_made_is_one_class(tmp_path):
+    assert np.unique(whole_numbers(np.array([0, 10.921457, 0, 10.921457]), "a")).tolist() == [0, 11]
+    for values in ([0, 0.5], [0, 10.5, 11.2], [3, 10.5]):
+        with pytest.raises(LasegError, match="no whole numbers"):
+            whole_numbers(np.array(values), "a")
 
 
 def test_an_empty_slope_is_no_slope_of_zero(series):

@@ -46,6 +46,19 @@ def test_a_mask_stored_in_another_order_of_axes_lies_on_the_same_grid(label, tmp
     assert row["dice"] == pytest.approx(case_metrics(array_of(smaller(label)), array_of(label))["dice"])
 
 
+def test_distances_have_the_sides_of_their_axes_whatever_the_files_order(tmp_path):
+    """Sagittal files, whose sides are very different."""
+    mask = np.zeros((20, 24, 16), np.uint8)
+    mask[4:15, 6:18, 5:11] = 1
+    moved = np.roll(mask, 2, 0)
+    for folder, values in (("labels", mask), ("masks", moved)):
+        image = image_of(values, spacing=(6, 1, 1.5), origin=(0, 0, 0))
+        saved(tmp_path / folder / "p1.nrrd", sitk.PermuteAxes(image, [1, 2, 0]))
+    row, = evaluate_masks(tmp_path / "masks", tmp_path / "labels")
+    want = case_metrics(moved, mask, (6, 1, 1.5))
+    assert (row["hd95_mm"], row["asd_mm"]) == pytest.approx((want["hd95_mm"], want["asd_mm"])) and row["hd95_mm"] == 12
+
+
 @pytest.mark.parametrize("change", [
     lambda mask: mask[2:], lambda mask: mask.SetOrigin((0, 0, 0)), lambda mask: mask.SetSpacing((1, 1, 2))])
 def test_a_mask_that_is_not_on_the_grid_of_its_label_is_told(change, label, tmp_path):
@@ -153,7 +166,7 @@ def test_a_folder_without_masks_and_a_case_without_a_label_are_told(label, tmp_p
     assert "1 times a mask has no label" in capsys.readouterr().err
 
 
-def test_masks_of_whole_scans_are_measured_on_prepared_volumes(label, tmp_path):
+def test_masks_of_whole_scans_are_measured_on_prepared_volumes(label, tmp_path, capsys):
     for k in range(3):
         scan, gold = blob_scan(np.eye(3), (1.25,) * 3, (50, 48, 46 + k))
         saved(tmp_path / "raw" / f"p{k}_mri.nrrd", scan)
@@ -162,7 +175,12 @@ def test_masks_of_whole_scans_are_measured_on_prepared_volumes(label, tmp_path):
     root = prepare(tmp_path / "raw", tmp_path / "out", scan="*_mri.nrrd", label="*_la.nrrd", voxel_mm=1.25,
                    margin_mm=(1, 1), least_mm=1, progress=False)
     row, = evaluate_masks(tmp_path / "masks", root_path=root)
-    assert row["dice"] == 1 and row["asd_mm"] == 0
+    assert row["dice"] == 1 and row["asd_mm"] == 0 and "outside" not in capsys.readouterr().err
+    false = sitk.ReadImage(str(tmp_path / "masks" / f"{row['case']}.nii.gz"))
+    false[:3, :, :] = 1  # outside of the crop
+    saved(tmp_path / "masks" / f"{row['case']}.nii.gz", false)
+    evaluate_masks(tmp_path / "masks", root_path=root)
+    assert "% of it lies outside" in capsys.readouterr().err
     moved = sitk.ReadImage(str(tmp_path / "masks" / f"{row['case']}.nii.gz"))
     moved.SetOrigin((900, 0, 0))
     saved(tmp_path / "masks" / f"{row['case']}.nii.gz", moved)

@@ -5,13 +5,24 @@ import zlib
 import nrrd
 import numpy as np
 import pytest
+import torch
 
+from laseg_lib import VNet
+from laseg_lib.config import TrainConfig
 from laseg_lib.data.phantom import make_phantom, write_phantoms
 from laseg_lib.data.prepare import crop_box, listed
 from laseg_lib.data.prepare import prepare as prepare_at
 from laseg_lib.data.scans import read_pair
-from laseg_lib.data.volumes import LAHeart, find_root, read_geometry, read_list, read_volume
+from laseg_lib.data.volumes import (
+    LAHeart,
+    find_root,
+    read_geometry,
+    read_list,
+    read_volume,
+    training_names,
+)
 from laseg_lib.errors import LasegError
+from laseg_lib.evaluate import evaluate_checkpoint
 
 SMALL = (32, 24, 16)
 prepare = functools.partial(prepare_at, voxel_mm=None)  # these phantoms' voxels are wide; in 0.625 mm they are millions
@@ -283,3 +294,74 @@ def test_a_given_list_in_a_code_page_is_read_where_each_line_names_a_scan(tmp_pa
     path.write_bytes("Größe\r\nJäger\r\n".encode("cp1252"))
     with pytest.raises(LasegError, match="code page in which every line names a case; .*save it as UTF-8"):
         listed(path, cases)
+
+
+def folders_of(raw, tmp_path):
+    """The raw phantoms as NAME_mri.nrrd and NAME_la.nrrd in one folder."""
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for k in range(4):
+        for kind, file in (("mri", "lgemri"), ("la", "laendo")):
+            shutil.copy(case(raw, k) / f"{file}.nrrd", flat / f"p{k}_{kind}.nrrd")
+    return flat
+
+
+PATTERNS = dict(scan="*_mri.nrrd", label="*_la.nrrd", progress=False)
+
+
+@pytest.mark.parametrize("folder", ["#recycle", "@Recycle", "$RECYCLE.BIN/S-1-5", "lost+found", "@eaDir", "__MACOSX"])
+def test_what_a_file_system_keeps_for_itself_is_no_case(folder, raw, tmp_path):
+    flat = folders_of(raw, tmp_path)
+    (flat / folder).mkdir(parents=True)
+    for name in ("p0_mri.nrrd", "p0_la.nrrd", "deleted_mri.nrrd"):
+        shutil.copy(flat / "p0_mri.nrrd", flat / folder / name)
+    prepare(flat, tmp_path / "out", **PATTERNS)
+    names = [name for split in ("train", "test") for name in read_list(tmp_path / f"out/{split}.list")]
+    assert sorted(names) == ["p0", "p1", "p2", "p3"]
+
+
+def test_a_folder_with_the_name_of_its_file_is_no_second_case(raw, tmp_path):
+    flat = folders_of(raw, tmp_path)
+    for file in list(flat.iterdir()):
+        file.rename(tmp_path / "one")
+        file.mkdir()
+        (tmp_path / "one").rename(file / file.name)
+    prepare(flat, tmp_path / "out", scan="*_mri.nrrd/*_mri.nrrd", label="*_la.nrrd/*_la.nrrd", progress=False)
+    assert len(read_list(tmp_path / "out/train.list")) == 3
+
+
+def test_a_pattern_that_begins_with_a_dot_means_the_given_folder_itself(raw, tmp_path):
+    """MONAI Label keeps the final labels and the first ones under the names of the scans."""
+    flat = folders_of(raw, tmp_path)
+    for folder in ("labels/final", "labels/original"):
+        (flat / folder).mkdir(parents=True)
+        for k in range(4):
+            shutil.copy(flat / f"p{k}_la.nrrd", flat / folder / f"p{k}_mri.nrrd")
+    with pytest.raises(LasegError, match="a second case with the name p0.*begin the patterns with './'"):
+        prepare(flat, tmp_path / "out", scan="*_mri.nrrd", label="labels/final/*_mri.nrrd", progress=False)
+    prepare(flat, tmp_path / "out", scan="./*_mri.nrrd", label="./labels/final/*_mri.nrrd", progress=False)
+    assert len(read_list(tmp_path / "out/train.list")) == 3
+
+
+def test_names_that_differ_in_capitals_alone_are_told(raw, tmp_path):
+    """On many disks they are one folder."""
+    flat = folders_of(raw, tmp_path)
+    for kind in ("mri", "la"):
+        shutil.copy(flat / f"p0_{kind}.nrrd", flat / f"P0_{kind}.nrrd")
+    with pytest.raises(LasegError, match="second case with the name P0"):
+        prepare(flat, tmp_path / "out", **PATTERNS)
+
+
+def test_a_patient_moved_to_the_other_list_is_told(raw, tmp_path):
+    flat = folders_of(raw, tmp_path)
+    root = prepare(flat, tmp_path / "out", patient="p*", **PATTERNS)
+    (tmp_path / "out/patients.list").write_text("".join(f"p{k}\tone\n" for k in range(4)))
+    train, test = tmp_path / "out/train.list", tmp_path / "out/test.list"
+    words = "is a scan of the patient one, as is p. in test.list.*remove one of them"
+    with pytest.raises(LasegError, match=words):
+        training_names(TrainConfig(root_path=str(root)))
+    torch.save({"student": VNet(1, 2, 2).state_dict()}, tmp_path / "net.pth")
+    with pytest.raises(LasegError, match="is a scan of the patient one, as is p. in train.list"):
+        evaluate_checkpoint(tmp_path / "net.pth", root, patch_size=(16, 16, 8), downsample=1)
+    (tmp_path / "out/patients.list").unlink()
+    assert training_names(TrainConfig(root_path=str(root))) == read_list(train) and read_list(test)

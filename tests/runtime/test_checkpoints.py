@@ -257,6 +257,8 @@ def test_a_legacy_file_without_checksums_loads(tmp_path):
     lambda state: {f"module.{key}": value for key, value in state.items()},
     lambda state: {"epoch": 3, "model": {f"module._orig_mod.{key}": value for key, value in state.items()}},
     lambda state: {"a": {"b": {f"_orig_mod.{key}": value for key, value in state.items()}}},
+    lambda state: {key.replace(".conv.", "._orig_mod.conv."): value for key, value in state.items()},
+    lambda state: {key.replace(".conv.", "._checkpoint_wrapped_module.conv."): value for key, value in state.items()},
     lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()} | {"weight": torch.ones(1)},
                    "epoch": np.int64(3), "best": np.float64(0.9), "seen": np.float32(1.5)}])
 def test_other_tools_wrappings_are_taken_off(wrap, tmp_path):
@@ -264,6 +266,25 @@ def test_other_tools_wrappings_are_taken_off(wrap, tmp_path):
     torch.save(wrap(want), tmp_path / "x.pth")
     network, config = load_network(tmp_path / "x.pth")
     assert config == {} and all(torch.equal(value, want[key]) for key, value in network.state_dict().items())
+
+
+def test_a_newer_pickle_protocol_is_told(tmp_path):
+    torch.save(VNet(1, 2, 2).state_dict(), tmp_path / "x.pth", pickle_protocol=4)
+    with pytest.raises(LasegError, match="x.pth: is written in a newer pickle protocol.*no pickle_protocol"):
+        load_network(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_can_not_flush_keeps_a_checkpoint(number, tmp_path, monkeypatch):
+    def fails(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    checkpoints.save_checkpoint(tmp_path / "x.pth", {"a": torch.ones(2)})
+    assert load_checkpoint(tmp_path / "x.pth")["a"].tolist() == [1, 1]
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
+    with pytest.raises(LasegError, match="can't be written"):
+        checkpoints.save_checkpoint(tmp_path / "x.pth", {"a": torch.ones(2)})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

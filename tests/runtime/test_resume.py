@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import torch
 from children import POSIX, Child, same, tiny_config, train
 
 from laseg_lib.data.phantom import write_phantoms
@@ -243,3 +244,28 @@ def test_scalars_up_to_a_checkpoint_are_on_the_disk_with_it(root, tmp_path, monk
     shutil.copytree(tmp_path / "run/log", tmp_path / "seen")  # as a kill at this moment would leave it
     events = EventAccumulator(str(tmp_path / "seen")).Reload()
     assert [event.step for event in events.Scalars("loss/loss")] == [1, 2, 3]
+
+
+def test_a_checkpoint_of_another_kind_of_device_goes_on_with_new_random_generators(root, tmp_path, capsys):
+    """A GPU's generator has a state of 16 bytes."""
+    config = tiny_config(root, snapshot_path=str(tmp_path / "run"), max_iterations=4)
+    Trainer(config).run(2, progress=False)
+    state = load_checkpoint(tmp_path / "run/last.pth")
+    for stream in state["streams"]:
+        stream["noise"] = stream["dropout_cuda"] = torch.zeros(16, dtype=torch.uint8)
+    torch.save(state, tmp_path / "run/last.pth")
+    trainer = Trainer(config, resume=True)
+    assert trainer.iteration == 2 and same(trainer.student.state_dict(), state["student"])
+    assert "written on another kind of device: the weights are the same" in capsys.readouterr().err
+    assert len(trainer.run(progress=False)) == 4
+
+
+@posix
+def test_a_signal_that_another_program_handles_is_left_to_it(root, monkeypatch):
+    """Python can't put back a handler that it didn't install."""
+    known = signal.getsignal
+    monkeypatch.setattr(signal, "getsignal", lambda number: None if number == signal.SIGUSR1 else known(number))
+    before = known(signal.SIGUSR1)
+    trainer = Trainer(tiny_config(root, max_iterations=1))
+    trainer.run(progress=False)
+    assert trainer.iteration == 1 and known(signal.SIGUSR1) == before
