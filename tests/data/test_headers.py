@@ -693,7 +693,8 @@ def test_however_a_slice_is_encoded_it_is_the_same(syntax, series):
 
 def test_slices_in_a_form_of_their_maker_are_told(series):
     for file in series.iterdir():
-        file.write_bytes(file.read_bytes().replace(b"1.2.840.10008.1.2.1", b"1.2.840.113619.5.2\0"))
+        assert (held := file.read_bytes()).count(b"1.2.840.10008.1.2\0") == 1
+        file.write_bytes(held.replace(b"1.2.840.10008.1.2\0", b"1.2.840.113619.5.2"))
     with pytest.raises(LasegError, match="in a form of its maker's own .1.2.840.113619.5.2.; export it again"):
         read_scan(series)
 
