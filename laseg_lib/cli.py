@@ -117,7 +117,7 @@ def parser():
     evaluate.add_argument("--label-value", type=int, nargs="+", metavar="N",
                           help="with --masks: the value (or values) of the atrium, if masks or labels hold others too")
     evaluate.add_argument("--classes", nargs="+", metavar="NAME=VALUE",
-                          help="with --masks and --labels: several classes, such as wall=1 cavity=2")
+                          help="with --masks: several classes, such as wall=1 cavity=2")
     evaluate.add_argument("--orientation", **orientation)
     evaluate.add_argument("--split", choices=["train", "test"], default="test", help="which list names the cases")
     network_arguments(evaluate, "walkthrough", ", not for tables")

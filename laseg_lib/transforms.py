@@ -23,8 +23,7 @@ MOST_CLASSES = 100  # each class takes memory and time
 
 def _each(sample, function):
     """``sample`` with ``function`` applied to image, label and any other map of their shape."""
-    maps = _maps(sample)
-    return {name: function(value) if name in maps else value for name, value in sample.items()}
+    return {**sample, **{name: function(sample[name]) for name in _maps(sample)}}
 
 
 def _maps(sample):
@@ -120,7 +119,8 @@ class RandomAffine:
         """A random matrix; with probability 1 - ``probability`` it is the identity."""
         if uniform(self.rng) >= self.probability:
             return np.eye(dims)
-        angles = [np.deg2rad(self.degrees) * (2 * uniform(self.rng) - 1) for _ in range(3 if dims == 3 else 1)]
+        angles = [np.deg2rad(self.degrees) * (2 * uniform(self.rng) - 1)
+                  for _ in range(3 if dims == 3 else 1)]
         return rotation(angles) * self.scale ** (2 * uniform(self.rng) - 1)
 
     def __call__(self, sample):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..classes import ATRIUM
+from ..classes import ATRIUM, as_text
 from ..errors import LasegError
 from ..metrics import average, case_metrics
 from ..runtime.machine import notify
@@ -66,13 +66,17 @@ def evaluate_masks(masks, labels=None, root_path=None, *, split="test", label_va
 
     ``labels``: the folder of the labels, on the masks' grids.  ``root_path``, ``split``: prepared volumes instead of
     labels; the masks are resampled to their grids.  ``label_value``, ``classes``: as for ``laseg prepare``, for masks
-    and labels; prepared volumes know their classes.  ``orientation``: see ``read_scan``.
+    and labels; prepared volumes know the values of their classes, and ``classes`` gives the masks' if they are others.
+    ``orientation``: see ``read_scan``.
     Raises LasegError if no name matches, or a mask has another geometry than its label; it names all such cases.
     """
     found, known = (by_case(masks_in(folder)) if folder else None for folder in (masks, labels))
     if not labels:
         dataset = LAHeart(root_path, split)
         known = {name: dataset.path(name) for name in dataset.image_list if has_label(dataset.path(name))}
+        if len(dataset.classes) > 1 and not classes:
+            notify(f"the masks' values are read as {' '.join(as_text(dataset.classes))}; if they are others, give "
+                   "--classes")
     if not set(found) & set(known):  # our own mask of p1_mri is p1_mri_la, and its label may be p1_la
         shorter = {SCAN_END.sub("", case): path for case, path in found.items()}
         found = shorter if len(shorter) == len(found) else found
@@ -137,7 +141,13 @@ def measured_on_volume(mask, volume, value, spacing, orientation):
     import SimpleITK as sitk
 
     label, geometry, classes = read_volume(volume)[1], read_geometry(volume, spacing), read_classes(volume)
-    found = read_mask(mask, classes if len(classes) > 1 else value, orientation)
+    if isinstance(value, dict) and set(value) != set(classes):
+        raise LasegError(f"--classes {', '.join(value)}: the classes of {volume} are {', '.join(classes)}; give each "
+                         "of these the value that it has in the masks")
+    if isinstance(value, dict) or len(classes) > 1:
+        given = value if isinstance(value, dict) else classes
+        value = {name: given[name] for name in classes}
+    found = read_mask(mask, value, orientation)
     sides = geometry["spacing"]
     alike = found.image.GetSize() == label.shape
     if np.isnan([*sides, *geometry["origin"]]).any():  # as for the public volumes: voxel by voxel

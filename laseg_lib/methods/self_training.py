@@ -35,7 +35,7 @@ def label_by_teacher(checkpoint, root, names, labelled, dest, *, patch_size, dow
     teacher of ``checkpoint`` predicts.  Voxel sizes, positions and patients.list go along.
     ``patch_size``, ``downsample``: of the teacher's training.
     Returns the mean Dice of the new labels where true ones exist, or NaN; choose nothing by it.
-    Raises LasegError for files that can't be read, where the teacher finds nothing, and if ``dest`` holds ``root``.
+    Raises LasegError for broken files, if the teacher finds nothing, and if labels would be lost.
     """
     network, config = load_network(checkpoint, "teacher")
     network = network.to(pick_device(), memory_format=torch.channels_last_3d)
@@ -43,13 +43,13 @@ def label_by_teacher(checkpoint, root, names, labelled, dest, *, patch_size, dow
     for i, name in enumerate(names):
         path, target = file_of(root, name), dest / "cases" / name / FILE
         if target.exists() and target.samefile(path):
-            raise LasegError(f"{dest}: its cases are the given ones, whose labels would be lost; give another folder")
+            raise LasegError(f"{dest}: the given labels would be lost; give another folder")
         image, label = read_volume(path, with_label=i < labelled or has_label(path))
         if i >= labelled:
             found = largest_component(predict_volume(network, image, patch_size, enlarge=True,
                                                      downsample=downsample)[0])
             if not found.any():
-                raise LasegError(f"{path}: the teacher finds no atrium in it; train it longer, or leave it out")
+                raise LasegError(f"{path}: the teacher finds nothing; train it longer, or leave it out")
             quality += [] if label is None else [mean_dice_of(found, label)]
             label = found
         known = {kind: mm for kind, mm in read_geometry(path).items() if not np.isnan(mm).any()}

@@ -248,7 +248,7 @@ def test_a_teacher_labels_what_has_no_label(phantom_root, tmp_path):
     again = self_training.label_by_teacher(tmp_path / "run/last.pth", phantom_root, names, 2, tmp_path / "again",
                                            patch_size=(16, 16, 8))
     assert 0 <= again <= 1
-    with pytest.raises(LasegError, match="again: its cases are the given ones, whose labels would be lost"):
+    with pytest.raises(LasegError, match="again: the given labels would be lost; give another folder"):
         self_training.label_by_teacher(tmp_path / "run/last.pth", tmp_path / "again/cases", names, 2,
                                        tmp_path / "again", patch_size=(16, 16, 8))
 
