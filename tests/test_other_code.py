@@ -299,6 +299,12 @@ def test_a_network_that_keeps_a_tensor_trains_on_after_a_prediction():
     network(torch.zeros(1, 1, 8, 8, 8)).sum().backward()
 
 
+def test_a_network_with_a_softmax_of_its_own_is_told():
+    network = nn.Sequential(nn.Conv3d(1, 3, 1), nn.Softmax(1))
+    with pytest.warns(UserWarning, match="add up to 1, like probabilities, but logits are needed"):
+        predict_volume(network, np.zeros((8, 8, 8), np.float32), (8, 8, 8))
+
+
 def test_slices_and_labels_of_255_are_no_masks_and_no_classes():
     mask = np.zeros((12, 12, 1), bool)
     mask[3:8, 3:8] = True

@@ -5,6 +5,7 @@ broadcasting would only change its scale, and the mask would select nothing.
 """
 
 import copy
+import warnings
 
 import torch
 
@@ -52,7 +53,8 @@ def batch_loss(loss):
 
 def first_output(output, x):
     """The logits in a network's ``output`` for ``x`` (B, 1, W, H, D): the output itself, or the first element of a
-    tuple, a list or a dictionary.  LasegError if they have another size than ``x``, or fewer than two classes."""
+    tuple, a list or a dictionary.  LasegError if they have another size than ``x``, or fewer than two classes; a
+    warning if they look like probabilities."""
     while isinstance(output, (tuple, list, dict)) and len(output):
         output = next(iter(output.values() if isinstance(output, dict) else output))
     if not torch.is_tensor(output):
@@ -61,4 +63,7 @@ def first_output(output, x):
     if output.ndim != x.ndim or len(output) != len(x) or output.shape[2:] != x.shape[2:] or output.shape[1] < 2:
         raise LasegError(f"the network's first output is {tuple(output.shape)} for an input of {tuple(x.shape)}; "
                          "logits of that size are needed, with a channel for the background and one for each class")
+    if output.min() >= 0 and (output.sum(1) - 1).abs().max() < 1e-2 and ((output > 0) & (output < 1)).any():
+        warnings.warn("the network's outputs are positive and add up to 1, like probabilities, but logits are needed: "
+                      "a second softmax makes all probabilities alike; leave out the network's own", stacklevel=4)
     return output
