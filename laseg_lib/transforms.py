@@ -31,7 +31,7 @@ def _maps(sample):
     array with channels, which would stay as it is."""
     _require_alike(sample)
     shape, held = tuple(sample["image"].shape), {name: tuple(getattr(a, "shape", ())) for name, a in sample.items()}
-    if several := [name for name, found in held.items() if found != shape and found[-len(shape):] == shape]:
+    if several := [name for name, found in held.items() if shape in (found[1:], found[:-1])]:
         raise ValueError(f"{several[0]} {held[several[0]]} has channels; transform each of them as a map of its own")
     return [name for name, found in held.items() if found == shape]
 

@@ -264,10 +264,11 @@ def test_a_map_that_can_not_be_moved_is_told():
     sample = {"image": np.zeros((6, 6, 4)), "label": np.zeros((6, 6, 4), np.uint8), "distance": np.zeros((6, 6, 4))}
     with pytest.raises(ValueError, match="holds distance beside image and label: RandomAffine can't know"):
         RandomAffine()(sample)
-    sample["distance"] = np.zeros((2, 6, 6, 4))
-    for transform in (RandomRotFlip(), RandomCrop((5, 4, 3)), RandomAffine()):
-        with pytest.raises(ValueError, match="distance .2, 6, 6, 4. has channels"):
-            transform(sample)
+    for shape in ((2, 6, 6, 4), (6, 6, 4, 2)):
+        sample["distance"] = np.zeros(shape)
+        for transform in (RandomRotFlip(), RandomCrop((5, 4, 3)), RandomAffine()):
+            with pytest.raises(ValueError, match="distance .[26, 4]*. has channels"):
+                transform(sample)
 
 
 def test_a_frozen_part_may_be_shared_by_student_and_teacher():

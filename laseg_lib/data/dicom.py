@@ -1,13 +1,17 @@
-"""A DICOM series as one image: pydicom reads the tags, dcm2niix decodes the voxels.
+"""A DICOM series as one image: pydicom reads the tags and uncompressed voxels, dcm2niix decompresses the others.
 
 What tags mean differs between vendors, and dcm2niix reads some of them otherwise than pydicom: those of a thumbnail or
-of a maker's own sequence, counts of slices, empty or padded numbers.  So it gets copies with a slice's voxels and how
-they are stored, and no other tag.  Positions, sizes and slopes are applied here, and the stack is checked first.
+of a maker's own sequence, counts of slices, empty or padded numbers.  So it gets copies with a slice's compressed
+voxels and no other tag.  Positions, sizes, signs and slopes are applied here, and the stack is checked first.
 """
 
+import errno
+import io
+import os
 import re
 import subprocess
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +19,7 @@ import numpy as np
 from ..errors import LasegError, require_no_text
 from ..runtime.machine import notify
 from .files import require_text, suffix_of, what_is_in
-from .grid import array_of
-from .headers import EXPORT_AS_LABEL_MAP, placed_image, read_nifti, require_space
+from .headers import EXPORT_AS_LABEL_MAP, placed_image, require_space
 
 SEGMENTATIONS = ("Segmentation Storage", "Surface Segmentation Storage", "RT Structure Set Storage")
 GROUPS = {"ImagePositionPatient": "PlanePositionSequence", "ImageOrientationPatient": "PlaneOrientationSequence",
@@ -37,6 +40,7 @@ def read_dicom(path):
     name = series_name(heads[0])
     places, lies, plane = (slice_values(heads, tag, count) for tag, count in (
         ("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2)))
+    lies = (lies.reshape(-1, 2, 3) / np.linalg.norm(lies.reshape(-1, 2, 3), axis=2, keepdims=True)).reshape(-1, 6)
     require_space(path, (heads[0].Rows, heads[0].Columns, len(places)))
     if len(places) < 2:
         raise LasegError(f"{path}: holds one slice of {name}, and a scan must be W x H x D; give the folder of the "
@@ -135,7 +139,7 @@ def frames_of(head):
 
 def slice_values(heads, tag, count):
     """The ``count`` numbers of a tag for each slice (a file, or a frame of an enhanced one): float64, a row a slice,
-    NaN without the tag.  One number in place of several counts for all."""
+    NaN without the tag.  One number in place of two counts for both."""
     rows = []
     for head in heads:
         shared = (head.get("SharedFunctionalGroupsSequence") or [{}])[0]
@@ -143,7 +147,8 @@ def slice_values(heads, tag, count):
             said = [part[GROUPS[tag]][0].get(tag) for part in (frame, shared) if part.get(GROUPS[tag])]
             value = next((value for value in [*said, head.get(tag)] if value not in (None, "")), np.nan)
             row = np.array(value.split("\\") if isinstance(value, str) else np.atleast_1d(value), float)
-            rows.append(np.resize(row, count) if len(row) in (1, count) else np.full(count, np.nan))
+            rows.append(np.resize(row, count) if len(row) == count or len(row) == 1 and count == 2 else
+                        np.full(count, np.nan))
     return np.array(rows)
 
 
@@ -214,67 +219,118 @@ def slice_distance(path, name, places, lies):
     return steps.mean()
 
 
-def slices_of(file):
-    """Yield each slice of a DICOM file as pydicom's Dataset with its voxels and how they are stored, and no other
-    tag."""
+def with_defaults(file):
+    """A DICOM file as pydicom's Dataset with its voxels.  What it doesn't say of their form gets the usual value.
+    LasegError if they are missing, or stored in a form of their maker's own."""
     import pydicom
-    from pydicom.encaps import encapsulate, generate_frames
 
     whole = pydicom.dcmread(file, force=True)
+    implicit, little = whole.original_encoding
+    plain = (pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian if little else
+             pydicom.uid.ExplicitVRBigEndian)
+    whole.file_meta = getattr(whole, "file_meta", None) or pydicom.dataset.FileMetaDataset()
+    syntax = whole.file_meta.TransferSyntaxUID = whole.file_meta.get("TransferSyntaxUID") or plain
+    if syntax.is_private or not syntax.is_transfer_syntax:
+        raise LasegError(f"{file}: is stored in a form of its maker's own ({syntax}); export it again as plain DICOM")
     kind = next((kind for kind in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if kind in whole), None)
-    syntax = getattr(whole, "file_meta", {}).get("TransferSyntaxUID", pydicom.uid.ImplicitVRLittleEndian)
-    if not kind or syntax.is_private or not syntax.is_transfer_syntax:
-        raise LasegError(f"{file}: holds no voxels, or in a form of its maker's own ({syntax}); export it again as "
-                         "plain DICOM")
-    count, voxels, bits = frames_of(whole), whole[kind].value or b"", whole.BitsAllocated
-    if syntax.is_encapsulated:
-        frames = [encapsulate([frame]) for frame in generate_frames(voxels, number_of_frames=count)]
-    else:
-        if syntax.is_little_endian is False and bits > 8:
-            voxels = np.frombuffer(voxels, f">u{bits // 8}").astype(f"<u{bits // 8}").tobytes()
-        size, syntax = whole.Rows * whole.Columns * bits // 8, pydicom.uid.ExplicitVRLittleEndian
-        frames = [voxels[k * size:(k + 1) * size] for k in range(count)]
+    if not kind or whole[kind].is_undefined_length != syntax.is_encapsulated:
+        raise LasegError(f"{file}: its voxels are missing or have no end mark, as when it was cut off; copy it again, "
+                         "or export it again")
+    needed = whole.Rows * whole.Columns * frames_of(whole) * whole.BitsAllocated // 8
+    if not syntax.is_encapsulated and len(whole[kind].value or b"") < needed:
+        raise LasegError(f"{file}: is a slice of the series that was cut off; copy it again")
+    whole.SamplesPerPixel, whole.PhotometricInterpretation = 1, "MONOCHROME2"
+    whole.NumberOfFrames, whole.BitsStored = frames_of(whole), whole.get("BitsStored") or whole.BitsAllocated
+    whole.PixelRepresentation = whole.get("PixelRepresentation") or 0
+    return whole
+
+
+def compressed_slices(file, whole):
+    """The slices of a compressed file, each as pydicom's Dataset of its compressed voxels, and no other tag."""
+    import pydicom
+    from pydicom.encaps import encapsulate, generate_fragments, generate_frames, parse_basic_offsets
+
+    pieces = io.BytesIO(whole.PixelData)
+    parse_basic_offsets(pieces)
+    frames, count = list(generate_fragments(pieces)), whole.NumberOfFrames
+    if count == 1:
+        frames = [b"".join(frames)]
+    elif len(frames) != count:
+        frames = list(generate_frames(whole.PixelData, number_of_frames=count))
+    if len(frames) != count:
+        raise LasegError(f"{file}: holds {len(frames)} of its {count} slices; copy it again")
     for frame in frames:
         copy = pydicom.Dataset()
-        for tag in ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
-            if tag in whole:
-                copy[tag] = whole[tag]
+        copy.Rows, copy.Columns, copy.BitsAllocated = whole.Rows, whole.Columns, whole.BitsAllocated
+        # dcm2niix takes these from the first slice for all; ``as_numbers`` applies each slice's own.
+        copy.BitsStored, copy.HighBit, copy.PixelRepresentation = copy.BitsAllocated, copy.BitsAllocated - 1, 0
         copy.SamplesPerPixel, copy.PhotometricInterpretation, copy.Modality = 1, "MONOCHROME2", "MR"
-        copy.SOPClassUID = pydicom.uid.MRImageStorage
-        copy.StudyInstanceUID = copy.SeriesInstanceUID = "1.2"
+        copy.SOPClassUID, copy.StudyInstanceUID, copy.SeriesInstanceUID = pydicom.uid.MRImageStorage, "1.2", "1.2"
         copy.PixelSpacing, copy.SliceThickness, copy.ImageOrientationPatient = [1, 1], 1, [1, 0, 0, 0, 1, 0]
         copy.file_meta = pydicom.dataset.FileMetaDataset()
-        copy.file_meta.TransferSyntaxUID = syntax
-        setattr(copy, kind, frame)
-        if syntax.is_encapsulated:
-            copy["PixelData"].VR, copy["PixelData"].is_undefined_length = "OB", True
+        copy.file_meta.TransferSyntaxUID = whole.file_meta.TransferSyntaxUID
+        copy.PixelData = encapsulate([frame])
+        copy["PixelData"].VR, copy["PixelData"].is_undefined_length = "OB", True
         yield copy
 
 
-def decoded_voxels(path, name, series):
-    """The voxels of a series as they are stored, float64 W x H x D, in the order of its slices; see the module."""
-    import dcm2niix
-    import SimpleITK as sitk
+def as_numbers(voxels, whole):
+    """Stored voxels, of any sign, as the numbers that BitsStored and PixelRepresentation make of them, float64."""
+    if voxels.dtype.kind == "f":
+        return voxels.astype(float)
+    bits = whole.BitsStored
+    numbers = voxels.astype(np.int64) & ((1 << bits) - 1)
+    return (numbers - ((numbers >> (bits - 1)) << bits) * whole.PixelRepresentation).astype(float)
 
-    with tempfile.TemporaryDirectory(prefix="laseg-") as place:
-        folder, names = Path(place, "in"), {}
-        folder.mkdir()
+
+def decoded_voxels(path, name, series):
+    """The voxels of a series without slope and intercept, float64 W x H x D, in the order of its slices."""
+    from pydicom.pixels import iter_pixels
+
+    slices, packed = [], {}  # packed: {slice's number: (its file, its compressed voxels)}
+    with warnings.catch_warnings(action="ignore"):  # pydicom's, of files that are a little wrong
         for file in series:
-            for copy in slices_of(file):
-                k = len(names)
+            whole = with_defaults(file)
+            if whole.file_meta.TransferSyntaxUID.is_encapsulated:
+                for copy in compressed_slices(file, whole):
+                    packed[len(slices)] = file, copy
+                    slices.append((None, whole))
+            else:
+                slices += [(voxels, whole) for voxels in iter_pixels(whole, raw=True)]
+    found = dict(zip(packed, decompressed(path, name, list(packed.values())))) if packed else {}
+    return np.stack([as_numbers(found.get(k, voxels), whole).T for k, (voxels, whole) in enumerate(slices)], -1)
+
+
+def decompressed(path, name, packed):
+    """The voxels of compressed slices by dcm2niix, each H x W.  ``packed``: pairs of a file and pydicom's Dataset."""
+    import dcm2niix
+    import nibabel
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="laseg-") as place:
+            folder, names = Path(place, "in"), {}
+            folder.mkdir()
+            for k, (file, copy) in enumerate(packed):
                 copy.SOPInstanceUID, copy.InstanceNumber, copy.ImagePositionPatient = f"1.2.{k + 1}", k + 1, [0, 0, k]
                 names[str(folder / f"{k:05d}.dcm")] = file
                 copy.save_as(folder / f"{k:05d}.dcm", enforce_file_format=True)
-        # No JSON, no gzip, no cropping, no rotation, and always one image: the stack has been checked.
-        options = ["-b", "n", "-z", "n", "-g", "i", "-x", "i", "-m", "y", "-f", "scan", "-o", place]
-        done = subprocess.run([dcm2niix.bin, *options, str(folder)], capture_output=True, text=True, errors="replace",
-                              check=False)
-        said = (done.stdout + done.stderr).partition("\n")[2]  # the first line is its version
-        made = list(Path(place).glob("*.nii"))
-        if len(made) == 1 and done.returncode == 0:
-            values = array_of(sitk.DICOMOrient(read_nifti(made[0])[0], "LPS")).astype(float)
-            if values.shape == (*values.shape[:2], len(names)):
-                return values
+            # No JSON, no gzip, no cropping, no rotation, and always one image: the stack has been checked.
+            options = ["-b", "n", "-z", "n", "-g", "i", "-x", "i", "-m", "y", "-f", "scan", "-o", place]
+            done = subprocess.run([dcm2niix.bin, *options, str(folder)], capture_output=True, text=True,
+                                  errors="replace", check=False)
+            said = (done.stdout + done.stderr).partition("\n")[2]  # the first line is its version
+            if "disk full" in said:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            made = list(Path(place).glob("*.nii"))
+            if len(made) == 1 and done.returncode == 0:
+                voxels = np.asanyarray(nibabel.load(made[0], mmap=False).dataobj)
+                voxels = voxels.reshape(*voxels.shape[:2], -1)[:, ::-1].T  # dcm2niix reverses the rows
+                if len(voxels) == len(packed):
+                    return voxels.astype(np.int64)
+    except OSError as error:
+        raise LasegError(f"{path}: its slices can't be decompressed, because the folder for temporary files can't be "
+                         f"written ({error.strerror}); free some space there, or set TMPDIR to another folder"
+                         ) from error
     for copy, file in names.items():
         said = said.replace(copy, str(file))
     lines = [line.strip() for line in said.splitlines() if re.search("Error|Unable", line)]

@@ -85,7 +85,7 @@ class Patterns:
         given = [comparable_name(pattern.replace("\\", "/")) for pattern in (scan, label)]
         # '**/' at the beginning says nothing more: a pattern fits in any folder
         scan, label = (re.sub(r"^(\./|\*\*/)+", "", pattern) for pattern in given)
-        self.scan, self.label = scan, label
+        self.scan, self.label, self.given = scan, label, given[0]
         if scan.count("*") != label.count("*"):
             raise LasegError(f"--scan '{scan}' and --label '{label}': both need the same number of stars, which stand "
                              "for the name of the case")
@@ -138,8 +138,9 @@ def find_cases(raw_dir, patterns):
         found.setdefault(comparable_name(path.relative_to(raw_dir).as_posix()), []).append(path)
     for relative, path in [(relative, path) for relative, paths in found.items() for path in paths]:
         # a case whose files lie in raw_dir itself has that folder's name
-        name = patterns.name(relative) if "/" in relative or "*" in patterns.scan else patterns.name(
-            comparable_name(f"{raw_dir.resolve().name}/{relative}"))
+        name = patterns.name(relative)
+        if name == "" and "*" not in patterns.scan:
+            name = comparable_name(raw_dir.resolve().name)
         if name is not None or not suffix_of(path):  # without a suffix it may be a link to a folder of cases
             require_target(path)
         if name is None or not holds_files(path):
@@ -158,7 +159,7 @@ def find_cases(raw_dir, patterns):
             raise LasegError(f"{labels[0]}: the case {name} has a second label, {labels[1]}; rename one")
         cases.setdefault(name, Case(path, next(filter(holds_files, labels), None)))
     if not cases:
-        raise LasegError(f"{raw_dir}: no file in it or below it matches {patterns.scan}; {what_is_in(raw_dir)}. Give "
+        raise LasegError(f"{raw_dir}: no file in it or below it matches {patterns.given}; {what_is_in(raw_dir)}. Give "
                          "the folder around the scans, and patterns such as --scan '*_mri.nii.gz' "
                          "--label '*_la.nii.gz'")
     if not any(case.label for case in cases.values()):

@@ -4,6 +4,7 @@ import gzip
 import re
 import shutil
 import struct
+import tempfile
 
 import nibabel
 import numpy as np
@@ -689,6 +690,85 @@ def test_however_a_slice_is_encoded_it_is_the_same(syntax, series):
         else:
             head.save_as(file)
     np.testing.assert_array_equal(array_of(read_scan(series).image), want)
+
+
+def test_each_slice_has_its_own_bits_and_its_own_sign(series):
+    """Unused bits may hold anything; a sign reaches no further than BitsStored."""
+    for file in series.iterdir():
+        head = pydicom.dcmread(file)
+        k = int(head.InstanceNumber) - 1
+        bits, signed = (12, 1) if k % 2 else (16, k % 4 // 2)
+        stored = np.full((18, 20), -3 if signed else 40000 if bits == 16 else 3, np.int32) & ((1 << bits) - 1)
+        stored[0] |= 0x5000 if bits == 12 else 0
+        head.BitsStored, head.HighBit, head.PixelRepresentation = bits, bits - 1, signed
+        head.PixelData = stored.astype("<u2").tobytes()
+        head.save_as(file)
+    found = array_of(read_scan(series).image)
+    assert found[..., 1::2].max() == found[..., 1::2].min() == -3
+    assert found[..., 0::4].max() == found[..., 0::4].min() == 40000 and (found[..., 2::4] == -3).all()
+
+
+@pytest.mark.parametrize("bits", [8, 32])
+def test_signed_voxels_of_8_and_32_bits_are_exact(bits, series):
+    far = 2**30 if bits == 32 else 0
+
+    def change(head, k):
+        values = (np.arange(360).reshape(18, 20) % 200 - 100 - far).astype(f"<i{bits // 8}")
+        head.BitsAllocated = head.BitsStored = bits
+        head.HighBit, head.PixelRepresentation, head.PixelData = bits - 1, 1, values.tobytes()
+        head.RescaleSlope, head.RescaleIntercept = 1, far
+
+    want = (np.arange(360).reshape(18, 20) % 200 - 100).T
+    assert (array_of(read_scan(changed(series, change)).image) == want[..., None]).all()
+
+
+@pytest.mark.parametrize("spoil, words", [
+    (lambda voxels: voxels, None), (lambda voxels: voxels[:-300], "copy it again"),
+    (lambda voxels: voxels[:-8], "no end mark, as when it was cut off; copy it again")])
+def test_a_compressed_slice_in_pieces_is_read_and_one_that_was_cut_off_is_told(spoil, words, series):
+    """The offset table lists each piece, as some tools write it."""
+    want = array_of(read_scan(series).image)
+    for file in series.iterdir():
+        head = pydicom.dcmread(file)
+        head.compress(pydicom.uid.RLELossless)
+        frame, = pydicom.encaps.generate_frames(head.PixelData, number_of_frames=1)
+        head.PixelData = pydicom.encaps.encapsulate([frame], fragments_per_frame=2)
+        table = struct.pack("<4H", 0xFFFE, 0xE000, 8, 0) + struct.pack("<2I", 0, 8 + len(frame) // 2)
+        head.PixelData = table + head.PixelData[8 + 4:]
+        head["PixelData"].is_undefined_length = True
+        head.save_as(file)
+    if words:
+        file = next(series.iterdir())
+        file.write_bytes(spoil(file.read_bytes()))
+        with pytest.raises(LasegError, match=words):
+            read_scan(series)
+    else:
+        np.testing.assert_array_equal(array_of(read_scan(series).image), want)
+
+
+def test_a_folder_for_temporary_files_that_can_not_be_written_is_told(series, monkeypatch):
+    """Only compressed slices need it."""
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    read_scan(series)
+    for file in series.iterdir():
+        head = pydicom.dcmread(file)
+        head.compress(pydicom.uid.RLELossless)
+        head.save_as(file)
+    refused(series, "folder for temporary files can't be written .No such file.*set TMPDIR")
+
+
+def test_directions_are_made_unit_vectors_and_zeros_are_none(series):
+    want = read_scan(series)
+    tilted = [0.97, 0, 0, 0, 1.05, 0]
+    found = read_scan(changed(series, lambda head, k: setattr(head, "ImageOrientationPatient", tilted)))
+    np.testing.assert_array_equal(array_of(found.image), array_of(want.image))
+    assert found.spacing == pytest.approx(want.spacing) and found.oriented
+    found = read_scan(changed(series, lambda head, k: setattr(head, "ImageOrientationPatient", [0] * 6)))
+    assert not found.oriented and found.said == (True, True, False)
+
+
+def test_a_position_of_one_number_is_none(series):
+    assert not read_scan(changed(series, lambda head, k: setattr(head, "ImagePositionPatient", [5]))).oriented
 
 
 def test_slices_in_a_form_of_their_maker_are_told(series):

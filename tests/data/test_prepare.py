@@ -341,6 +341,10 @@ def test_a_pattern_that_begins_with_a_dot_means_the_given_folder_itself(raw, tmp
         prepare(flat, tmp_path / "out", scan="*_mri.nrrd", label="labels/final/*_mri.nrrd", progress=False)
     prepare(flat, tmp_path / "out", scan="./*_mri.nrrd", label="./labels/final/*_mri.nrrd", progress=False)
     assert len(read_list(tmp_path / "out/train.list")) == 3
+    prepare(flat, tmp_path / "one", scan="./p0_mri.nrrd", label="./p0_la.nrrd", test_share=0, progress=False)
+    assert read_list(tmp_path / "one/train.list") == ["flat"]
+    with pytest.raises(LasegError, match=r"no file in it or below it matches \./lgemri.nrrd"):
+        prepare(raw, tmp_path / "two", scan="./lgemri.nrrd", label="./laendo.nrrd", progress=False)
 
 
 def test_names_that_differ_in_capitals_alone_are_told(raw, tmp_path):
