@@ -6,6 +6,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	&& echo $$p && break; done)
 PY := .venv/bin/python
 READY := .venv/.ready
+# A .venv that was copied along with its checkout still imports the first one's code: it is set up anew.
+$(shell test ! -s $(READY) || test "$$(cat $(READY))" = "$(CURDIR)" || rm -f $(READY))
 NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb))
 RECORD ?= quick
 # How long PyTorch's threads wait for one another by spinning: see laseg_lib/__init__.py.
@@ -22,7 +24,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up .venv: once, some minutes, with the network."
 	$(PY) -m pip install --progress-bar on -c constraints.txt -e '.[course,test]' $(PIP_ARGS)
 	@$(PY) -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements
-	@touch $@
+	@echo "$(CURDIR)" > $@
 
 ## lab        set up, then JupyterLab at your own copy of the notebooks, learn/: this machine only, with its token
 lab: $(READY)

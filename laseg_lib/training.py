@@ -20,7 +20,7 @@ from . import methods, ramps
 from .batches import Batches
 from .classes import ATRIUM, as_text, parse_classes
 from .config import TrainConfig
-from .data.volumes import LAHeart, fingerprint, split_of, training_names
+from .data.volumes import LAHeart, split_of, training_names
 from .ema import update_ema_variables
 from .errors import LasegError
 from .inference import mean_dice
@@ -47,13 +47,13 @@ class Trainer:
         self.device = distributed.join_processes(config.device)
         self.first = distributed.rank() == 0  # only this process validates, writes and prints
         names = training_names(config)
-        config = replace(config, method=methods.method_name(method) if method else config.method)
+        config = replace(config, method=config.method if method is None else methods.method_name(method))
         self.config = config = split_of(config, names, distributed.world())
         machine.require_memory(machine.training_bytes(config), self.device, "this network and batch",
                                "lower --patch_size, --batch_size or --n_filters, or use --downsample 2")
         seed_everything(config.seed, config.deterministic)
         self._open_data(names)
-        self._make_networks(method or methods.find(config), resume)
+        self._make_networks(methods.find(config) if method is None else method, resume)
         # After the networks: this seeds torch on all ranks but the first, and the first weights must be equal on all.
         self.batches = Batches(config, self.train_set, self.device, distributed.rank(), distributed.world())
         self._begin_or_go_on(resume)
@@ -93,8 +93,7 @@ class Trainer:
                                cache=cache and "memory", downsample=config.downsample)
         self.cases = self.val_cases = None  # needed only if a checkpoint is written: its files may change later
         if config.snapshot_path:
-            self.cases, self.val_cases = ({name: fingerprint(some.path(name)) for name in some.image_list}
-                                          for some in (self.train_set, self.val_set))
+            self.cases, self.val_cases = self.train_set.fingerprints(), self.val_set.fingerprints()
         self.classes, self.spacing = self.train_set.classes, self.train_set.usual_spacing(self.notify)
         self.train_set.require_labels()
         self.val_set.require_labels()
@@ -149,6 +148,7 @@ class Trainer:
                 found = self.loss_of(self.replica, self.teacher, image, label, self.config,
                                      self.iteration, self.batches.generators.noise)
             loss, parts = methods.loss_and_parts(found, self.config.method)
+            methods.require_trained(self.optimizer, self.student, *self.own_networks)
             row = {"iteration": self.iteration + 1, "lr": self.optimizer.param_groups[0]["lr"],
                    **as_floats({**parts, "loss": loss})}
             self._stop_on_nan("loss", row["loss"], row["iteration"])
@@ -266,7 +266,7 @@ class Trainer:
         self.teacher.load_state_dict(state["teacher"])
         for network, weights in zip(self.own_networks, state.get("method", []), strict=True):
             network.load_state_dict(weights)
-        self.optimizer.load_state_dict(state["optimizer"])
+        checkpoints.load_optimizer(self.optimizer, state["optimizer"], config.snapshot_path)
         self.iteration = self.saved = int(state["iteration"])
         self.best = None if state["best"] is None else float(state["best"])
         rank, world, before = distributed.rank(), distributed.world(), len(state["streams"])

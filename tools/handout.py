@@ -163,7 +163,10 @@ class Links(IPythonRenderer):
 
     def inline_math(self, body, display="inline"):
         # A prime as a superscript would be raised twice: the sign itself stands high.
-        return convert(re.sub(r"(\\?[A-Za-z]+)'", r"{\1 ′}", body), display=display)
+        try:
+            return convert(re.sub(r"(\\?[A-Za-z]+)'", r"{\1 ′}", body), display=display)
+        except Exception:  # latex2mathml's errors have no common base; a formula that it can't read stays as it is
+            return f"<code>{in_html(body)}</code>"
 
     def block_math(self, body):
         return self.inline_math(body, "block")
@@ -192,7 +195,9 @@ class Pages(HTMLExporter):
 
     @pass_context
     def markdown2html(self, context, source):
-        renderer = Links(escape=False, embed_images=True, path=context["resources"]["metadata"]["path"])
+        cell = context.get("cell") or {}
+        renderer = Links(escape=False, embed_images=True, path=context["resources"]["metadata"]["path"],
+                         attachments=cell.get("attachments", {}))
         renderer.names = self.names
         return MarkdownWithMath(renderer=renderer).render(source)
 
@@ -227,8 +232,9 @@ def scene(data, alt):
     numbers = json.dumps(data[PLOTLY]).replace("</", r"<\/")
     height = data[PLOTLY]["layout"].get("height", 450)
     return (f'<div class="scene alive" role="img" aria-label="{alt}" style="height: {height}px"></div>'
-            f'<script type="application/json">{numbers}</script>'
-            f'<img class="still" src="data:image/png;base64,{data["image/png"]}" alt="{alt}">')
+            f'<script type="application/json">{numbers}</script>' + (
+                f'<img class="still" src="data:image/png;base64,{data["image/png"]}" alt="{alt}">'
+                if "image/png" in data else ""))
 
 
 if __name__ == "__main__":

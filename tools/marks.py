@@ -33,7 +33,7 @@ from pathlib import Path
 
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
-from notebook_cells import attempts, code_of, module_of, needed_by, read_notebook
+from notebook_cells import attempts, code_of, module_of, needed_by, read_notebook, up_to
 
 from laseg_lib.data.atomic import replacing
 from laseg_lib.errors import visible
@@ -66,7 +66,11 @@ def main(argv=None):
     parser.add_argument("--seconds", type=float, default=600, help="for one student, in all (default: 600)")
     parser.add_argument("--gigabytes", type=float, default=4, help="of memory (default: 4)")
     args = parser.parse_args(argv)
-    folders = sorted(path for path in args.students.glob("*") if path.is_dir() and not path.name.startswith("."))
+    args.students, args.output = args.students.expanduser(), args.output.expanduser()
+    if not args.students.is_dir():
+        sys.exit(f"{args.students}: there is no such folder")
+    folders = sorted(path for path in args.students.glob("*")
+                     if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
     if not folders:
         sys.exit(f"{args.students} holds no folder: put each student's notebooks into a folder of the student's name.")
     exercises = exercises_of(args.notebooks or sorted((REPO / "notebooks").glob("*.ipynb")))
@@ -123,24 +127,42 @@ def marks_of(folder, exercises, args, walls):
     with Kernel(folder, args, walls) as kernel:
         end = time.monotonic() + args.seconds
         for path, check, name, given in exercises:
-            notebook = handed_in.get(path.stem) or next(
-                (other for other in handed_in.values() if check in attempts(other)), None)
+            where, notebook, others = chosen(handed_in, path.stem, check, name, given)
             if notebook is None:
                 said = unreadable.get(path.stem, "No notebook.")
             elif time.monotonic() > end:
                 said = f"Not run: all exercises together took more than {args.seconds:g} s."
             else:
                 said = verdict(kernel, notebook, path, check, attempts(notebook).get(check, name), given,
-                               min(args.cell_seconds, end - time.monotonic()))
+                               min(args.cell_seconds, end - time.monotonic()), where.parent.relative_to(folder))
+                said += f" ({where.name} counts; {others} more have an answer.)" if others else ""
             said = " ".join(visible(said).split())
             tried = notebook is not None and not said.startswith(("Not attempted", "Not run"))
             yield dict(zip(COLUMNS, (folder.name, path.stem, check, "yes" if tried else "no",
                                      "yes" if said.startswith("Correct.") else "no",
-                                     "" if said.startswith("Correct.") else said)))
+                                     "" if said.startswith("Correct.") and not others else said)))
+
+
+def chosen(handed_in, stem, check, name, given):
+    """(path, notebook, how many others have an answer) of the notebook whose answer counts: with an answer, if there is
+    one, of the right name, and the last that was changed."""
+    found = [(path, book) for path, book in handed_in.items() if path.stem == stem or check in attempts(book)]
+    tried = [one for one in found if has_answer(one[1], check, name, given)]
+    if not found:
+        return None, None, 0
+    best = max(tried or found, key=lambda one: (one[0].stem == stem, one[0].stat().st_mtime))
+    return *best, len(tried) - 1 if tried else 0
+
+
+def has_answer(notebook, check, name, given):
+    try:
+        return needed_by(attempts(notebook).get(check, name), up_to(check, code_of(notebook))) not in ([], [given])
+    except (SyntaxError, RecursionError):
+        return True
 
 
 def read(folder):
-    """({stem: notebook} of the folder's notebooks, {stem: what is wrong} of those that can't be read)."""
+    """({path: notebook} of the folder's notebooks, {stem: what is wrong} of those that can't be read)."""
     handed_in, unreadable = {}, {}
     for path in sorted(folder.rglob("*.ipynb")):
         if ".ipynb_checkpoints" in path.parts or path.is_symlink():
@@ -148,25 +170,25 @@ def read(folder):
         try:
             if path.stat().st_size > LARGEST:
                 raise ValueError(f"it has more than {LARGEST // 10**6} MB")
-            handed_in[path.stem] = read_notebook(path)
-            code_of(handed_in[path.stem])
+            handed_in[path] = read_notebook(path)
+            code_of(handed_in[path])
         except Exception as error:  # a file that a student hands in may be anything
-            handed_in.pop(path.stem, None)
+            handed_in.pop(path, None)
             unreadable[path.stem] = f"The notebook can't be read: {type(error).__name__}: {str(error)[:120]}"
     return handed_in, unreadable
 
 
-def verdict(kernel, notebook, path, check, name, given, seconds):
+def verdict(kernel, notebook, path, check, name, given, seconds, place="."):
     """What the check says of the function ``name`` of a student's notebook."""
     try:
-        code = needed_by(name, code_of(notebook))
+        code = needed_by(name, up_to(check, code_of(notebook)))
     except (SyntaxError, RecursionError) as error:
         return f"Not yet: Python can't read the cell: {error}"
     if not code:
         return f"Not attempted: no function {name}."
     if code == [given]:  # unchanged: this needs no kernel
         return "Not attempted."
-    return kernel.ask("\n".join(code), module_of(path).__name__, f"{check}.verdict({name})", seconds)
+    return kernel.ask("\n".join(code), module_of(path).__name__, f"{check}.verdict({name})", seconds, place)
 
 
 class Kernel:
@@ -213,14 +235,15 @@ class Kernel:
         return kept | own | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(REPO),
                              "MPLBACKEND": "Agg", "LASEG_PROGRESS": "off", "PYTHONUTF8": "1"}
 
-    def ask(self, code, module, expression, seconds):
+    def ask(self, code, module, expression, seconds, place="."):
         """The value of ``expression`` of ``module``, a str, after ``code`` in a fresh namespace; or what went wrong.
 
         ``seconds`` limits the student's code, not the import of the module before it.
         """
         if self.process is None:
             self.start()
-        self.reply(self.client.execute(f"%reset -f\nimport {module}", silent=True), 120)
+        here = str(self.box / "work" / place)  # a notebook's own folder: files and modules beside it
+        self.reply(self.client.execute(f"%reset -f\nimport {module}, os\nos.chdir({here!r})\ndel os", silent=True), 120)
         answer = self.reply(self.client.execute(code, store_history=False, user_expressions={
             "it": f"__import__('importlib').import_module({module!r}).{expression}"}), seconds)
         if answer is None:
@@ -269,7 +292,7 @@ def too_much(folder, names):
 def write(rows, path):
     """The table as CSV.  A cell that a spreadsheet would take for a formula begins with an apostrophe."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8-sig") as file:
         table = csv.DictWriter(file, COLUMNS)
         table.writeheader()
         table.writerows({name: "'" + value if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -13,7 +13,11 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from laseg_lib.errors import LasegError
 
+PYTHON_MAGIC = re.compile(r"\A\s*%%(time|timeit|capture|prun)\b.*\n")  # what follows is Python all the same
 CHECKED = re.compile(r"^(check_\w+)\((\w+)\)", re.M)  # check_dice(my_dice), as a line of its own
+
+
+STAR = re.compile(r"from [\w.]+ import \*")
 
 
 def read_notebook(path):
@@ -25,8 +29,8 @@ def read_notebook(path):
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
             cell.cell_type, cell.source, cell.metadata  # noqa: B018
-            if cell.cell_type == "code":
-                cell.outputs, cell.execution_count  # noqa: B018
+            if cell.cell_type == "code":  # scripts that clear them leave them out
+                cell.outputs, cell.execution_count = cell.get("outputs", []), cell.get("execution_count")
     except OSError:
         raise
     except Exception as error:  # nbformat raises another kind of error for each defect
@@ -46,7 +50,7 @@ def attempts(notebook):
 
 def statements(source):
     """[(names bound, names read, code)] of a cell's top level.  A cell that Python can't read raises SyntaxError."""
-    nodes = ast.parse(TransformerManager().transform_cell(source)).body
+    nodes = ast.parse(TransformerManager().transform_cell(PYTHON_MAGIC.sub("", source))).body
     return [(*names_of(ast.unparse(node)), ast.unparse(node)) for node in nodes]
 
 
@@ -79,7 +83,14 @@ def needed_by(name, sources):
     wanted = {name}
     while more := {read for binds, reads, _ in lines if binds & wanted for read in reads} - wanted:
         wanted |= more
-    return [code for binds, _, code in lines if binds & wanted]
+    return [code for binds, _, code in lines if binds & wanted or STAR.match(code)]
+
+
+def up_to(check, sources):
+    """``sources`` up to the last one that calls ``check``, because further down names are bound anew; all of them if
+    none calls it."""
+    calls = [k for k, source in enumerate(sources) if re.search(rf"^{check}\(", source, re.M)]
+    return sources[:calls[-1] + 1] if calls else sources
 
 
 def module_of(path):

@@ -56,7 +56,8 @@ class Exercise:
             args = copy.deepcopy(case)  # an attempt may change its arguments
             try:
                 with contextlib.redirect_stdout(said), np.errstate(all="ignore"):  # warnings would be red on the page
-                    given.append((attempt(*args), args))
+                    answer = attempt(*args)
+                    given.append((list(answer) if hasattr(answer, "__next__") else answer, args))
             except Exception as error:  # any error of the learner's code is shown
                 return f"Not yet: for {format_value(case)} {where_it_stopped(error, attempt)}"
         if said.getvalue():

@@ -548,6 +548,10 @@ class LAHeart(Dataset):
                              f"{self.path(next(iter(found)))} {', '.join(first)}; prepare the cases alike")
         return first
 
+    def fingerprints(self):
+        """{case: SHA-256 of its file}"""
+        return {name: fingerprint(self.path(name)) for name in self.image_list}
+
     def spacing(self, name, spacing=None):
         """The three sides in mm of a sample's voxels; NaN if they aren't known.  ``spacing``: see ``read_geometry``."""
         return read_geometry(self.path(name), spacing)["spacing"] * self.downsample

@@ -32,7 +32,7 @@ def surface(mask, spacing=0.625, step=1, faces=4000):
     """
     from skimage.measure import marching_cubes
 
-    spacing = np.broadcast_to(np.asarray(spacing, float), 3)
+    mask, spacing = np.asarray(mask), np.broadcast_to(np.asarray(spacing, float), 3)
     if not np.any(mask):
         return np.empty((0, 3), np.float32), np.empty((0, 3), np.int32)
     low, high = _bounds(mask)
@@ -95,6 +95,8 @@ def atrium_scene(masks, spacing=0.625, *, opacity=None, faces=4000, title="", cl
     """
     import plotly.graph_objects as go
 
+    masks = {name: np.asarray(mask) for name, mask in masks.items()}
+    _same_shape(masks)
     given = looks_by_class(masks, classes)
     traces = []
     for (name, k), look in given.items():
@@ -116,6 +118,8 @@ def distance_scene(gold, prediction, spacing=0.625, *, faces=4000, limit=None, t
     """
     import plotly.graph_objects as go
 
+    gold, prediction = np.asarray(gold), np.asarray(prediction)
+    _same_shape({"gold": gold, "prediction": prediction})
     shell, shell_faces = surface(gold, spacing, faces=faces)
     vertices, triangles = surface(prediction, spacing, faces=faces)
     traces = [go.Mesh3d(**_mesh(shell, shell_faces), name="gold label", color=looks(["gold"])["gold"].colour,
@@ -132,6 +136,11 @@ def distance_scene(gold, prediction, spacing=0.625, *, faces=4000, limit=None, t
     elif len(vertices):
         traces.append(go.Mesh3d(**_mesh(vertices, triangles), name="prediction", color="#999999", showlegend=True))
     return _scene(traces, title or " and ".join(missing) + (f" {EMPTY}" if missing else ""), len(missing) == 2)
+
+
+def _same_shape(masks):
+    if len(shapes := {mask.shape for mask in masks.values()}) > 1:
+        raise ValueError(f"masks of one scene must have one shape; these have {sorted(shapes)}")
 
 
 def _mesh(vertices, triangles):

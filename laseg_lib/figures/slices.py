@@ -34,6 +34,8 @@ def plane_boxes(shape, spacing=0.625, size=(880, 560), in_a_row=False):
     three side by side, the text below the last two.  One scale in pixels per mm holds for all, whatever the voxels.
     """
     mm = np.asarray(shape) * np.broadcast_to(spacing, 3)
+    if not (mm > 0).all():
+        raise ValueError(f"a voxel's sides must be above 0 mm, not {spacing}: give spacing=1 if they aren't known")
     if in_a_row:
         text = min(PANEL, size[1] // 2) + GAP
         scale = min((size[0] - 2 * GAP) / (2 * mm[0] + mm[1]), size[1] / mm[1], (size[1] - text) / mm[2])
@@ -52,7 +54,9 @@ def plane_boxes(shape, spacing=0.625, size=(880, 560), in_a_row=False):
 
 def window_of(image):
     """(window, level) that show the tissue of ``image``: its 1st to 99.7th percentile."""
-    low, high = np.percentile(image[::2, ::2, ::2], (1, 99.7))
+    some = image[::2, ::2, ::2]
+    some = some[np.isfinite(some)] if image.dtype.kind == "f" else some
+    low, high = np.percentile(some, (1, 99.7)) if some.size else (0, 1)
     return float(max(high - low, 1e-6)), float((high + low) / 2)
 
 
@@ -68,8 +72,12 @@ def draw_slices(image, label=None, predictions=None, x=None, y=None, z=None, *, 
     ``kept``: the caller's dict for drawn planes of these volumes, so that a step along z draws one plane, not three.
     Raises ValueError if a mask's shape isn't the image's.
     """
-    masks = ({} if label is None else {"gold": label}) | (predictions or {})
+    image, masks = np.asarray(image), ({} if label is None else {"gold": label}) | (predictions or {})
+    masks = {name: np.asarray(mask) for name, mask in masks.items()}
     for name, mask in masks.items():
+        if len(classes) > 1 and mask.size and mask.max() > len(classes):
+            raise ValueError(f"{name} holds {mask.max()}, but the classes are numbered 1 to {len(classes)}: replace "
+                             "each class's value by its number first")
         if mask.shape != image.shape:
             raise ValueError(f"{name} has shape {mask.shape}, the image {image.shape}")
     if image.size == 0 or image.ndim != 3:
@@ -99,7 +107,7 @@ def _plane(image, masks, styles, plane, number, size, window, level, style, smoo
     if key in kept:
         return kept[key]
     grey = (_cut(image, plane, number).astype(np.float32) - (level - window / 2)) * (255 / window)
-    picture = _resize(np.clip(grey, 0, 255).astype(np.uint8), size, smooth).convert("RGBA")
+    picture = _resize(np.nan_to_num(np.clip(grey, 0, 255)).astype(np.uint8), size, smooth).convert("RGBA")
     outlines = []
     for (name, k), look in styles.items():
         flat = _within(_cut(masks[name], plane, number), k)

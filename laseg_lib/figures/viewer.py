@@ -309,8 +309,6 @@ class SliceViewer(SliderView):
         image, masks = self.image, list(self.masks)
         picker = {"case": list(self.cases)} if cases else {}
         self._toggles = {f"mask{i}": name for i, name in enumerate(masks)}
-        window, level = window_of(image)
-        top = float(np.ceil(max(2 * window, 1)))
         super().__init__(
             self._draw, play="z", asks=True, **picker,
             alt=alt or "Axial, coronal and sagittal slice through the heart, with " + (", ".join(masks) or "no label")
@@ -318,9 +316,9 @@ class SliceViewer(SliderView):
             + "; sliders and the mouse move the three planes.",
             labels={key: f"show {name}" for key, name in self._toggles.items()}
             | {"look": "labels as", "window": "window: black to white", "level": "level: middle grey"},
-            start=dict(zip("xyz", self.centre)) | {"window": round(window, 1), "level": round(level, 1)},
+            start=dict(zip("xyz", self.centre)) | _start(self.image),
             **{axis: (0, n - 1) for axis, n in zip("xyz", image.shape)},
-            window=(0.1, top, 0.1), level=(float(np.floor(image.min())), float(np.ceil(image.max())) + 0.1, 0.1),
+            **_limits(self.image),
             look={"outlines": "outline", "fills": "fill", "both": "both"}, smooth=True,
             **dict.fromkeys(self._toggles, True))
         self.picture.observe(self._pointed, "pointed")
@@ -354,7 +352,8 @@ class SliceViewer(SliderView):
         image, label, *rest = given() if callable(given) else given
         predictions = rest[0] if rest and rest[0] else {}
         self.case, self.image, self._kept = name, np.asarray(image), {}
-        self.masks = ({} if label is None else {"gold": np.asarray(label)}) | predictions
+        self.masks = {key: np.asarray(mask) for key, mask in
+                      (({} if label is None else {"gold": label}) | predictions).items()}
         inside = np.argwhere(self.masks["gold"]) if "gold" in self.masks else []
         self.centre = [int(v) for v in (inside.mean(0) if len(inside) else np.array(self.image.shape) // 2)]
 
@@ -376,5 +375,24 @@ class SliceViewer(SliderView):
             for axis, n, at in zip("xyz", self.image.shape, self.centre):
                 self.controls[axis].max = n - 1
                 self.controls[axis].value = at
-            window, level = window_of(self.image)
-            self.controls["window"].value, self.controls["level"].value = round(window, 1), round(level, 1)
+            start = _start(self.image)
+            for name, (low, high, step) in _limits(self.image).items():
+                slider = self.controls[name]
+                slider.max = max(high, slider.max)  # first wider, because the minimum may not pass the maximum
+                slider.min, slider.max, slider.step, slider.value = low, high, step, start[name]
+
+
+def _limits(image):
+    """{'window': (low, high, step), 'level': ...} of the sliders, whatever the unit of ``image``."""
+    window, _ = window_of(image)
+    step = 10.0 ** np.floor(np.log10(window / 20))
+    finite = image[np.isfinite(image)] if image.dtype.kind == "f" else image
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    return {"window": (step, max(2 * window, 2 * step), step), "level": (low - step, high + step, step)}
+
+
+def _start(image):
+    """{'window', 'level'} at which the sliders begin, in whole steps."""
+    limits = _limits(image)
+    return {name: round(value / limits[name][2]) * limits[name][2] for name, value in zip(
+        ("window", "level"), window_of(image))}

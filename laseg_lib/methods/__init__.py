@@ -4,12 +4,14 @@ A *method* is the loss of one batch: a function
 
     method(student, teacher, image, label, config, iteration, generator) -> (loss, parts)
 
-``student``: the network that is trained; it returns logits (B, C, W, H, D).  ``teacher``: its moving average, without
+``student``: the network that is trained; it returns logits (B, C, W, H, D).  Call it as a whole; on several
+processes its parts (``student.encoder``) can't be called alone.  ``teacher``: its moving average, without
 gradients.  ``image``: (B, 1, W, H, D) float32, the ``config.labelled_in_batch`` labelled volumes first.  ``label``:
 (B, W, H, D) int64; only the labelled volumes' part may be used.  ``iteration``: counted from 0.  ``generator``: a
 ``torch.Generator`` on the device.  Draw all random numbers from it; otherwise a resumed training differs from an
 uninterrupted one.
-``loss``: a scalar to differentiate.  ``parts``: a dict of scalars for the log; it may be empty.  The training itself
+``loss``: a scalar to differentiate.  ``parts``: a dict of scalars for the log, the same ones at each iteration; it may
+be empty.  The training itself
 logs ``iteration``, ``lr`` and the validation's Dice, so no part has one of these names; it logs the returned loss as
 ``loss``.
 
@@ -76,6 +78,9 @@ def loss_and_parts(found, name):
             and torch.is_tensor(found[0]) and not found[0].ndim):
         raise LasegError(f"the method {name} must return (loss, parts): a scalar tensor, and a dict of scalars for the "
                          "log")
+    if not found[0].requires_grad:
+        raise LasegError(f"the method {name} returns a loss without a gradient, so nothing would be trained: leave out "
+                         ".item(), .detach() and no_grad around the student")
     for part, value in found[1].items():
         if str(part).startswith("val_dice") or part in ("iteration", "lr", "best_dice"):
             raise LasegError(f"the method {name} returns a part named {part}, which the training itself logs; give it "
@@ -86,6 +91,17 @@ def loss_and_parts(found, name):
     return found
 
 
+def require_trained(optimizer, *networks):
+    """LasegError for a parameter that the optimiser doesn't have: of a network that was put into the trainer later, of
+    a layer made in a forward, or of one that was frozen when the training began."""
+    known = {id(one) for group in optimizer.param_groups for one in group["params"]}
+    for network in networks:
+        for name, one in network.named_parameters():
+            if one.requires_grad and id(one) not in known:
+                raise LasegError(f"the parameter {name} would not be trained, because it was made, put there or "
+                                 "unfrozen after the trainer was; make all layers first, then the trainer")
+
+
 def method_name(method):
     """The name of ``method`` in checkpoints and records: the library's name for it, or its own.
 
@@ -94,6 +110,12 @@ def method_name(method):
     if not callable(method):
         raise LasegError(f"method={method!r}: give a function or an nn.Module; a name belongs in the settings, "
                          "TrainConfig(method=...)")
+    inside = {} if isinstance(method, (type, nn.Module)) else getattr(method, "__dict__", {})
+    if any(isinstance(held, nn.Module) for held in (getattr(method, "__self__", None), getattr(method, "func", None),
+                                                    *inside.values())):
+        raise LasegError("this method is a function or an object around an nn.Module, whose parameters would be "
+                         "neither trained nor saved; give an nn.Module that holds the network and whose forward is the "
+                         "method")
     kind = type(method) if isinstance(method, nn.Module) else method
     package, _, file = getattr(kind, "__module__", "").rpartition(".")
     ours = package.startswith("laseg_lib") and file in METHODS  # the reader's own file may have the same name

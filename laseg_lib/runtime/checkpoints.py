@@ -91,6 +91,15 @@ def has_checkpoints(folder):
     return any((Path(folder) / name).exists() for name in (LAST, PREVIOUS, BEST))
 
 
+def load_optimizer(optimizer, state, folder):
+    """Load an optimiser's ``state``; LasegError if it is of another kind, such as Adam."""
+    mine, theirs = ([set(group) for group in groups] for groups in (optimizer.param_groups, state["param_groups"]))
+    if mine != theirs:
+        raise LasegError(f"{folder}: the checkpoint was made with another optimiser than "
+                         f"{type(optimizer).__name__}, so it can't go on; begin from its weights (--init_weights)")
+    optimizer.load_state_dict(state)
+
+
 @contextlib.contextmanager
 def explain_foreign(path):
     """Turn an error from the contents of a readable checkpoint into a LasegError."""

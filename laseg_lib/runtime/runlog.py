@@ -79,7 +79,7 @@ class RunLog:
     """
 
     def __init__(self, folder, sizes=None, iteration=0):
-        self.folder = Path(folder)
+        self.folder, self.told = Path(folder), set()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
@@ -98,11 +98,13 @@ class RunLog:
                 file.truncate(min((sizes or {}).get(name, 0), path.stat().st_size))
         self.text = open(self.paths["log.txt"], "a", encoding="utf-8")
         self.table = open(self.paths["history.csv"], "a", encoding="utf-8", newline="")
-        self.rows = csv.DictWriter(self.table, HISTORY_COLUMNS, extrasaction="ignore", lineterminator="\n")
-        if self.paths["history.csv"].stat().st_size == 0:
-            self.rows.writeheader()
-            self.table.flush()
+        with open(self.paths["history.csv"], encoding="utf-8", newline="") as file:
+            columns = next(csv.reader(file), None)  # of a run that goes on
+        self.rows = columns and self._writer(columns)
         self.scalars = Scalars(self.folder / "log", going_on=iteration + 1 if sizes else None)
+
+    def _writer(self, columns):
+        return csv.DictWriter(self.table, columns, extrasaction="ignore", lineterminator="\n")
 
     @staticmethod
     def _put_aside(path, why):
@@ -129,13 +131,23 @@ class RunLog:
             self.text.flush()
 
     def record(self, row):
-        """Write one iteration, a dict.  Entries that aren't in HISTORY_COLUMNS are not written."""
+        """Write one iteration, a dict: HISTORY_COLUMNS and the parts that the first iteration has."""
+        own = [name for name in row if name not in HISTORY_COLUMNS]  # a method's parts
         with self._explain_disk():
+            if not self.rows:  # the first row says which parts the method has
+                self.rows = self._writer([*HISTORY_COLUMNS, *own])
+                self.rows.writeheader()
+            if (late := set(own) - set(self.rows.fieldnames)) - self.told:
+                notify(f"{self.paths['history.csv']}: has no column {min(late)}, because the first iteration had no "
+                       "such part; it is not written")
+                self.told |= late
             self.rows.writerow(row)
             self.table.flush()  # so that other programs can follow the training
             for name, column in SCALARS.items():
                 if row.get(column) is not None:
                     self.scalars.add(name, row[column], row["iteration"])
+            for name in own:
+                self.scalars.add(f"train/{name}", row[name], row["iteration"])
         values = {"consistency_dist": 0, "consistency_weight": 0, **row}  # a method may have no consistency
         self.write_line("iteration {iteration} : loss : {loss:f} cons_dist: {consistency_dist:f}, "
                         "loss_weight: {consistency_weight:f}".format(**values))

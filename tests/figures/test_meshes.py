@@ -147,3 +147,11 @@ def test_show_scene_gives_plotly_and_a_png_in_one_output(monkeypatch):
     json.dumps(data)
     wide = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size[0]
     assert 800 < wide <= 848    # an output of JupyterLab at 1280 pixels, where the still shows at its own size
+
+
+def test_masks_of_different_shapes_are_told():
+    one, other = np.zeros((12, 12, 6), bool), np.zeros((12, 12, 8), bool)
+    one[3:8, 3:8, 2:4] = other[3:8, 3:8, 2:4] = True
+    for draw in (lambda: atrium_scene({"a": one, "b": other}, 1), lambda: distance_scene(one, other, 1)):
+        with pytest.raises(ValueError, match="must have one shape"):
+            draw()

@@ -210,3 +210,11 @@ def test_a_long_name_in_the_legend_is_broken_not_cut(name, lines):
     texts, lengths = zip(*said)
     assert len(texts) == lines and max(lengths) <= 174
     assert "".join(texts).replace(" ", "") == name.replace(" ", "")
+
+
+def test_values_that_are_no_numbers_of_classes_are_told():
+    """A predicted mask has the classes' own values."""
+    image, mask = np.zeros((12, 12, 6), np.float32), np.zeros((12, 12, 6), np.int16)
+    mask[3:8, 3:8, 2:4] = 200
+    with pytest.raises(ValueError, match="gold holds 200, but the classes are numbered 1 to 2"):
+        draw_slices(image, mask, classes=("wall", "cavity"))

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import ipywidgets as widgets
 import numpy as np
 import pytest
+import torch
 from bs4 import BeautifulSoup
 from PIL import Image
 
@@ -259,3 +260,28 @@ def test_few_places_are_drawn_beforehand_and_no_place_twice():
         view.controls["level"].value = level
         assert pixel(view) == level
     assert len(calls) == 3  # the start, 1 and 2
+
+
+def test_each_case_is_shown_in_its_own_intensities():
+    image, label = case()
+    alone = SliceViewer(100 * image + 500, label)
+    view = SliceViewer(cases={"a": (image, label), "b": (100 * image + 500, label)})
+    view.controls["case"].value = "b"
+    assert view.values["window"] == pytest.approx(alone.values["window"])
+    assert view.values["level"] == pytest.approx(alone.values["level"])
+
+
+def test_small_values_keep_their_contrast_and_a_voxel_that_is_no_number_harms_nothing():
+    image, _ = case()
+    want = SliceViewer(image).drawn.std()
+    assert SliceViewer(image / 3000).drawn.std() == pytest.approx(want, rel=0.05)
+    image[0, 0, 0], image[1, 0, 0] = np.nan, np.inf
+    assert SliceViewer(image).drawn.std() == pytest.approx(want, rel=0.05)
+    with pytest.raises(ValueError, match="above 0 mm.*give spacing=1"):
+        SliceViewer(image, spacing=np.full(3, np.nan))
+
+
+def test_tensors_are_shown_as_arrays_are():
+    image, label = case()
+    given = SliceViewer(torch.from_numpy(image), torch.from_numpy(label))
+    assert (given.drawn == SliceViewer(image, label).drawn).all()

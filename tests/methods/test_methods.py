@@ -1,5 +1,6 @@
 """The methods against what can be computed by hand, and the trainer that takes any of them."""
 
+import functools
 import math
 
 import pytest
@@ -273,3 +274,69 @@ def test_a_method_of_the_readers_is_found_in_a_file(phantom_root, tmp_path):
     for wrong, told in (("gone.py:louder", "gone.py"), (f"{tmp_path / 'mine.py'}:softer", "mine.py defines no")):
         with pytest.raises(LasegError, match=told):
             find(config_of(method=wrong))
+
+
+def trainer_of(root, method, **settings):
+    return Trainer(TrainConfig(root_path=str(root), labelnum=2, max_samples=4, val_num=0, n_filters=1, device="cpu",
+                               patch_size=(16, 16, 8), precision="fp32", **settings), method=method)
+
+
+def on_labels(student, teacher, image, label, config, iteration, generator):
+    n = config.labelled_in_batch
+    return segmentation_loss(student(image)[:n], label[:n])[0], {"mine": float(iteration)}
+
+
+class Holds:
+    """A method around a network that is no part of it."""
+
+    def __init__(self):
+        self.network = nn.Conv3d(1, 2, 1)
+
+    def __call__(self, *args):
+        return on_labels(*args)
+
+
+class Grows(nn.ModuleList):
+    """An empty one is false, and its layer is made too late."""
+
+    def forward(self, student, teacher, image, label, config, iteration, generator):
+        if not len(self):
+            self.append(nn.Conv3d(2, 2, 1))
+        n = config.labelled_in_batch
+        return segmentation_loss(self[0](student(image))[:n], label[:n])[0], {}
+
+
+@pytest.mark.parametrize("method, words", [
+    (Holds(), "around an nn.Module, whose parameters would be neither trained nor saved"),
+    (functools.partial(nn.Conv3d(1, 2, 1), 1), "around an nn.Module"),
+    (nn.Conv3d(1, 2, 1).forward, "around an nn.Module"),
+    (Grows(), "the parameter 0.weight would not be trained.*make all layers first"),
+    (lambda *args: (on_labels(*args)[0].detach(), {}), "a loss without a gradient, so nothing would be trained")])
+def test_what_would_not_be_trained_is_told(method, words, phantom_root):
+    with pytest.raises(LasegError, match=words):
+        trainer_of(phantom_root, method).step()
+
+
+def test_a_network_put_into_the_trainer_is_told(phantom_root):
+    trainer = trainer_of(phantom_root, on_labels)
+    trainer.student, trainer.teacher = (VNet(1, 2, 1) for _ in range(2))
+    with pytest.raises(LasegError, match="would not be trained, because it was made, put there"):
+        trainer.step()
+
+
+def test_the_parts_of_a_method_are_written_and_read_again(phantom_root, tmp_path):
+    settings = {"snapshot_path": str(tmp_path / "run"), "max_iterations": 4}
+    first = trainer_of(phantom_root, on_labels, **settings)
+    first.run(2, progress=False)
+    history = Trainer(first.config, method=on_labels, resume=True).run(progress=False)
+    assert [row["mine"] for row in history] == [0, 1, 2, 3]
+    assert "mine" in (tmp_path / "run/history.csv").read_text().splitlines()[0].split(",")
+
+
+def test_a_training_that_another_optimiser_began_is_told(phantom_root, tmp_path):
+    settings = {"snapshot_path": str(tmp_path / "run"), "max_iterations": 4}
+    trainer = trainer_of(phantom_root, on_labels, **settings)
+    trainer.optimizer = torch.optim.AdamW(trainer.student.parameters())
+    trainer.run(2, progress=False)
+    with pytest.raises(LasegError, match="made with another optimiser than SGD"):
+        Trainer(trainer.config, method=on_labels, resume=True)

@@ -222,3 +222,13 @@ def test_the_command_writes_what_it_is_told(tmp_path, capsys):
     assert (tmp_path / "stick" / "index.html").exists() and "index.html" in capsys.readouterr().out
     index = (tmp_path / "stick" / "index.html").read_text(encoding="utf-8")
     assert "99 · A page" in index and "After this page you know it." in index
+
+
+def test_what_a_teacher_adds_to_a_page_is_shown(tmp_path):
+    """A pasted picture, a figure of plotly's without a still, and a formula that can't become MathML."""
+    png = "iVBORw0KGgo="
+    pasted = new_markdown_cell("![a](attachment:a.png) and $x_1_2$", attachments={"a.png": {"image/png": png}})
+    bare = {PLOTLY: {"data": [{"y": [1, 2], "type": "scatter"}], "layout": {}}}
+    soup = export(tmp_path, pasted, new_code_cell("figure", outputs=[new_output("display_data", bare)]))
+    assert png in soup.find("img", alt="a")["src"] and "x_1_2" in soup.get_text()
+    assert soup.select_one(".scene") and not soup.select_one("img.still")

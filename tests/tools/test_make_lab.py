@@ -3,6 +3,8 @@ machine."""
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,14 @@ def test_make_lab_names_no_place_for_news_and_looks_for_no_update():
                  if word.startswith("--"))
     assert labapp.LabApp.class_traits()["news_url"].from_string(flags["LabApp.news_url"]) is None
     assert flags["LabApp.check_for_updates_class"] == "jupyterlab.NeverCheckForUpdate"
+
+
+def test_a_copied_environment_is_set_up_anew(tmp_path):
+    """It would import the checkout that it was made in."""
+    shutil.copy(REPO / "Makefile", tmp_path)
+    ready = tmp_path / ".venv/.ready"
+    ready.parent.mkdir()
+    for said, kept in ((f"{tmp_path}\n", True), ("", True), ("/another/checkout\n", False)):
+        ready.write_text(said)
+        done = subprocess.run(["make", "-n", "help"], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0 and ready.exists() == kept

@@ -1,6 +1,7 @@
 """Five made-up students are marked right, and nothing of theirs or ours is harmed."""
 
 import csv
+import json
 import os
 import shutil
 import sys
@@ -29,7 +30,7 @@ def hand_in(folder, student, of=None, **answers):
 
 
 def table(path):
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:
         return {(row["student"], row["exercise"].removeprefix("check_")): row for row in csv.DictReader(file)}
 
 
@@ -142,3 +143,50 @@ def test_what_is_copied_is_small_and_of_the_student(tmp_path, monkeypatch):
     (tmp_path / "a" / "link").symlink_to("/etc")
     shutil.copytree(tmp_path / "a", tmp_path / "b", ignore=marks.too_much)
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["small"]
+
+
+class Asked:
+    """A kernel's place: the code that would be run."""
+    code = None
+
+    def ask(self, code, *_):
+        Asked.code = code
+        return "Correct."
+
+
+@pytest.mark.parametrize("above, answer", [
+    ("", "def my_half(length, every):\n    return half"), ("%%time\n", "def my_half(length, every):\n    return 7"),
+    ("from math import *\n", "def my_half(length, every):\n    return sqrt(length)")])
+def test_what_stands_in_the_cells_up_to_the_check_counts(above, answer, tmp_path, monkeypatch):
+    students = tmp_path / "class"
+    hand_in(students, "ann", half=above + answer)
+    path = students / "ann" / ORIGINAL.name
+    notebook = nbformat.read(path, as_version=4)
+    at = next(i for i, cell in enumerate(notebook.cells) if "check_half(my_half)" in cell.source)
+    notebook.cells.insert(at, nbformat.v4.new_code_cell("half = 0.5"))
+    notebook.cells.insert(at + 2, nbformat.v4.new_code_cell("half = 0.9"))
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.pop("outputs", None), cell.pop("execution_count", None)
+    path.write_text(json.dumps(notebook))
+    monkeypatch.setattr(marks.Kernel, "ask", Asked.ask)
+    assert mark(students)["ann", "half"]["correct"] == "yes"
+    assert "0.9" not in Asked.code and "def my_half" in Asked.code
+    assert ("half = 0.5" in Asked.code) == ("return half" in answer)
+    assert ("from math import *" in Asked.code) == ("sqrt" in answer)
+
+
+def test_of_two_copies_the_one_with_an_answer_counts(tmp_path, monkeypatch):
+    students = tmp_path / "class"
+    hand_in(students, "ann", half="def my_half(length, every):\n    return 7")
+    path = students / "ann" / ORIGINAL.name
+    path.rename(path.with_name(f"{path.stem}-Copy1.ipynb"))
+    shutil.copy(ORIGINAL, path)
+    monkeypatch.setattr(marks.Kernel, "ask", Asked.ask)
+    row = mark(students)["ann", "half"]
+    assert row["correct"] == "yes", row["hint"]
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(SystemExit, match="there is no such folder"):
+        marks.main([str(tmp_path / "nobody")])
