@@ -245,7 +245,8 @@ def _readout(picture, box, point, value, inside, spacing, titled):
                  INK if within else DIM, font(16), "ra")
     mm = ", ".join(f"{(p + 0.5) * s:.1f}" for p, s in zip(point, spacing))
     x, y = _readout_place(width, len(inside) + titled)
-    for row, text in enumerate((", ".join(map(str, point)), mm, f"{value:.2f}".replace("-", "−"))):
+    number = f"{value:.3g}" if 0 < abs(value) < 0.01 else f"{value:.2f}"
+    for row, text in enumerate((", ".join(map(str, point)), mm, number.replace("-", "−"))):
         pen.text((left + x + 68, top + y + LINE * row), text, INK, font(16))
 
 

@@ -242,6 +242,8 @@ def control(given, description, start=None):
         made = widgets.Dropdown(options=list(given))
     if isinstance(made, widgets.FloatSlider) and len(given) == 2:
         made.step = (made.max - made.min) / 100
+    if isinstance(made, widgets.FloatSlider):
+        made.readout_format = _decimals(made.step)
     if isinstance(made, widgets.Checkbox):
         made.indent = False
     elif not isinstance(made, widgets.Dropdown):
@@ -251,6 +253,11 @@ def control(given, description, start=None):
     if start is not None:
         made.value = start
     return made
+
+
+def _decimals(step):
+    """The format of numbers that are whole ``step``s: two decimals, or more for smaller steps."""
+    return f".{max(2, -int(np.floor(np.log10(step))))}f"
 
 
 def positions(widget):
@@ -380,6 +387,7 @@ class SliceViewer(SliderView):
                 slider = self.controls[name]
                 slider.max = max(high, slider.max)  # first wider, because the minimum may not pass the maximum
                 slider.min, slider.max, slider.step, slider.value = low, high, step, start[name]
+                slider.readout_format = _decimals(step)
 
 
 def _limits(image):
@@ -388,11 +396,17 @@ def _limits(image):
     step = 10.0 ** np.floor(np.log10(window / 20))
     finite = image[np.isfinite(image)] if image.dtype.kind == "f" else image
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    return {"window": (step, max(2 * window, 2 * step), step), "level": (low - step, high + step, step)}
+    ends = (1, 2 * window / step), (low / step, high / step + 1)  # in steps
+    return {name: (_steps(np.floor(start), step), _steps(np.ceil(stop), step), step)
+            for name, (start, stop) in zip(("window", "level"), ends)}
 
 
 def _start(image):
     """{'window', 'level'} at which the sliders begin, in whole steps."""
-    limits = _limits(image)
-    return {name: round(value / limits[name][2]) * limits[name][2] for name, value in zip(
-        ("window", "level"), window_of(image))}
+    step = _limits(image)["window"][2]
+    return {name: _steps(round(value / step), step) for name, value in zip(("window", "level"), window_of(image))}
+
+
+def _steps(count, step):
+    """``count`` steps, without the digits that floats add."""
+    return float(f"{count * step:.10g}")

@@ -271,6 +271,15 @@ def test_each_case_is_shown_in_its_own_intensities():
     assert view.values["level"] == pytest.approx(alone.values["level"])
 
 
+def test_sliders_stand_at_whole_steps_and_show_their_digits():
+    image, _ = case()
+    for factor, decimals in ((1, 2), (1e-3, 4), (300, 2)):
+        slider = SliceViewer((factor * image).astype(np.float32)).controls["level"]
+        steps = np.array([slider.min, slider.max, slider.value]) / slider.step
+        assert np.abs(steps - np.round(steps)).max() < 1e-6 and slider.min <= slider.value <= slider.max
+        assert slider.readout_format == f".{decimals}f"
+
+
 def test_small_values_keep_their_contrast_and_a_voxel_that_is_no_number_harms_nothing():
     image, _ = case()
     want = SliceViewer(image).drawn.std()
