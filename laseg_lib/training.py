@@ -148,7 +148,6 @@ class Trainer:
                 found = self.loss_of(self.replica, self.teacher, image, label, self.config,
                                      self.iteration, self.batches.generators.noise)
             loss, parts = methods.loss_and_parts(found, self.config.method)
-            methods.require_trained(self.optimizer, self.student, *self.own_networks)
             row = {"iteration": self.iteration + 1, "lr": self.optimizer.param_groups[0]["lr"],
                    **as_floats({**parts, "loss": loss})}
             self._stop_on_nan("loss", row["loss"], row["iteration"])
@@ -174,6 +173,7 @@ class Trainer:
         if self.cut_short:
             raise LasegError("this training was interrupted in the middle of a step, so it can't be continued from "
                              "there. Make a new Trainer, with resume=True if there is a --snapshot_path")
+        methods.require_trained(self.optimizer, self.student, *self.own_networks)
         self.cut_short = True
 
     def run(self, iterations=None, *, callback=None, progress=True):

@@ -49,7 +49,7 @@ def label_by_teacher(checkpoint, root, names, labelled, dest, *, patch_size, dow
             found = largest_component(predict_volume(network, image, patch_size, enlarge=True,
                                                      downsample=downsample)[0])
             if not found.any():
-                raise LasegError(f"{path}: the teacher finds nothing; train it longer, or leave it out")
+                raise LasegError(f"{path}: the teacher finds nothing; train it longer")
             quality += [] if label is None else [mean_dice_of(found, label)]
             label = found
         known = {kind: mm for kind, mm in read_geometry(path).items() if not np.isnan(mm).any()}

@@ -314,7 +314,7 @@ class Grows(nn.ModuleList):
     (lambda *args: (on_labels(*args)[0].detach(), {}), "a loss without a gradient, so nothing would be trained")])
 def test_what_would_not_be_trained_is_told(method, words, phantom_root):
     with pytest.raises(LasegError, match=words):
-        trainer_of(phantom_root, method).step()
+        trainer_of(phantom_root, method).run(2, progress=False)
 
 
 def test_a_network_put_into_the_trainer_is_told(phantom_root):
