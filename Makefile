@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 		exit 1; }; $(PYTHON) -m venv --clear .venv; }
 	@echo "Setting up .venv: once, some minutes, with the network."
 	$(PY) -m pip install --progress-bar on -c constraints.txt -e '.[course,test]' $(PIP_ARGS)
-	@$(PY) -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements
+	@$(PY) -m jupyterlab.labextensions disable --level=sys_prefix @jupyterlab/apputils-extension:announcements
 	@echo "$(CURDIR)" > $@
 
 ## lab        set up, then JupyterLab at your own copy of the notebooks, learn/: this machine only, with its token

@@ -177,7 +177,7 @@ def require_alike(path, name, heads):
                    and head.HighBit + 1 != head.BitsStored]:
         raise LasegError(f"{path}: the pixels of {name} are shifted (HighBit {shifted[0].HighBit}, BitsStored "
                          f"{shifted[0].BitsStored}), which LASeg doesn't read; export it again")
-    if any(head.get("SamplesPerPixel", 1) > 1 for head in heads):
+    if any((head.get("SamplesPerPixel") or 1) > 1 for head in heads):
         raise LasegError(f"{path}: {name} holds several numbers for each voxel, such as colours, but a scan has one; "
                          "export it as a grey image")
 

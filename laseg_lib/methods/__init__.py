@@ -99,7 +99,8 @@ def require_trained(optimizer, *networks):
         for name, one in network.named_parameters():
             if one.requires_grad and id(one) not in known:
                 raise LasegError(f"the parameter {name} would not be trained, because it was made, put there or "
-                                 "unfrozen after the trainer was; make all layers first, then the trainer")
+                                 "unfrozen after the trainer was, or the optimizer was replaced; make all layers "
+                                 "first, then the trainer, and freeze the others: requires_grad_(False)")
 
 
 def method_name(method):
@@ -111,8 +112,8 @@ def method_name(method):
         raise LasegError(f"method={method!r}: give a function or an nn.Module; a name belongs in the settings, "
                          "TrainConfig(method=...)")
     inside = {} if isinstance(method, (type, nn.Module)) else getattr(method, "__dict__", {})
-    if any(isinstance(held, nn.Module) for held in (getattr(method, "__self__", None), getattr(method, "func", None),
-                                                    *inside.values())):
+    held = [getattr(method, "__self__", None), getattr(method, "func", None), *inside.values()]
+    if any(isinstance(one, nn.Module) and any(p.requires_grad for p in one.parameters()) for one in held):
         raise LasegError("this method is a function or an object around an nn.Module, whose parameters would be "
                          "neither trained nor saved; give an nn.Module that holds the network and whose forward is the "
                          "method")

@@ -93,8 +93,7 @@ def has_checkpoints(folder):
 
 def load_optimizer(optimizer, state, folder):
     """Load an optimiser's ``state``; LasegError if it is of another kind, such as Adam."""
-    mine, theirs = ([set(group) for group in groups] for groups in (optimizer.param_groups, state["param_groups"]))
-    if mine != theirs:
+    if any(not {"lr", "momentum", "weight_decay"} <= set(group) for group in state["param_groups"]):
         raise LasegError(f"{folder}: the checkpoint was made with another optimiser than "
                          f"{type(optimizer).__name__}, so it can't go on; begin from its weights (--init_weights)")
     optimizer.load_state_dict(state)

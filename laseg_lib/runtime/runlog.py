@@ -137,9 +137,9 @@ class RunLog:
             if not self.rows:  # the first row says which parts the method has
                 self.rows = self._writer([*HISTORY_COLUMNS, *own])
                 self.rows.writeheader()
-            if (late := set(own) - set(self.rows.fieldnames)) - self.told:
-                notify(f"{self.paths['history.csv']}: has no column {min(late)}, because the first iteration had no "
-                       "such part; it is not written")
+            if late := set(own) - set(self.rows.fieldnames) - self.told:
+                notify(f"{self.paths['history.csv']}: was begun without {', '.join(sorted(map(str, late)))} of the "
+                       "method's parts; these are not written")
                 self.told |= late
             self.rows.writerow(row)
             self.table.flush()  # so that other programs can follow the training
@@ -177,7 +177,8 @@ def reason_to_keep(path, sizes):
         ours = not path.exists() or path.read_bytes()[:len(begins)] in (begins, b"")
         return "" if ours else "existed before, and no training wrote it"
     size, digest = sizes.get(path.name, 0), sizes.get(f"{path.name} sha256")  # older checkpoints have only the size
-    as_left = path.exists() and 0 < size <= path.stat().st_size and digest in (None, digest_of(path, size))
+    as_left = (path.exists() and path.name in sizes and size <= path.stat().st_size
+               and digest in (None, digest_of(path, size)))
     return "" if as_left else "was edited, cut or deleted after the last checkpoint"
 
 

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from laseg_lib.config import METHODS, STRONG_RECIPE, TrainConfig
@@ -331,6 +332,46 @@ def test_the_parts_of_a_method_are_written_and_read_again(phantom_root, tmp_path
     history = Trainer(first.config, method=on_labels, resume=True).run(progress=False)
     assert [row["mine"] for row in history] == [0, 1, 2, 3]
     assert "mine" in (tmp_path / "run/history.csv").read_text().splitlines()[0].split(",")
+    curves = EventAccumulator(str(tmp_path / "run/log")).Reload()
+    assert [event.value for event in curves.Scalars("train/mine")] == [0, 1, 2, 3]
+
+
+def test_a_part_that_comes_later_is_told_once(phantom_root, tmp_path, capsys):
+    def late(*args):
+        loss, parts = on_labels(*args)
+        return loss, parts if args[-2] == 0 else {**parts, "new": 1.0}
+
+    trainer_of(phantom_root, late, snapshot_path=str(tmp_path / "run"), max_iterations=4).run(progress=False)
+    assert capsys.readouterr().err.count("was begun without new of the method's parts") == 1
+
+
+class Fixed:
+    """A method with a module that has nothing to train."""
+
+    def __init__(self):
+        self.loss, self.features = nn.CrossEntropyLoss(), nn.Conv3d(1, 2, 1).requires_grad_(False)
+
+    def __call__(self, *args):
+        return on_labels(*args)
+
+
+def test_modules_with_nothing_to_train_may_stand_in_a_method(phantom_root):
+    trainer_of(phantom_root, Fixed()).run(1, progress=False)
+
+
+def test_a_training_with_a_schedule_of_its_own_goes_on(phantom_root, tmp_path):
+    settings = {"snapshot_path": str(tmp_path / "run"), "max_iterations": 3}
+    trainer = trainer_of(phantom_root, on_labels, **settings)
+    torch.optim.lr_scheduler.StepLR(trainer.optimizer, 1)
+    trainer.run(2, progress=False)
+    assert len(Trainer(trainer.config, method=on_labels, resume=True).run(progress=False)) == 3
+
+
+def test_a_checkpoint_before_the_first_step_goes_on(phantom_root, tmp_path, capsys):
+    trainer = trainer_of(phantom_root, on_labels, snapshot_path=str(tmp_path / "run"), max_iterations=2)
+    trainer.save()
+    assert len(Trainer(trainer.config, method=on_labels, resume=True).run(progress=False)) == 2
+    assert "was edited" not in capsys.readouterr().err
 
 
 def test_a_training_that_another_optimiser_began_is_told(phantom_root, tmp_path):

@@ -259,6 +259,7 @@ def test_a_legacy_file_without_checksums_loads(tmp_path):
     lambda state: {"a": {"b": {f"_orig_mod.{key}": value for key, value in state.items()}}},
     lambda state: {key.replace(".conv.", "._orig_mod.conv."): value for key, value in state.items()},
     lambda state: {key.replace(".conv.", "._checkpoint_wrapped_module.conv."): value for key, value in state.items()},
+    lambda state: {key.replace(".conv.", "._fsdp_wrapped_module.conv."): value for key, value in state.items()},
     lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()} | {"weight": torch.ones(1)},
                    "epoch": np.int64(3), "best": np.float64(0.9), "seen": np.float32(1.5)}])
 def test_other_tools_wrappings_are_taken_off(wrap, tmp_path):

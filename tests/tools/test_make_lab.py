@@ -25,7 +25,7 @@ def test_the_set_up_switches_the_question_about_news_off_where_jupyterlab_reads_
     monkeypatch.setattr("jupyter_core.paths.ENV_CONFIG_PATH", [str(tmp_path / "environment")])
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "user"))
     before = get_page_config([])["disabledExtensions"]
-    command = next(line for line in recipe("$(READY)").splitlines() if "labextension disable" in line)
+    command = next(line for line in recipe("$(READY)").splitlines() if "labextensions disable" in line)
     app = labextensions.DisableLabExtensionsApp()
     app.initialize(shlex.split(command.split(" disable ")[1]))
     app.run_task()
