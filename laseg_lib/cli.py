@@ -282,7 +282,7 @@ def run_evaluate(args):
         print_line(f"{len(of_kind)} {counted}" + (f", {kind}" if kind else "") + f": Dice {mean['dice']:.4f}, Jaccard "
                    f"{mean['jaccard']:.4f}, HD95 {format_distance(mean, 'hd95')}, ASD {format_distance(mean, 'asd')}")
     if mean["empty"]:
-        program.print_error(f"WARNING: {mean['empty']} predictions are EMPTY: Dice 0, and the volume's diagonal")
+        program.print_error(f"WARNING: {mean['empty']} predictions are EMPTY: Dice 0, distances the volume's diagonal")
     if args.csv:  # last, so that the results are on the terminal even if writing fails
         write_table(args.csv, rows)
 

@@ -70,7 +70,7 @@ def predict_volume(model, image, patch_size, *, window="walkthrough", precision=
         padding, stride = "constant", [max(side // 2, 1) for side in patch_size]
         if window == "walkthrough":
             stride = walkthrough_stride(patch_size)
-    # no_grad, because a network may keep a tensor for later, and training can't use one of inference_mode.
+    # Not inference_mode: a network may keep a tensor, and training can't use one that was made there.
     with torch.no_grad(), autocast(device, precision), explain_memory(), bar:
         score = sliding_window(volume, patch_size, stride, probability, batch_size, padding)
     if enlarge and downsample > 1:

@@ -153,7 +153,7 @@ def slice_values(heads, tag, count):
 
 
 def require_alike(path, name, heads):
-    """LasegError for slices that differ, or are stored, in a way that would silently be read wrongly."""
+    """LasegError for slices that differ from each other, and for forms of storage that LASeg would read wrongly."""
     for kinds in ({f"{head.Columns} x {head.Rows} pixels" for head in heads},
                   {f"pixels of {mm[1]:.4g} x {mm[0]:.4g} mm" for mm in slice_values(heads, "PixelSpacing", 2)
                    if mm[0] > 0}):
@@ -220,8 +220,8 @@ def slice_distance(path, name, places, lies):
 
 
 def with_defaults(file):
-    """A DICOM file as pydicom's Dataset with its voxels.  What it doesn't say of their form gets the usual value.
-    LasegError if they are missing, or stored in a form of their maker's own."""
+    """A DICOM file as pydicom's Dataset with its voxels.  Tags of their form that are missing get their usual values.
+    LasegError if the voxels are missing, or stored in a form of their maker's own."""
     import pydicom
 
     whole = pydicom.dcmread(file, force=True)
@@ -275,7 +275,7 @@ def compressed_slices(file, whole):
 
 
 def as_numbers(voxels, whole):
-    """Stored voxels, of any sign, as the numbers that BitsStored and PixelRepresentation make of them, float64."""
+    """The numbers (float64) that a slice's stored ``voxels`` mean by its BitsStored and PixelRepresentation."""
     if voxels.dtype.kind == "f":
         return voxels.astype(float)
     bits = whole.BitsStored

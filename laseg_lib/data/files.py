@@ -48,6 +48,7 @@ def leads_back(folder):
 
 
 def is_hidden(name):
+    """Whether a file or folder with this name is hidden, or of the system (``SYSTEM``)."""
     return name.startswith(".") or name.lower() in SYSTEM
 
 

@@ -336,8 +336,9 @@ def keep_apart(one, names, other, others, root_path=None):
     if shared := [name for name in names if name not in tested and patients.get(name) in seen]:
         who = patients[shared[0]]
         raise LasegError(f"{one}: {shared[0]} is a scan of the patient {who}, as is {seen[who]} in {Path(other).name}"
-                         + (f", and {len(shared) - 1} more share one" if shared[1:] else "") + "; a patient is for "
-                         "training or for testing: remove one of them from its list, or correct patients.list")
+                         + (f" (and {len(shared) - 1} more cases share a patient)" if shared[1:] else "")
+                         + "; a patient is for training or for testing: remove one of them from its list, or correct "
+                         "patients.list")
     if both := [name for name in names if name in tested]:
         raise LasegError(f"{one}: {both[0]} is in {Path(other).name} too"
                          + (f", and so are {len(both) - 1} more" if both[1:] else "")
