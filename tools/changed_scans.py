@@ -29,7 +29,7 @@ from laseg_lib.runtime import places
 from laseg_lib.runtime.machine import pick_device
 from laseg_lib.runtime.program import one_line_errors
 
-LOW, HIGH = 0.7, 1.5  # a turned scan, a coil: from front to back its signal falls from HIGH to LOW of its own
+LOW, HIGH = 0.7, 1.5  # under a coil the signal falls, here from HIGH of its own in front to LOW at the back
 
 
 def noisy(image, share):

@@ -112,24 +112,15 @@ def only_series(path, files):
         return re.sub(r"\d+", "#", file.name.lower())
 
     shapes, kinds = {shape(file) for file in images}, {classes[file] for file in images}
-    if lost := [file for file in files if (is_cut_off(file, images[file]) if file in images else
-                                           classes[file] in kinds if file in classes else shape(file) in shapes)]:
-        what = "looks like a slice of the series beside it, but can't be read" if files[1:] else "was cut off"
-        raise LasegError(f"{lost[0]}: {what}"
+    if lost := [file for file in files if file not in images and (
+            classes[file] in kinds if file in classes else shape(file) in shapes)]:
+        raise LasegError(f"{lost[0]}: looks like a slice of the series beside it, but can't be read"
                          + (f" (nor can {len(lost) - 1} more)" if lost[1:] else "") + "; copy it again, or remove it")
     once = {}
     for file, head in images.items():  # some tools give all slices one UID, so the UID alone is not enough
         place = head.get("ImagePositionPatient"), head.get("InstanceNumber"), head.get("NumberOfFrames")
         once.setdefault((head.get("SOPInstanceUID", file), str(place)), file)
     return {file: images[file] for file in once.values()}
-
-
-def is_cut_off(file, head):
-    """Whether an uncompressed DICOM file is smaller than its voxels."""
-    syntax = head.file_meta.get("TransferSyntaxUID") if hasattr(head, "file_meta") else None
-    voxels = head.Rows * head.Columns * frames_of(head)
-    packed = syntax and (syntax.is_private or syntax.is_compressed or syntax.is_deflated)
-    return not packed and file.stat().st_size < voxels * head.get("BitsAllocated", 8) // 8
 
 
 def frames_of(head):
@@ -238,7 +229,7 @@ def with_defaults(file):
                          "or export it again")
     needed = whole.Rows * whole.Columns * frames_of(whole) * whole.BitsAllocated // 8
     if not syntax.is_encapsulated and len(whole[kind].value or b"") < needed:
-        raise LasegError(f"{file}: is a slice of the series that was cut off; copy it again")
+        raise LasegError(f"{file}: was cut off; copy it again")
     whole.SamplesPerPixel, whole.PhotometricInterpretation = 1, "MONOCHROME2"
     whole.NumberOfFrames, whole.BitsStored = frames_of(whole), whole.get("BitsStored") or whole.BitsAllocated
     whole.PixelRepresentation = whole.get("PixelRepresentation") or 0

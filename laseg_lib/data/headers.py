@@ -142,16 +142,16 @@ def read_nrrd(path):
     with open(path, "rb") as file:
         header = nrrd.read_header(lines_of_header(file))
         require_space(path, header["sizes"])
+        if other := [unit for unit in header.get("space units", []) if unit.strip('" ').lower().removesuffix("s")
+                     not in ("mm", "millimeter", "millimetre", "???", "none", "")]:
+            raise LasegError(f"{path}: its header gives lengths in {other[0]}, but mm are needed; export it in mm")
+        if header["dimension"] > 3 and header["sizes"][0] > 1 and any(name.startswith("Segment0_") for name in header):
+            raise LasegError(f"{path}: is a segmentation in {header['sizes'][0]} layers, because segments overlap; "
+                             f"{EXPORT_AS_LABEL_MAP}")
         # pynrrd doesn't read voxels in several files, nor in one whose name isn't ASCII.
         several = re.match("LIST|.*(%|[^ -~])", header.get("data file", header.get("datafile", "")))
         array = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="NrrdImageIO")).T if several else (
             nrrd.read_data(header, file, str(path)))
-    if other := [unit for unit in header.get("space units", []) if unit.strip('" ').lower().removesuffix("s") not in (
-            "mm", "millimeter", "millimetre", "???", "none", "")]:
-        raise LasegError(f"{path}: its header gives lengths in {other[0]}, but mm are needed; export it in mm")
-    if header["dimension"] > 3 and header["sizes"][0] > 1 and any(name.startswith("Segment0_") for name in header):
-        raise LasegError(f"{path}: is a segmentation in {header['sizes'][0]} layers, because segments overlap; "
-                         f"{EXPORT_AS_LABEL_MAP}")
     vectors = np.array(header.get("space directions", np.empty((0, 3))), float)[:, :3]  # of 4 axes they have 4 numbers
     if array.ndim > 3:  # an axis that isn't spatial comes before the spatial ones, or after them
         array, vectors = array.squeeze(), vectors[np.isfinite(vectors).all(1) & vectors.any(1)]

@@ -84,7 +84,7 @@ class Patterns:
     def __init__(self, scan=SCAN, label=LABEL):
         given = [comparable_name(pattern.replace("\\", "/")) for pattern in (scan, label)]
         # '**/' at the beginning says nothing more: a pattern fits in any folder
-        scan, label = (re.sub(r"^(\./|\*\*/)+", "", pattern) for pattern in given)
+        scan, label = bare = [re.sub(r"^(\./|\*\*/)+", "", pattern) for pattern in given]
         self.scan, self.label, self.given = scan, label, given[0]
         if scan.count("*") != label.count("*"):
             raise LasegError(f"--scan '{scan}' and --label '{label}': both need the same number of stars, which stand "
@@ -92,15 +92,15 @@ class Patterns:
         if scan == label:
             raise LasegError(f"--scan and --label '{scan}': both name the same files; name the scans with --scan, and "
                              "their labels with --label")
-        self.expression, self.label_expression = map(self._expression, given)
+        self.expression, self.label_expression = (
+            self._expression(pattern, here=one.startswith("./")) for pattern, one in zip(bare, given))
         # '*_la.nii.gz' is more specific than '*.nii.gz': a file that it matches is no scan.
         self.excluded = self.label_expression if len(label) > len(scan) else None
 
     @staticmethod
-    def _expression(pattern):
-        parts = re.sub(r"^(\./|\*\*/)+", "", pattern).split("*")
-        parts = "([^/]*)".join(re.escape(part).replace(r"\?", "[^/]") for part in parts)
-        return re.compile(rf"{'()' if pattern.startswith('./') else '(.*/)?'}{parts}")
+    def _expression(pattern, here):
+        parts = "([^/]*)".join(re.escape(part).replace(r"\?", "[^/]") for part in pattern.split("*"))
+        return re.compile(("()" if here else "(.*/)?") + parts)
 
     def name(self, path):
         """The name of the case whose scan is at the relative ``path``; None if the file is no scan."""

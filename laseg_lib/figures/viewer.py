@@ -316,6 +316,7 @@ class SliceViewer(SliderView):
         image, masks = self.image, list(self.masks)
         picker = {"case": list(self.cases)} if cases else {}
         self._toggles = {f"mask{i}": name for i, name in enumerate(masks)}
+        limits, start = _window_sliders(self.image)
         super().__init__(
             self._draw, play="z", asks=True, **picker,
             alt=alt or "Axial, coronal and sagittal slice through the heart, with " + (", ".join(masks) or "no label")
@@ -323,9 +324,9 @@ class SliceViewer(SliderView):
             + "; sliders and the mouse move the three planes.",
             labels={key: f"show {name}" for key, name in self._toggles.items()}
             | {"look": "labels as", "window": "window: black to white", "level": "level: middle grey"},
-            start=dict(zip("xyz", self.centre)) | _start(self.image),
+            start=dict(zip("xyz", self.centre)) | start,
             **{axis: (0, n - 1) for axis, n in zip("xyz", image.shape)},
-            **_limits(self.image),
+            **limits,
             look={"outlines": "outline", "fills": "fill", "both": "both"}, smooth=True,
             **dict.fromkeys(self._toggles, True))
         self.picture.observe(self._pointed, "pointed")
@@ -382,29 +383,25 @@ class SliceViewer(SliderView):
             for axis, n, at in zip("xyz", self.image.shape, self.centre):
                 self.controls[axis].max = n - 1
                 self.controls[axis].value = at
-            start = _start(self.image)
-            for name, (low, high, step) in _limits(self.image).items():
+            limits, start = _window_sliders(self.image)
+            for name, (low, high, step) in limits.items():
                 slider = self.controls[name]
                 slider.max = max(high, slider.max)  # first wider, because the minimum may not pass the maximum
                 slider.min, slider.max, slider.step, slider.value = low, high, step, start[name]
                 slider.readout_format = _decimals(step)
 
 
-def _limits(image):
-    """{'window': (low, high, step), 'level': ...} of the sliders, whatever the unit of ``image``."""
-    window, _ = window_of(image)
+def _window_sliders(image):
+    """({'window': (low, high, step), 'level': ...}, {'window', 'level'}): the limits of the two sliders, whatever the
+    unit of ``image``, and where they begin, all in whole steps."""
+    window, level = window_of(image)
     step = 10.0 ** np.floor(np.log10(window / 20))
     finite = image[np.isfinite(image)] if image.dtype.kind == "f" else image
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     ends = (1, 2 * window / step), (low / step, high / step + 1)  # in steps
-    return {name: (_steps(np.floor(start), step), _steps(np.ceil(stop), step), step)
-            for name, (start, stop) in zip(("window", "level"), ends)}
-
-
-def _start(image):
-    """{'window', 'level'} at which the sliders begin, in whole steps."""
-    step = _limits(image)["window"][2]
-    return {name: _steps(round(value / step), step) for name, value in zip(("window", "level"), window_of(image))}
+    limits = {name: (_steps(np.floor(first), step), _steps(np.ceil(last), step), step)
+              for name, (first, last) in zip(("window", "level"), ends)}
+    return limits, {"window": _steps(round(window / step), step), "level": _steps(round(level / step), step)}
 
 
 def _steps(count, step):

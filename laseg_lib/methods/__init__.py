@@ -4,16 +4,15 @@ A *method* is the loss of one batch: a function
 
     method(student, teacher, image, label, config, iteration, generator) -> (loss, parts)
 
-``student``: the network that is trained; it returns logits (B, C, W, H, D).  Call it as a whole; on several
-processes its parts (``student.encoder``) can't be called alone.  ``teacher``: its moving average, without
-gradients.  ``image``: (B, 1, W, H, D) float32, the ``config.labelled_in_batch`` labelled volumes first.  ``label``:
-(B, W, H, D) int64; only the labelled volumes' part may be used.  ``iteration``: counted from 0.  ``generator``: a
+``student``: the network that is trained; it returns logits (B, C, W, H, D).  Call it as a whole; on several processes
+its parts (``student.encoder``) can't be called alone.  ``teacher``: its moving average, without gradients.
+``image``: (B, 1, W, H, D) float32, the ``config.labelled_in_batch`` labelled volumes first.  ``label``: (B, W, H, D)
+int64; only the labelled volumes' part may be used.  ``iteration``: counted from 0.  ``generator``: a
 ``torch.Generator`` on the device.  Draw all random numbers from it; otherwise a resumed training differs from an
 uninterrupted one.
 ``loss``: a scalar to differentiate.  ``parts``: a dict of scalars for the log, the same ones at each iteration; it may
-be empty.  The training itself
-logs ``iteration``, ``lr`` and the validation's Dice, so no part has one of these names; it logs the returned loss as
-``loss``.
+be empty.  The training itself logs ``iteration``, ``lr`` and the validation's Dice, so no part has one of these names;
+it logs the returned loss as ``loss``.
 
 A method with parameters of its own (a second network) is an ``nn.Module`` with this ``forward``, or a class of such
 modules that is made from ``(config, n_classes)``; ``n_classes`` counts the background.  Its parameters are trained with

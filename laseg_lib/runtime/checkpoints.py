@@ -283,13 +283,12 @@ def start_from_weights(network, source):
 
 def unwrap_network(state, name=""):
     """The weights of the one V-Net in ``state``, or of several that of ``name`` (student, teacher), without the
-    dictionaries around them and without the prefixes of DataParallel ("module.") and Lightning ("model.").  The words
-    that ``torch.compile``, checkpointing of activations and FSDP put into names (``WRAPPERS``) are taken out anywhere.
+    dictionaries around them and without the prefixes of DataParallel ("module.") and Lightning ("model.").
 
     If there is no V-Net, ``state`` is returned unchanged: building the network then says what is wrong.  ValueError for
     several.
     """
-    values = {WRAPPERS.sub("", name): value for name, value in flattened(state)}
+    values = dict(flattened(state))
     prefixes = [key.removesuffix("out_conv.weight") for key in values if key.endswith("out_conv.weight")]
     named = [prefix for prefix in prefixes if name and prefix.endswith(f"{name}.")]
     prefixes = named if len(named) == 1 else prefixes
@@ -302,9 +301,10 @@ def unwrap_network(state, name=""):
 
 
 def flattened(state, prefix=""):
-    """(name, value) of every value in a dictionary and in the dictionaries inside it; names are joined by dots."""
+    """(name, value) of every value in a dictionary and in the dictionaries inside it; names are joined by dots, without
+    the words that ``torch.compile``, checkpointing of activations and FSDP put into them (``WRAPPERS``)."""
     for key, value in state.items():
         if isinstance(value, dict):
             yield from flattened(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
+            yield WRAPPERS.sub("", f"{prefix}{key}"), value

@@ -237,9 +237,12 @@ def test_two_networks_under_other_names_are_told(tmp_path):
         load_network(tmp_path / "x.pth")
 
 
-def test_of_a_student_and_a_teacher_in_one_module_the_wanted_one_is_read(tmp_path):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_of_a_student_and_a_teacher_in_one_module_the_wanted_one_is_read(compiled, tmp_path):
     networks = {name: VNet(1, 2, 2, "batchnorm") for name in ("student", "teacher")}
-    torch.save({"state_dict": nn.ModuleDict(networks).state_dict()}, tmp_path / "x.ckpt")
+    state = nn.ModuleDict(networks).state_dict()
+    state = {key.replace(".", "._orig_mod.", 1): value for key, value in state.items()} if compiled else state
+    torch.save({"state_dict": state}, tmp_path / "x.ckpt")
     for name, network in networks.items():
         found = load_network(tmp_path / "x.ckpt", name)[0].state_dict()
         assert all(torch.equal(found[key], value) for key, value in network.state_dict().items())
